@@ -1,0 +1,49 @@
+"""What is wrong with an input: where it is, what was found, what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One fault of one input file; prints as `file:line: path: found; expected`."""
+
+    file: str
+    line: int
+    path: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        path = f"{self.path}: " if self.path else ""
+        return f"{where}{path}{self.found}; {self.expected}"
+
+
+class InputError(ValueError):
+    """An input cannot be used; `problems` holds all that was found wrong with it, sorted by place."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """
+    Say what an unknown name could have meant.
+
+    Args:
+        name: as found in the input.
+        known: the names that would have been right.
+
+    Returns:
+        `did you mean 'x'?` when one is close, else the list of known names.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "expected one of " + ", ".join(names)

@@ -1,0 +1,26 @@
+"""Simulated time: whole picoseconds, so that sums are exact and ties are real ties."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+TICKS_PER_S = 10**12
+
+Ticks = npt.NDArray[np.int64]
+Seconds = npt.NDArray[np.float64]
+
+
+def to_ticks(duration_s: float) -> int:
+    """Round a duration in seconds to ticks; the only place where a scalar duration is rounded."""
+    return round(duration_s * TICKS_PER_S)
+
+
+def array_to_ticks(durations_s: Seconds) -> Ticks:
+    """Round durations in seconds, any shape, to int64 ticks of the same shape, half to even as `to_ticks`."""
+    return np.rint(durations_s * TICKS_PER_S).astype(np.int64)
+
+
+def to_seconds(ticks: int) -> float:
+    """Seconds as a float, for tables that people read."""
+    return ticks / TICKS_PER_S
