@@ -28,9 +28,9 @@ def _reader(dimension: str, minimum: float, exclusive: bool) -> Callable[[Any], 
     def read(value: Any) -> float:
         example = units.EXAMPLES[dimension]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise fault(f"{_shown(value)} is not a {dimension}", f"expected text such as '{example}'")
+            raise fault(f"{_shown(value)} is not {units.NAMES[dimension]}", f"expected text such as '{example}'")
         if not isinstance(value, str):
-            raise fault(f"{value} has no unit", f"expected a {dimension} such as '{example}'")
+            raise fault(f"{value} has no unit", f"expected {units.NAMES[dimension]} such as '{example}'")
         try:
             number = units.parse(value, dimension)
         except units.UnitError as error:

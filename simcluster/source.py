@@ -38,6 +38,8 @@ class Document:
     file: str
     data: Any
     lines: dict[Path, int]
+    given: frozenset[Path] = frozenset()
+    """Paths whose values did not stand in the file but were set on the command line."""
 
     def line(self, path: Path) -> int:
         """Line of the value at `path`, or of the nearest enclosing value that is in the file; 0 if none."""
@@ -47,7 +49,9 @@ class Document:
         return 0
 
     def problem(self, path: Path, found: str, expected: str) -> Problem:
-        """A fault at `path`, with its line."""
+        """A fault at `path`, with its line, or with `--set` for what was set on the command line."""
+        if any(path[: len(given)] == given for given in self.given):
+            return Problem("--set", 0, show_path(path), found, expected)
         return Problem(self.file, self.line(path), show_path(path), found, expected)
 
 

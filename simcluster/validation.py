@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -13,9 +14,15 @@ from simcluster.source import Document, Path
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validate(document: Document, model: type[Model], path: Path = ()) -> Model:
+def validate(document: Document, model: type[Model], path: Path = (), *, from_json: bool = False) -> Model:
     """
     Turn a document, or the part of it at `path`, into a model.
+
+    Args:
+        document: as read.
+        model: what it must be.
+        path: of the part.
+        from_json: read as JSON is: lists stand for tuples and text keys for numbers, as in what a program wrote.
 
     Raises:
         InputError: with every fault that pydantic finds.
@@ -25,7 +32,7 @@ def validate(document: Document, model: type[Model], path: Path = ()) -> Model:
         found = "an empty file" if data is None and not path else f"{_kind(data)} where a mapping belongs"
         raise InputError([document.problem(path, found, f"expected the keys {', '.join(_keys(model))}")])
     try:
-        return model.model_validate(data)
+        return model.model_validate_json(json.dumps(data)) if from_json else model.model_validate(data)
     except ValidationError as error:
         raise InputError(_problems(error, document, model, path)) from None
 

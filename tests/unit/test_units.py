@@ -48,7 +48,7 @@ def test_reads_quantities_in_si(text: str, dimension: str, value: float) -> None
         ("fast", "time", "'fast' is not a time", "expected a time such as '250 ms'"),
         ("nan s", "time", "'nan s' is not a time", "expected a time such as '250 ms'"),
         ("1e999 s", "time", "'1e999 s' is too large", "expected a time such as '250 ms'"),
-        ("80 GB/s", "bytes", "'80 GB/s' has the unit 'GB/s'", "a bytes: did you mean 'GB'?"),
+        ("80 GB/s", "bytes", "'80 GB/s' has the unit 'GB/s'", "a size: did you mean 'GB'?"),
     ],
 )
 def test_refuses_what_is_not_such_a_quantity(text: str, dimension: str, found: str, expected: str) -> None:

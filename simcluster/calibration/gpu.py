@@ -1,0 +1,323 @@
+"""
+The fitted constants of a GPU, LPU or RDU: what each class of op attains of the data sheet, and what launching costs.
+
+A file either holds constants of its own or says `scaled_from` another one: then all that it does not state itself
+is taken from there and marked `scaled`, while peaks and bandwidth come from the device's data sheet.
+A precision that nothing was fitted for is covered by an explicit rule of the file (`fallbacks`) or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from simcluster import units
+from simcluster.problems import InputError, Problem, nearest
+from simcluster.quantities import Count, Frozen, Ratio, Seconds, Source
+from simcluster.source import Document
+from simcluster.validation import validate
+
+OpClass = Literal["gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding"]
+LaunchMode = Literal["graph", "eager"]
+Status = Literal["fitted", "scaled", "assumed"]
+Width = Literal["16", "8", "4"]
+ComputeBits = Literal[16, 8, 4]
+Efficiency = Annotated[Ratio, Field(gt=0, le=1)]
+
+
+class OpFit(Frozen):
+    """Constants of one class of op at one precision, for `costs.gpu.op_s`."""
+
+    fixed_s: float
+    """Of every op, however small; inside a CUDA graph."""
+    memory_efficiency: float
+    """Attained share of the memory bandwidth."""
+    compute_efficiency: float
+    """Attained share of the peak at `compute_bits`."""
+    compute_bits: int
+    """Width of the arithmetic, which may be wider than the stored weights."""
+    activation_efficiency: float | None = None
+    """Share of the bandwidth that activations attain where they pass serially; None: fetched with the rest."""
+
+
+class Constant(Frozen):
+    """One row of a report: a calibrated value and how far it can be trusted."""
+
+    name: str
+    value: str
+    status: Status
+    points: int
+    """Measured points it was fitted on; 0 if none."""
+    median_error: float | None
+    """Of the prediction, on points that were not fitted."""
+    p90_error: float | None
+    source: str
+    note: str
+
+
+class GpuCalibration(Frozen):
+    """All constants of one device, SI units, each class of op at each width the device can serve."""
+
+    title: str
+    status: Status
+    """The weakest claim that holds for the op constants as a whole."""
+    ops: dict[OpClass, dict[int, OpFit]]
+    launch_s: dict[LaunchMode, float]
+    """Extra time of every op by launch mode."""
+    host_fixed_s: float
+    """Of the serving engine between two steps."""
+    host_per_sequence_s: float
+    """The same, for every sequence of the step."""
+    constants: tuple[Constant, ...]
+
+
+class _Evidence(Frozen):
+    """Where a constant came from."""
+
+    status: Status
+    points: Count = 0
+    median_error: Ratio | None = None
+    p90_error: Ratio | None = None
+    source: str
+    note: str = ""
+
+
+class _OpEntry(_Evidence):
+    fixed: Seconds
+    memory_efficiency: Efficiency
+    compute_efficiency: Efficiency
+    activation_efficiency: Efficiency | None = None
+    compute_bits: ComputeBits
+
+
+class _TimeEntry(_Evidence):
+    value: Seconds
+
+
+class _Fallback(Frozen):
+    """A precision without a fit of its own: whose constants it uses, and at which width it computes."""
+
+    ops: list[OpClass]
+    bits: Width
+    like: Width
+    compute_bits: ComputeBits
+    why: str
+
+
+class _Launch(Frozen):
+    graph: _TimeEntry
+    eager: _TimeEntry
+
+
+class _Host(Frozen):
+    fixed: _TimeEntry
+    per_sequence: _TimeEntry
+
+
+class _File(Frozen):
+    """A calibration as people write it."""
+
+    title: str
+    status: Status
+    scaled_from: str | None = None
+    method: str
+    """How the constants were found, in words."""
+    date: str
+    ops: dict[OpClass, dict[Width, _OpEntry]] = Field(default_factory=dict)
+    fallbacks: list[_Fallback] = Field(default_factory=list)
+    launch: _Launch | None = None
+    host: _Host | None = None
+    sources: dict[str, Source]
+
+
+Entries = dict[OpClass, dict[Width, _OpEntry]]
+
+
+def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration:
+    """
+    A calibration from its file.
+
+    Args:
+        document: the file.
+        entry: gives another calibration's file by name, for `scaled_from`.
+
+    Raises:
+        InputError: with every fault: of the form, of sources that are not listed or not used, of rules that lead
+            nowhere, of launch or host times that are neither stated nor scaled from elsewhere, of widths (16, 8,
+            4 bit) that a class of op has neither constants nor a rule for.
+    """
+    file = validate(document, _File)
+    base = None
+    if file.scaled_from is None:
+        problems = list(_base_problems(document, file))
+    else:
+        base_document = entry(file.scaled_from)
+        base = validate(base_document, _File)
+        problems = [*_base_problems(base_document, base), *_source_problems(base_document, base)]
+    problems += _source_problems(document, file)
+    entries = _merged(file, base)
+    problems += _rule_problems(document, file, entries)
+    launch = file.launch or (base.launch if base else None)
+    host = file.host or (base.host if base else None)
+    if problems or launch is None or host is None:
+        raise InputError(problems)
+    ops = {op: {int(bits): _fit(item) for bits, item in widths.items()} for op, widths in entries.items()}
+    for (op, bits), rule in _rules(file, base).items():
+        ops[op][int(bits)] = _fit(entries[op][rule.like], rule.compute_bits)
+    problems = list(_width_problems(document, ops))
+    if problems:
+        raise InputError(problems)
+    return GpuCalibration(
+        title=file.title,
+        status=file.status,
+        ops=ops,
+        launch_s={"graph": launch.graph.value, "eager": launch.eager.value},
+        host_fixed_s=host.fixed.value,
+        host_per_sequence_s=host.per_sequence.value,
+        constants=tuple(_constants(file, base, entries, launch, host)),
+    )
+
+
+def _merged(file: _File, base: _File | None) -> Entries:
+    """The op constants stated by the file over those of its base, without those that a rule of the file replaces."""
+    ruled = {(op, rule.bits) for rule in file.fallbacks for op in rule.ops}
+    entries: Entries = {
+        op: {bits: entry for bits, entry in widths.items() if (op, bits) not in ruled}
+        for op, widths in (base.ops if base else {}).items()
+    }
+    for op, widths in file.ops.items():
+        entries.setdefault(op, {}).update(widths)
+    return entries
+
+
+def _rules(file: _File, base: _File | None) -> dict[tuple[OpClass, Width], _Fallback]:
+    """The file's fallback rules over those of its base, by what they are for; the file's own constants win."""
+    rules = {(op, rule.bits): rule for rule in (base.fallbacks if base else []) for op in rule.ops}
+    rules = {(op, bits): rule for (op, bits), rule in rules.items() if bits not in file.ops.get(op, {})}
+    return rules | {(op, rule.bits): rule for rule in file.fallbacks for op in rule.ops}
+
+
+def _fit(entry: _OpEntry, compute_bits: int | None = None) -> OpFit:
+    return OpFit(
+        fixed_s=entry.fixed,
+        memory_efficiency=entry.memory_efficiency,
+        compute_efficiency=entry.compute_efficiency,
+        compute_bits=compute_bits or entry.compute_bits,
+        activation_efficiency=entry.activation_efficiency,
+    )
+
+
+def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
+    """Every stated constant of a file with its path."""
+    for op, widths in file.ops.items():
+        for bits, entry in widths.items():
+            yield ("ops", op, bits), entry
+    if file.launch:
+        yield ("launch", "graph"), file.launch.graph
+        yield ("launch", "eager"), file.launch.eager
+    if file.host:
+        yield ("host", "fixed"), file.host.fixed
+        yield ("host", "per_sequence"), file.host.per_sequence
+
+
+def _source_problems(document: Document, file: _File) -> Iterator[Problem]:
+    """Sources that are named but not listed, or listed but not named."""
+    used = set()
+    for path, entry in _evidence(file):
+        used.add(entry.source)
+        if entry.source not in file.sources:
+            yield document.problem(
+                (*path, "source"), f"unknown source '{entry.source}'", nearest(entry.source, file.sources)
+            )
+    for name in file.sources:
+        if name not in used:
+            yield document.problem(("sources", name), "no value names this source", "remove it or name it")
+
+
+def _base_problems(document: Document, file: _File) -> Iterator[Problem]:
+    """What a file that is not scaled from another must hold itself."""
+    if file.scaled_from is not None:
+        yield document.problem(("scaled_from",), "scaled from a file that is scaled itself", "name the first one")
+    for key, value in (("ops", file.ops), ("launch", file.launch), ("host", file.host)):
+        if not value:
+            yield document.problem((key,), "missing", "state it, or `scaled_from` the calibration that does")
+
+
+def _rule_problems(document: Document, file: _File, entries: Entries) -> Iterator[Problem]:
+    """Rules that lead to a width without constants, or replace constants of the same file."""
+    for index, rule in enumerate(file.fallbacks):
+        for op in rule.ops:
+            known = entries.get(op, {})
+            if rule.like not in known:
+                expected = f"expected one of {', '.join(known)}" if known else f"nothing is fitted for {op}"
+                yield document.problem(("fallbacks", index, "like"), f"no {rule.like}-bit {op}", expected)
+            if rule.bits in file.ops.get(op, {}):
+                found = f"{op} has constants of its own at {rule.bits} bit"
+                yield document.problem(("fallbacks", index, "bits"), found, "remove the rule or the constants")
+
+
+def _width_problems(document: Document, ops: dict[OpClass, dict[int, OpFit]]) -> Iterator[Problem]:
+    """Classes or widths that neither constants nor a rule cover."""
+    for op in get_args(OpClass):
+        for width in get_args(Width):
+            if int(width) not in ops.get(op, {}):
+                yield document.problem(
+                    ("ops", op), f"nothing for {width} bit", "give constants, or a rule in `fallbacks`"
+                )
+
+
+def _constants(file: _File, base: _File | None, entries: Entries, launch: _Launch, host: _Host) -> Iterator[Constant]:
+    """The rows of `GpuCalibration.constants`."""
+    for op, widths in entries.items():
+        for bits, entry in widths.items():
+            yield _row(f"{op} {bits} bit", _shown(entry), entry, bits in file.ops.get(op, {}), file, base)
+    for (op, bits), rule in _rules(file, base).items():
+        yield Constant(
+            name=f"{op} {bits} bit",
+            value=f"as {rule.like} bit, computing at {rule.compute_bits} bit",
+            status="assumed",
+            points=0,
+            median_error=None,
+            p90_error=None,
+            source="rule",
+            note=rule.why,
+        )
+    times = (
+        ("launch graph", launch.graph, file.launch),
+        ("launch eager", launch.eager, file.launch),
+        ("host per step", host.fixed, file.host),
+        ("host per sequence", host.per_sequence, file.host),
+    )
+    for name, time, stated in times:
+        yield _row(name, units.show(time.value, "time"), time, stated is not None, file, base)
+
+
+def _row(name: str, value: str, entry: _Evidence, own: bool, file: _File, base: _File | None) -> Constant:
+    """A stated constant, or one scaled from the base: that was measured on another device, so no residual holds."""
+    scaled = base is not None and not own
+    home = base if scaled and base else file
+    title = home.sources[entry.source].title
+    return Constant(
+        name=name,
+        value=value,
+        status="scaled" if scaled and entry.status == "fitted" else entry.status,
+        points=0 if scaled else entry.points,
+        median_error=None if scaled else entry.median_error,
+        p90_error=None if scaled else entry.p90_error,
+        source=f"{home.title}: {title}" if scaled else title,
+        note=entry.note,
+    )
+
+
+def _shown(entry: _OpEntry) -> str:
+    """An op's constants in one line."""
+    parts = [
+        units.show(entry.fixed, "time"),
+        f"memory {units.show(entry.memory_efficiency, 'ratio')}",
+        f"compute {units.show(entry.compute_efficiency, 'ratio')} of {entry.compute_bits} bit",
+    ]
+    if entry.activation_efficiency is not None:
+        parts.append(f"activations {units.show(entry.activation_efficiency, 'ratio')}")
+    return ", ".join(parts)

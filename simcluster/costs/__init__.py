@@ -1,0 +1,1 @@
+"""What the parts of a step cost: pure functions of sizes and constants, in seconds."""

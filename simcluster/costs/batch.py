@@ -1,0 +1,42 @@
+"""What a step's batch contains, reduced to the few sums that costs depend on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Batch(NamedTuple):
+    """
+    The sums over one step's requests from which every op's work follows linearly.
+
+    A decode token attends to its whole context, itself included; a prefill chunk of c tokens behind b cached ones
+    makes c·b + c(c+1)/2 query–key pairs (causal) and reads b + c cached entries once.
+    """
+
+    decode_tokens: int = 0
+    decode_context: int = 0
+    """Sum over the decode tokens of the entries each attends to."""
+    prefill_tokens: int = 0
+    prefill_pairs: int = 0
+    prefill_context: int = 0
+    """Sum over the chunks of the cached entries read, those of the chunk included."""
+    outputs: int = 0
+    """Tokens whose logits are computed: every decode token, and the last token of each finished prompt."""
+    sequences: int = 0
+    """Requests in the step."""
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the step."""
+        return self.decode_tokens + self.prefill_tokens
+
+    def decode_only(self) -> Batch:
+        """The same step without its prefill chunks."""
+        n_tokens = self.decode_tokens
+        return Batch(n_tokens, self.decode_context, outputs=n_tokens, sequences=n_tokens)
+
+
+def prefill_chunk(n_tokens: int, n_before: int, finishes: bool) -> Batch:
+    """A batch of one prefill chunk of `n_tokens` behind `n_before` tokens already in the cache."""
+    pairs = n_tokens * n_before + n_tokens * (n_tokens + 1) // 2
+    return Batch(0, 0, n_tokens, pairs, n_before + n_tokens, int(finishes), 1)

@@ -1,0 +1,309 @@
+"""
+The ops of a transformer: what each computes, fetches and exchanges, as linear forms of the batch.
+
+One table serves every device. Work is that of one rank of a tensor-parallel group: matrices are cut by columns, then
+by rows, with one all-reduce after each pair (Megatron-LM, arXiv 1909.08053); expert matrices are cut the same way.
+Counted: projections, attention over the cache, experts, norms, activation functions, embedding, output head.
+Left out: sliding windows (the whole context is read), rotary embedding and residual adds (inside the neighbouring
+ops), biases and routers' top-k in FLOP (in bytes they are counted with the parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from simcluster.costs.batch import Batch
+from simcluster.shapes import LayerKind, ModelShape, activated_experts, expert_parameters
+
+OpClass = Literal["gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding", "host"]
+Exchange = Literal["", "all_reduce", "all_gather"]
+Floats = npt.NDArray[np.float64]
+
+FEATURES = (
+    "step", "tokens", "decode_tokens", "decode_context", "prefill_tokens", "prefill_pairs", "prefill_context",
+    "outputs", "sequences", "output_step", "experts",
+)  # fmt: skip
+"""What linear forms are over: 1 for each step, the sums of `Batch`, 1 for a step with outputs, experts touched."""
+
+Linear = Mapping[str, float]
+"""Coefficients by feature name."""
+
+ACTIVATION_BYTES = 2
+"""Activations travel and are stored at 16 bit on every device here."""
+
+BlockName = Literal["host", "embedding", "dense", "moe", "head"]
+"""The parts a stage is made of: `host` before the first stage's work, then layers by kind."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits of a weight and of a cached key or value."""
+
+    weight_bits: float = 16
+    kv_bits: float = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One op of one layer on one rank; work is `sum(coefficient * feature)`."""
+
+    name: str
+    kind: OpClass
+    flop: Linear = field(default_factory=dict)
+    weight_bytes: Linear = field(default_factory=dict)
+    kv_bytes: Linear = field(default_factory=dict)
+    activation_bytes: Linear = field(default_factory=dict)
+    exchange: Exchange = ""
+    exchange_bytes: Linear = field(default_factory=dict)
+    in_features: int = 0
+    """Length of the reduction of a matrix product, for devices that lay matrices out in space; 0 if it is none."""
+    out_features: int = 0
+    bits: float = 16
+    """Of the weights, or of the cached entries of attention."""
+    per: Literal["tokens", "outputs"] = "tokens"
+    """How many vectors go through: all tokens, or those whose logits are wanted."""
+
+
+def features(batch: Batch, shape: ModelShape) -> Floats:
+    """The feature vector of a batch, shape (len(FEATURES),), in the order of `FEATURES`."""
+    experts = float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0
+    return np.array(
+        [
+            1.0, batch.tokens, batch.decode_tokens, batch.decode_context, batch.prefill_tokens, batch.prefill_pairs,
+            batch.prefill_context, batch.outputs, batch.sequences, float(batch.outputs > 0), experts,
+        ]
+    )  # fmt: skip
+
+
+def matrix(forms: list[Linear]) -> Floats:
+    """Linear forms as a matrix of shape (len(FEATURES), len(forms)): features @ matrix gives their values."""
+    rows = np.zeros((len(FEATURES), len(forms)))
+    for column, form in enumerate(forms):
+        for name, coefficient in form.items():
+            rows[FEATURES.index(name), column] += coefficient
+    return rows
+
+
+def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Exchange = "", parts: int = 1) -> Op:
+    """
+    Matrix product of every token with `parts` matrices of (n_in, n_out) that share the input.
+
+    `exchange` says what follows with the output, whose size it has.
+    """
+    columns = n_out * parts
+    exchange_bytes: Linear = {"tokens": n_out * ACTIVATION_BYTES} if exchange else {}
+    return Op(
+        name,
+        "gemm",
+        flop={"tokens": 2.0 * n_in * columns},
+        weight_bytes={"step": n_in * columns * precision.weight_bits / 8},
+        activation_bytes={"tokens": float((n_in + columns) * ACTIVATION_BYTES)},
+        exchange=exchange,
+        exchange_bytes=exchange_bytes,
+        in_features=n_in,
+        out_features=columns,
+        bits=precision.weight_bits,
+    )
+
+
+def elementwise(name: str, n_values: float, per: Literal["tokens", "outputs"] = "tokens") -> Op:
+    """An op bound by reading and writing `n_values` 16-bit values for each token (or each output)."""
+    return Op(name, "elementwise", activation_bytes={per: n_values * ACTIVATION_BYTES}, per=per)
+
+
+def layer_ops(shape: ModelShape, kind: LayerKind, precision: Precision, n_ranks: int) -> list[Op]:
+    """
+    The ops of one decoder layer on one of `n_ranks` tensor-parallel ranks, in order.
+
+    Raises:
+        ValueError: the heads do not divide among the ranks.
+    """
+    if shape.heads % n_ranks:
+        raise ValueError(f"{shape.heads} heads do not divide among {n_ranks} ranks")
+    norm = elementwise("attention_norm", 4.0 * shape.hidden)
+    attention = _mla_ops if shape.mla else _attention_ops
+    ffn = _moe_ops if kind == "moe" else _ffn_ops
+    return [norm, *attention(shape, precision, n_ranks), *ffn(shape, precision, n_ranks)]
+
+
+def _attention_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """Multi-head or grouped-query attention; with more ranks than key heads each rank keeps one."""
+    heads = shape.heads // n_ranks
+    kv_heads = -(-shape.kv_heads // n_ranks)
+    width = heads * shape.head_dim
+    kv_width = kv_heads * shape.head_dim
+    kv_bytes = 2.0 * kv_width * precision.kv_bits / 8
+    io_bytes = {"tokens": 2.0 * width * ACTIVATION_BYTES}
+    return [
+        gemm("qkv", shape.hidden, width + 2 * kv_width, precision),
+        Op(
+            "prefill_attention",
+            "attention_prefill",
+            flop={"prefill_pairs": 4.0 * width},
+            kv_bytes={"prefill_context": kv_bytes},
+            activation_bytes={"prefill_tokens": io_bytes["tokens"]},
+            in_features=shape.head_dim,
+            out_features=width,
+            bits=precision.kv_bits,
+        ),
+        Op(
+            "decode_attention",
+            "attention_decode",
+            flop={"decode_context": 4.0 * width},
+            kv_bytes={"decode_context": kv_bytes},
+            activation_bytes={"decode_tokens": io_bytes["tokens"]},
+            in_features=shape.head_dim,
+            out_features=width,
+            bits=precision.kv_bits,
+        ),
+        gemm("attention_out", width, shape.hidden, precision, "all_reduce" if n_ranks > 1 else ""),
+    ]
+
+
+def _mla_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """
+    Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434), the up-projections absorbed in decode.
+
+    Every rank keeps the whole latent cache; heads are cut among the ranks.
+    """
+    mla = shape.mla
+    assert mla is not None
+    heads = shape.heads // n_ranks
+    latent = mla.kv_lora_rank + mla.qk_rope_head_dim
+    query = mla.qk_nope_head_dim + mla.qk_rope_head_dim
+    up = mla.qk_nope_head_dim + mla.v_head_dim
+    kv_bytes = latent * precision.kv_bits / 8
+    width = heads * mla.v_head_dim
+    return [
+        gemm("latent_down", shape.hidden, mla.q_lora_rank + latent, precision),
+        gemm("query_up", mla.q_lora_rank, heads * query, precision),
+        gemm("key_value_up", mla.kv_lora_rank, heads * up, precision),
+        Op(
+            "prefill_attention",
+            "attention_prefill",
+            flop={"prefill_pairs": 2.0 * heads * (query + mla.v_head_dim)},
+            kv_bytes={"prefill_context": kv_bytes},
+            activation_bytes={"prefill_tokens": 2.0 * width * ACTIVATION_BYTES},
+            in_features=query,
+            out_features=width,
+            bits=precision.kv_bits,
+        ),
+        Op(
+            "decode_attention",
+            "attention_decode",
+            flop={"decode_context": 2.0 * heads * (latent + mla.kv_lora_rank)},
+            kv_bytes={"decode_context": kv_bytes},
+            activation_bytes={"decode_tokens": 2.0 * width * ACTIVATION_BYTES},
+            in_features=latent,
+            out_features=width,
+            bits=precision.kv_bits,
+        ),
+        gemm("attention_out", width, shape.hidden, precision, "all_reduce" if n_ranks > 1 else ""),
+    ]
+
+
+def _ffn_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """Plain or gated feed-forward network."""
+    width = -(-shape.ff // n_ranks)
+    parts = 2 if shape.ffn_kind == "glu" else 1
+    return [
+        elementwise("ffn_norm", 4.0 * shape.hidden),
+        gemm("ffn_up", shape.hidden, width, precision, parts=parts),
+        elementwise("activation", float((parts + 1) * width)),
+        gemm("ffn_down", width, shape.hidden, precision, "all_reduce" if n_ranks > 1 else ""),
+    ]
+
+
+def _moe_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """
+    Router, shared experts, and the routed experts as one grouped product.
+
+    Weights fetched are those of the experts that the step's tokens touch, in expectation under uniform routing;
+    every expert is cut among the ranks, so that all ranks are equally busy.
+    """
+    moe = shape.moe
+    assert moe is not None
+    parts = 3 if shape.ffn_kind == "glu" else 2
+    width = -(-moe.expert_ff // n_ranks)
+    expert_bytes = expert_parameters(shape) * precision.weight_bits / 8 / n_ranks
+    routed = Op(
+        "experts",
+        "moe",
+        flop={"tokens": 2.0 * moe.top_k * parts * shape.hidden * width},
+        weight_bytes={"experts": expert_bytes},
+        activation_bytes={"tokens": float(moe.top_k * (2 * shape.hidden + parts * width) * ACTIVATION_BYTES)},
+        exchange="all_reduce" if n_ranks > 1 else "",
+        exchange_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)} if n_ranks > 1 else {},
+        in_features=shape.hidden,
+        out_features=parts * width * moe.top_k,
+        bits=precision.weight_bits,
+    )
+    shared = []
+    if moe.shared:
+        shared_width = -(-moe.expert_ff * moe.shared // n_ranks)
+        shared = [
+            gemm("shared_up", shape.hidden, shared_width, precision, parts=parts - 1),
+            elementwise("shared_activation", float(parts * shared_width)),
+            gemm("shared_down", shared_width, shape.hidden, precision),
+        ]
+    return [
+        elementwise("ffn_norm", 4.0 * shape.hidden),
+        gemm("router", shape.hidden, moe.experts, Precision(16, precision.kv_bits)),
+        *shared,
+        routed,
+    ]
+
+
+def embedding_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """Look-up of each token's row, the table cut by vocabulary among the ranks."""
+    row_bytes = shape.hidden * precision.weight_bits / 8
+    exchange: Exchange = "all_reduce" if n_ranks > 1 else ""
+    return [
+        Op(
+            "embedding",
+            "embedding",
+            weight_bytes={"tokens": row_bytes},
+            activation_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)},
+            exchange=exchange,
+            exchange_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)} if exchange else {},
+        )
+    ]
+
+
+def head_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """Final norm, output projection of the tokens whose logits are wanted, gathering the logits, choosing a token."""
+    columns = -(-shape.vocab // n_ranks)
+    exchange: Exchange = "all_gather" if n_ranks > 1 else ""
+    return [
+        elementwise("final_norm", 4.0 * shape.hidden, per="outputs"),
+        Op(
+            "head",
+            "gemm",
+            flop={"outputs": 2.0 * shape.hidden * columns},
+            weight_bytes={"output_step": shape.hidden * columns * precision.weight_bits / 8},
+            activation_bytes={"outputs": float((shape.hidden + columns) * ACTIVATION_BYTES)},
+            exchange=exchange,
+            exchange_bytes={"outputs": float(shape.vocab * ACTIVATION_BYTES)} if exchange else {},
+            in_features=shape.hidden,
+            out_features=columns,
+            bits=precision.weight_bits,
+            per="outputs",
+        ),
+        elementwise("sampling", 3.0 * shape.vocab, per="outputs"),
+    ]
+
+
+def block_ops(name: BlockName, shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    """The ops of one block on one rank, in order."""
+    if name == "host":
+        return [Op("host", "host")]
+    if name == "embedding":
+        return embedding_ops(shape, precision, n_ranks)
+    if name == "head":
+        return head_ops(shape, precision, n_ranks)
+    return layer_ops(shape, name, precision, n_ranks)

@@ -1,0 +1,304 @@
+"""
+What one op costs on the rectangle of cores that a layer occupies on a wafer.
+
+Decode is bound by latency: a matrix-vector product is a little local work, then partial sums cross the
+rectangle to its middle and the result crosses it back, and a fixed overhead. More cores make the local work
+shorter and the crossing longer, so a larger rectangle can be slower. Prefill is bound by work: a matrix-matrix
+product (MeshGEMM) takes as many shifts as the longer side has cores, each with an overhead.
+
+Counted: multiply-adds at the attainable rate, reads of weights and KV through the core's SRAM port (they overlap
+the multiply-adds), reductions and broadcasts by the closed forms of `wafer_collectives`, all-reduces of norms and
+softmax. In the fitted overheads: task start, the arithmetic of norms, activation, rotary embedding and residual,
+and whatever else the measured kernels do. Left out: tiles that do not divide evenly, turns, contention between
+ops, routing set-up.
+
+An op lasts `overhead + max(compute, fetch) + interconnect`. Its ops per layer, as the constants were fitted:
+decode: qkv (normed), attention, o, gate and up as one (normed), down; after the last layer the head (normed).
+prefill: the same products by `matmul_s`, and `attention_prefill_s`.
+
+Source: He et al.: WaferLLM: Large Language Model Inference at Wafer Scale, OSDI 2025, arXiv 2502.04563, and its
+published kernels (github.com/MeshInfra/WaferLLM): where the root of an all-reduce stands, how many a layer has.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simcluster.calibration.wafer import WaferCalibration
+from simcluster.costs.wafer_collectives import broadcast_from_centre_cycles, reduce_to_centre_cycles
+from simcluster.hardware import WaferGrid
+
+Array = npt.NDArray[np.float64]
+
+
+class OpTime(NamedTuple):
+    """The parts of an op's time in seconds, all of one shape."""
+
+    overhead_s: Array
+    compute_s: Array
+    fetch_s: Array
+    """Of weights or KV out of the cores' SRAM, at the same time as the compute."""
+    interconnect_s: Array
+
+    @property
+    def total_s(self) -> Array:
+        """From start to end."""
+        return self.overhead_s + np.maximum(self.compute_s, self.fetch_s) + self.interconnect_s
+
+
+def matvec_s(
+    grid: WaferGrid,
+    region_rows: int,
+    region_columns: int,
+    calibration: WaferCalibration,
+    in_features: npt.ArrayLike,
+    out_features: npt.ArrayLike,
+    n_tokens: npt.ArrayLike,
+    element_bytes: float = 2.0,
+    *,
+    weight_bytes: float = 2.0,
+    normed: bool = False,
+) -> OpTime:
+    """
+    A linear layer over a few tokens (decode).
+
+    Each core holds in/rows x out/columns of the weights and multiplies them with every token in turn, reading them
+    each time; the sums over the rows are then reduced to the middle and broadcast. Kernels turn the axes from op
+    to op; on a rectangle, reducing over the rows and broadcasting along the columns is the mean of the two.
+
+    Args:
+        grid: the wafer.
+        region_rows: of the rectangle, in cores.
+        region_columns: of the rectangle, in cores.
+        calibration: of the wafer's generation.
+        in_features: numbers per token that come in.
+        out_features: numbers per token that go out.
+        n_tokens: of the whole batch; zero costs nothing.
+        element_bytes: of one activation on the fabric.
+        weight_bytes: of one weight in SRAM (0.5 for 4 bit).
+        normed: a norm comes first: one more all-reduce, of one number per token.
+    """
+    cores = _cores(grid, region_rows, region_columns)
+    inputs, outputs, tokens = _floats(in_features, out_features, n_tokens)
+    products = inputs * outputs * tokens
+    sums_bytes = outputs * tokens * element_bytes / region_columns
+    interconnect = _all_reduce_cycles(grid, region_rows, region_columns, sums_bytes)
+    if normed:
+        interconnect = interconnect + _all_reduce_cycles(grid, region_rows, region_columns, tokens * element_bytes)
+    return _op_time(
+        grid,
+        tokens,
+        overhead=np.full_like(tokens, calibration.matvec_overhead_cycles),
+        compute=2 * products / (cores * calibration.matvec_flop_per_cycle),
+        fetch=products * weight_bytes / (cores * grid.sram_bytes_per_cycle),
+        interconnect=interconnect,
+    )
+
+
+def attention_decode_s(
+    grid: WaferGrid,
+    region_rows: int,
+    region_columns: int,
+    calibration: WaferCalibration,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    context_tokens: npt.ArrayLike,
+    n_tokens: npt.ArrayLike,
+    element_bytes: float = 2.0,
+    *,
+    kv_bytes: float = 2.0,
+) -> OpTime:
+    """
+    Scores, softmax and values of one query token per sequence over its cached context.
+
+    Two matrix-vector products whose weights are the cached keys and values, spread over all cores of the rectangle.
+    Four all-reduces: scores, the softmax's maximum and sum (one number per head and token), values.
+    Query heads that share a KV head share its read.
+
+    Args:
+        grid: the wafer.
+        region_rows: of the rectangle, in cores.
+        region_columns: of the rectangle, in cores.
+        calibration: of the wafer's generation.
+        heads: of the queries.
+        kv_heads: of the cache.
+        head_dim: numbers per head.
+        context_tokens: cached tokens that are read, summed over the batch.
+        n_tokens: query tokens, one per sequence; zero costs nothing.
+        element_bytes: of one activation on the fabric.
+        kv_bytes: of one cached number.
+    """
+    cores = _cores(grid, region_rows, region_columns)
+    context, tokens = _floats(context_tokens, n_tokens)
+    flop = 4 * context * heads * head_dim
+    cached_bytes = 2 * context * kv_heads * head_dim * kv_bytes
+    column_bytes = element_bytes / region_columns
+    scores = _all_reduce_cycles(grid, region_rows, region_columns, context * column_bytes)
+    softmax = _all_reduce_cycles(grid, region_rows, region_columns, tokens * heads * column_bytes)
+    values = _all_reduce_cycles(grid, region_rows, region_columns, tokens * heads * head_dim * column_bytes)
+    return _op_time(
+        grid,
+        tokens,
+        overhead=np.full_like(tokens, calibration.matvec_overhead_cycles),
+        compute=flop / (cores * calibration.matvec_flop_per_cycle),
+        fetch=cached_bytes / (cores * grid.sram_bytes_per_cycle),
+        interconnect=scores + 2 * softmax + values,
+    )
+
+
+def matmul_s(
+    grid: WaferGrid,
+    region_rows: int,
+    region_columns: int,
+    calibration: WaferCalibration,
+    in_features: npt.ArrayLike,
+    out_features: npt.ArrayLike,
+    n_tokens: npt.ArrayLike,
+    element_bytes: float = 2.0,
+    *,
+    weight_bytes: float = 2.0,
+) -> OpTime:
+    """
+    A linear layer over many tokens (prefill), by MeshGEMM.
+
+    Both operands are cut into a tile per core and shifted by two hops in each step, while the tiles at hand are
+    multiplied.
+    Arguments as of `matvec_s`; norms are in the overhead. For few tokens `matvec_s` can be the faster of the two.
+    """
+    inputs, outputs, tokens = _floats(in_features, out_features, n_tokens)
+    return _mesh_product(
+        grid,
+        region_rows,
+        region_columns,
+        calibration,
+        tokens,
+        n_products=1,
+        flop=2 * inputs * outputs * tokens,
+        held_bytes=inputs * outputs * weight_bytes,
+        shifted_bytes=inputs * outputs * weight_bytes + inputs * tokens * element_bytes,
+    )
+
+
+def attention_prefill_s(
+    grid: WaferGrid,
+    region_rows: int,
+    region_columns: int,
+    calibration: WaferCalibration,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    pairs: npt.ArrayLike,
+    context_tokens: npt.ArrayLike,
+    n_tokens: npt.ArrayLike,
+    element_bytes: float = 2.0,
+    *,
+    kv_bytes: float = 2.0,
+) -> OpTime:
+    """
+    Scores, softmax and values of a chunk of prompt, as two matrix-matrix products by MeshGEMM.
+
+    Args:
+        grid: the wafer.
+        region_rows: of the rectangle, in cores.
+        region_columns: of the rectangle, in cores.
+        calibration: of the wafer's generation.
+        heads: of the queries.
+        kv_heads: of the cache.
+        head_dim: numbers per head.
+        pairs: of a query and a key it may look at, n (n + 1) / 2 for a whole prompt of n tokens.
+        context_tokens: keys, the chunk's own included.
+        n_tokens: queries; zero costs nothing.
+        element_bytes: of one activation on the fabric.
+        kv_bytes: of one cached number.
+    """
+    looked_at, context, tokens = _floats(pairs, context_tokens, n_tokens)
+    cached_bytes = 2 * context * kv_heads * head_dim * kv_bytes
+    # Keys against queries, then values against scores.
+    shifted_bytes = cached_bytes + (tokens * heads * head_dim + looked_at * heads) * element_bytes
+    return _mesh_product(
+        grid,
+        region_rows,
+        region_columns,
+        calibration,
+        tokens,
+        n_products=2,
+        flop=4 * looked_at * heads * head_dim,
+        held_bytes=cached_bytes,
+        shifted_bytes=shifted_bytes,
+    )
+
+
+def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Array:
+    """
+    Time to move activations from one rectangle of cores to another on the same wafer.
+
+    Args:
+        grid: the wafer.
+        hops: between the two, along the mesh.
+        n_bytes: in all; nothing costs nothing.
+        links: mesh links side by side that carry them.
+    """
+    distance, size = _floats(hops, n_bytes)
+    wavelets = np.ceil(size / (links * grid.link_bytes_per_cycle))
+    cycles = wavelets + distance * grid.hop_cycles + 2 * grid.ramp_cycles + 1
+    return np.where(size > 0, cycles, 0.0) / grid.clock_hz
+
+
+def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: Array) -> Array:
+    """Sum over the rows of what each column holds; the middle gets it first and sends it to all."""
+    wavelets = np.ceil(column_bytes / grid.link_bytes_per_cycle)
+    gathered = reduce_to_centre_cycles(wavelets, rows, grid.ramp_cycles, grid.hop_cycles)
+    return gathered + broadcast_from_centre_cycles(wavelets, columns, grid.ramp_cycles, grid.hop_cycles)
+
+
+def _mesh_product(
+    grid: WaferGrid,
+    rows: int,
+    columns: int,
+    calibration: WaferCalibration,
+    tokens: Array,
+    *,
+    n_products: int,
+    flop: Array,
+    held_bytes: Array,
+    shifted_bytes: Array,
+) -> OpTime:
+    """MeshGEMM: what the shifts take beyond the multiplying that hides them is interconnect."""
+    cores = _cores(grid, rows, columns)
+    steps = n_products * max(rows, columns)
+    # Each product shifts its own operands once per step.
+    tile_cycles = shifted_bytes / n_products / (cores * grid.link_bytes_per_cycle)
+    shift = steps * (tile_cycles + 2 * grid.hop_cycles + 2 * grid.ramp_cycles + 1)
+    compute = flop / (cores * calibration.matmul_flop_per_cycle)
+    return _op_time(
+        grid,
+        tokens,
+        overhead=np.full_like(tokens, steps * calibration.matmul_step_overhead_cycles),
+        compute=compute,
+        fetch=steps * held_bytes / n_products / (cores * grid.sram_bytes_per_cycle),
+        interconnect=np.maximum(shift - compute, 0.0),
+    )
+
+
+def _op_time(
+    grid: WaferGrid, tokens: Array, *, overhead: Array, compute: Array, fetch: Array, interconnect: Array
+) -> OpTime:
+    """Cycles to seconds; all parts are zero where there is no token."""
+    parts = np.broadcast_arrays(overhead, compute, fetch, interconnect)
+    return OpTime(*(np.where(tokens > 0, part, 0.0) / grid.clock_hz for part in parts))
+
+
+def _floats(*values: npt.ArrayLike) -> tuple[Array, ...]:
+    """As float64 arrays of one shape."""
+    return tuple(np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values)))
+
+
+def _cores(grid: WaferGrid, rows: int, columns: int) -> int:
+    """Cores of a rectangle that lies on the wafer."""
+    if not (1 <= rows <= grid.rows and 1 <= columns <= grid.columns):
+        raise ValueError(f"a region of {rows} x {columns} cores does not lie on {grid.rows} x {grid.columns}")
+    return rows * columns

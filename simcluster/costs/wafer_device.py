@@ -1,0 +1,143 @@
+"""
+Blocks on a wafer: every op runs on the whole rectangle of cores that its layer occupies.
+
+Decode tokens go through matrix–vector products, the tokens of prompts through MeshGEMM, one after the other.
+Norms, activation functions and residuals are inside the fitted overhead of the matrix products, so their ops are not
+played. Experts are spread like dense layers: every chosen expert of every token is one more strip of columns.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from simcluster.calibration.wafer import WaferCalibration
+from simcluster.costs import wafer
+from simcluster.costs.batch import Batch
+from simcluster.costs.blocks import HostTime, OpSeconds, WeightStream
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_ops, features, matrix
+from simcluster.hardware import Device
+from simcluster.shapes import ModelShape
+
+_AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
+"""Products whose input is normed first, which costs one more all-reduce of one number per token."""
+
+
+class WaferDevice:
+    """Blocks on a wafer's region of `rows` x `columns` cores."""
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        precision: Precision,
+        device: Device,
+        calibration: WaferCalibration,
+        host: HostTime,
+        region: tuple[int, int],
+        stream: WeightStream | None = None,
+    ) -> None:
+        if device.grid is None:
+            raise ValueError(f"{device.name} has no grid of cores")
+        self._grid = device.grid
+        self._shape = shape
+        self._precision = precision
+        self._calibration = calibration
+        self._host = host
+        self._rows, self._columns = region
+        self._stream = stream
+        names: list[BlockName] = ["embedding", "dense", *(["moe"] if shape.moe else []), "head"]  # type: ignore[list-item]
+        self._ops = {
+            name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"] for name in names
+        }
+        self._weights = {name: matrix([op.weight_bytes for op in ops]) for name, ops in self._ops.items()}
+        self._product = lru_cache(maxsize=4096)(self._product_parts)
+
+    def ops(self, name: BlockName) -> list[Op]:
+        """The ops of a block that are played on a wafer, in order."""
+        return [Op("host", "host")] if name == "host" else self._ops[name]
+
+    def seconds(self, name: BlockName, batch: Batch) -> OpSeconds:
+        """Durations without noise, shape (ops,) each."""
+        if name == "host":
+            return self._host.seconds(batch, self._stream)
+        ops = self._ops[name]
+        parts = np.array([self._parts(op, batch) for op in ops]).T  # (4, ops)
+        launch, compute, fetch, exchange = parts
+        if self._stream is not None:
+            streamed = features(batch, self._shape) @ self._weights[name] / self._stream.bytes_per_s
+            fetch = np.maximum(fetch, streamed)
+        return OpSeconds(launch, compute, fetch, exchange)
+
+    def _parts(self, op: Op, batch: Batch) -> tuple[float, float, float, float]:
+        """Launch, compute, fetch and exchange of one op."""
+        if op.kind == "attention_decode":
+            return self._decode_attention(batch)
+        if op.kind == "attention_prefill":
+            return self._prefill_attention(batch)
+        if op.kind == "embedding":
+            vector_bytes = batch.tokens * self._shape.hidden * ACTIVATION_BYTES
+            hops = (self._rows + self._columns) // 2
+            return 0.0, 0.0, 0.0, float(wafer.move_s(self._grid, hops, vector_bytes, links=self._columns))
+        if op.per == "outputs":
+            return self._product(op, batch.outputs, 0)
+        return self._product(op, batch.decode_tokens, batch.prefill_tokens)
+
+    def _product_parts(self, op: Op, n_decode: int, n_prefill: int) -> tuple[float, float, float, float]:
+        """A matrix product of so many decode tokens and so many prompt tokens."""
+        times = []
+        for n_in, n_out in self._matrices(op):
+            region = (self._grid, self._rows, self._columns, self._calibration, n_in, n_out)
+            weight_bytes = op.bits / 8
+            normed = op.name in _AFTER_NORM
+            times.append(wafer.matvec_s(*region, n_decode, weight_bytes=weight_bytes, normed=normed))
+            times.append(wafer.matmul_s(*region, n_prefill, weight_bytes=weight_bytes))
+        return _sum(times)
+
+    def _matrices(self, op: Op) -> list[tuple[int, int]]:
+        """Inputs and outputs of an op's matrices: one, or for experts the way up and the way down."""
+        moe = self._shape.moe
+        if op.kind != "moe" or moe is None:
+            return [(op.in_features, op.out_features)]
+        n_up = 2 if self._shape.ffn_kind == "glu" else 1
+        chosen = moe.top_k * moe.expert_ff
+        return [(self._shape.hidden, n_up * chosen), (chosen, self._shape.hidden)]
+
+    def _heads(self) -> tuple[int, int, float]:
+        """Heads that read the cache, numbers per head, and bytes of a cached number (latent attention: one head)."""
+        shape, kv_bytes = self._shape, self._precision.kv_bits / 8
+        if shape.mla is None:
+            return shape.kv_heads, shape.head_dim, kv_bytes
+        # Keys are the latent vector with its rotary part, values the latent vector alone, which is read once.
+        latent = shape.mla.kv_lora_rank + shape.mla.qk_rope_head_dim
+        width = (latent + shape.mla.kv_lora_rank) // 2
+        return 1, width, kv_bytes * latent / (2 * width)
+
+    def _decode_attention(self, batch: Batch) -> tuple[float, float, float, float]:
+        kv_heads, head_dim, kv_bytes = self._heads()
+        region = (self._grid, self._rows, self._columns, self._calibration)
+        context, n_tokens = batch.decode_context, batch.decode_tokens
+        heads = self._shape.heads
+        return _sum(
+            [wafer.attention_decode_s(*region, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)]
+        )
+
+    def _prefill_attention(self, batch: Batch) -> tuple[float, float, float, float]:
+        shape, kv_bytes = self._shape, self._precision.kv_bits / 8
+        kv_heads, head_dim = shape.kv_heads, shape.head_dim
+        if shape.mla is not None:
+            head_dim = (shape.mla.qk_nope_head_dim + shape.mla.qk_rope_head_dim + shape.mla.v_head_dim) // 2
+        region = (self._grid, self._rows, self._columns, self._calibration)
+        sizes = (batch.prefill_pairs, batch.prefill_context, batch.prefill_tokens)
+        return _sum([wafer.attention_prefill_s(*region, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)])
+
+
+def _sum(times: list[wafer.OpTime]) -> tuple[float, float, float, float]:
+    """One after the other; where one part is bound by its fetch and another by its compute, each keeps its longer side."""
+    launch = sum(float(time.overhead_s) for time in times)
+    exchange = sum(float(time.interconnect_s) for time in times)
+    if len(times) == 1:
+        return launch, float(times[0].compute_s), float(times[0].fetch_s), exchange
+    compute = sum(float(time.compute_s) for time in times if time.compute_s >= time.fetch_s)
+    fetch = sum(float(time.fetch_s) for time in times if time.compute_s < time.fetch_s)
+    return launch, compute, fetch, exchange

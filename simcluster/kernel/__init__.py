@@ -1,0 +1,1 @@
+"""The discrete-event kernel: the only part that knows SimPy."""

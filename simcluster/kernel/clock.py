@@ -1,0 +1,31 @@
+"""
+The clock in ticks, and the order of things that happen at the same tick.
+
+Work ends first (SimPy's normal priority), then requests arrive, then steps are formed. Ties are thus settled by what
+an event is, not by when it was put into the queue, so that every fidelity settles them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import simpy
+from simpy.events import EventPriority
+
+NORMAL = 1
+ARRIVE = 2
+DECIDE = 3
+
+
+def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Callable[[], None]) -> None:
+    """Call `action` once, `delay_ticks` from now, among the events of that instant at the place of its priority."""
+    event = simpy.Event(env)
+    event._ok = True
+    event._value = None
+    event.callbacks.append(lambda _: action())
+    env.schedule(event, EventPriority(priority), delay_ticks)
+
+
+def now(env: simpy.Environment) -> int:
+    """The current tick; every delay is a whole number of ticks, so the clock is one too."""
+    return env.now  # type: ignore[return-value]

@@ -1,0 +1,244 @@
+"""A replica: one copy of the model, its queue, its KV blocks and its pipeline."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import simpy
+
+from simcluster.costs.batch import Batch
+from simcluster.costs.service import StageModel
+from simcluster.kernel.clock import DECIDE, NORMAL, after, now
+from simcluster.kernel.request import Request
+from simcluster.kernel.stage import Play, Stage
+from simcluster.kernel.step import Step
+from simcluster.policies.schedulers import Scheduler, Seen, View, blocks_for
+from simcluster.trace import COMPONENT, Recorder
+
+
+@dataclass(frozen=True)
+class ReplicaPlan:
+    """What a replica is built from."""
+
+    stages: tuple[StageModel, ...]
+    hop_ticks: tuple[Callable[[int], int], ...]
+    """Time of a step of so many tokens from each stage to the next; one fewer than stages."""
+    return_ticks: int
+    """Time of a chosen token from the last stage back to the first; 0 with one stage."""
+    n_blocks: int
+    block_size: int
+    max_running: int
+    max_tokens: int
+    scheduler: Scheduler
+
+    def can_hold(self, n_tokens: int) -> bool:
+        """Whether the KV cache has room for a request of so many tokens when it is alone."""
+        return blocks_for(n_tokens, self.block_size) <= self.n_blocks
+
+
+class Queue:
+    """The waiting requests as a scheduler sees them, made one by one as it looks."""
+
+    def __init__(self, waiting: deque[Request]) -> None:
+        self._waiting = waiting
+
+    def __iter__(self) -> Iterator[Seen]:
+        return (request.seen() for request in self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+class Replica:
+    """
+    Serves requests step by step; `finished` is called with every request that got its last token.
+
+    A step is formed when the first stage is free and somebody can take part, after everything else that happens at
+    that instant. Several steps are under way when there are several stages, but a request is in one of them only,
+    except for successive chunks of its prompt.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        number: int,
+        plan: ReplicaPlan,
+        play: Play,
+        recorder: Recorder,
+        finished: Callable[[Request], None],
+    ) -> None:
+        self._env = env
+        self._number = number
+        self._plan = plan
+        self._recorder = recorder
+        self._finished = finished
+        self._waiting: deque[Request] = deque()
+        self._running: dict[int, Request] = {}
+        self._free_blocks = plan.n_blocks
+        self._n_steps = 0
+        self._deciding = False
+        self._waited_as = COMPONENT["queue" if len(plan.stages) == 1 else "pipeline_wait"]
+        self._stages = [
+            Stage(env, model, play, self._leaver(index, last=index == len(plan.stages) - 1))
+            for index, model in enumerate(plan.stages)
+        ]
+
+    @property
+    def in_system(self) -> int:
+        """Requests waiting or running here."""
+        return len(self._waiting) + len(self._running)
+
+    def arrive(self, request: Request) -> None:
+        """A request joins the queue."""
+        request.replica = self._number
+        self._waiting.append(request)
+        self._decide_soon()
+
+    def _decide_soon(self) -> None:
+        """Form a step at the end of this instant, if the first stage is free then."""
+        if not self._deciding:
+            self._deciding = True
+            after(self._env, 0, DECIDE, self._decide)
+
+    def _decide(self) -> None:
+        self._deciding = False
+        if not self._stages[0].busy and (self._waiting or self._running):
+            granted = self._grants()
+            if granted:
+                self._stages[0].arrive(self._form_step(granted))
+
+    def _grants(self) -> list[tuple[Request, int]]:
+        """Ask the scheduler, take blocks from whom it preempts, admit whom it admits."""
+        plan = self._plan
+        n_active = min(plan.max_running, self.in_system)
+        view = View(
+            running=[request.seen() for request in self._running.values() if not request.in_flight],
+            waiting=Queue(self._waiting),
+            n_running=len(self._running),
+            free_blocks=self._free_blocks,
+            block_size=plan.block_size,
+            max_tokens=plan.max_tokens,
+            max_running=plan.max_running,
+            max_requests=-(-n_active // len(plan.stages)),
+        )
+        decision = plan.scheduler(view)
+        for number in decision.preempted:
+            self._preempt(self._running.pop(number))
+        return [(self._admitted(number), n_tokens) for number, n_tokens in decision.grants]
+
+    def _preempt(self, request: Request) -> None:
+        """Take its blocks away and put it at the head of the queue; all its tokens will be computed again."""
+        self._free_blocks += request.blocks
+        request.blocks = 0
+        request.computed = 0
+        request.preemptions += 1
+        request.queued = True
+        self._waiting.appendleft(request)
+
+    def _admitted(self, number: int) -> Request:
+        """The running request of this number, admitted from the head of the queue if it was waiting."""
+        if number not in self._running:
+            if not self._waiting or self._waiting[0].number != number:
+                raise AssertionError(f"the scheduler granted tokens to {number}, who is not at the head of the queue")
+            self._running[number] = self._waiting.popleft()
+        return self._running[number]
+
+    def _form_step(self, granted: list[tuple[Request, int]]) -> Step:
+        """Give out KV blocks, sum up the batch, and account for everybody's time until now."""
+        instant = now(self._env)
+        waited_as = COMPONENT["prefill_interference"] if self._stages[0].ahead_has_prefill else self._waited_as
+        decode_context = prefill_tokens = pairs = context = 0
+        decoding: list[Request] = []
+        finishing: list[Request] = []
+        chunked: list[Request] = []
+        for request, n_tokens in granted:
+            before = request.computed
+            request.computed = before + n_tokens
+            needed = blocks_for(request.computed, self._plan.block_size) - request.blocks
+            request.blocks += needed
+            self._free_blocks -= needed
+            known = request.prompt_tokens + request.generated
+            request.in_flight = request.computed == known
+            is_decoding = n_tokens == 1 and request.generated > 0 and request.in_flight
+            if is_decoding:
+                decode_context += known
+                decoding.append(request)
+            else:
+                prefill_tokens += n_tokens
+                pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
+                context += request.computed
+                (finishing if request.in_flight else chunked).append(request)
+            if request.scheduled < 0:
+                request.scheduled = instant
+            request.account_wait(instant, waited_as if is_decoding else self._waited_as)
+        if self._free_blocks < 0:
+            raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
+        n_decoding = len(decoding)
+        outputs = n_decoding + len(finishing)
+        batch = Batch(n_decoding, decode_context, prefill_tokens, pairs, context, outputs, len(granted))
+        step = Step(self._n_steps, batch, decoding, finishing, chunked)
+        self._n_steps += 1
+        return step
+
+    def _leaver(self, index: int, *, last: bool) -> Callable[[Step], None]:
+        """What happens when a step leaves stage `index`."""
+
+        def leave(step: Step) -> None:
+            if index == 0:
+                self._account_chunks(step)
+                self._decide_soon()
+            if last:
+                self._emit(step)
+            else:
+                hop_ticks = self._plan.hop_ticks[index](step.batch.tokens)
+                step.travel(hop_ticks)
+                after(self._env, hop_ticks, NORMAL, lambda: self._stages[index + 1].arrive(step))
+
+        return leave
+
+    def _account_chunks(self, step: Step) -> None:
+        """For prompts that go on, the time in the first stage counts; what follows is outside their way."""
+        for request in step.chunked:
+            for component, ticks in enumerate(step.for_prefill):
+                request.head_start[component] += ticks
+            request.accounted = now(self._env)
+
+    def _emit(self, step: Step) -> None:
+        """Everybody whose last known token was computed gets the next one."""
+        instant = now(self._env)
+        emitting = step.decoding + step.finishing
+        n_decoding = len(step.decoding)
+        rows = self._recorder.reserve(len(emitting))
+        for index, request in enumerate(emitting):
+            shared = step.for_decode if index < n_decoding else step.for_prefill
+            components = [own + common for own, common in zip(request.head_start, shared, strict=True)]
+            rows[index] = (
+                request.number, request.generated, self._number, step.number, step.batch.sequences, instant, *components,
+            )  # fmt: skip
+            request.generated += 1
+            request.head_start = [0] * len(components)
+            request.accounted = request.last_token = instant
+            if request.first_token < 0:
+                request.first_token = instant
+            if request.generated == request.output_tokens:
+                self._release(request)
+            else:
+                request.returning = self._plan.return_ticks
+        if emitting:
+            going_on = [request for request in emitting if request.generated < request.output_tokens]
+            after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
+
+    def _release(self, request: Request) -> None:
+        """A request is done: its blocks are free."""
+        del self._running[request.number]
+        self._free_blocks += request.blocks
+        request.blocks = 0
+        self._finished(request)
+
+    def _return(self, requests: list[Request]) -> None:
+        """The chosen tokens are back at the first stage: their requests can take part in a step again."""
+        for request in requests:
+            request.in_flight = False
+        self._decide_soon()

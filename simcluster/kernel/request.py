@@ -1,0 +1,60 @@
+"""A request on its way through a replica."""
+
+from __future__ import annotations
+
+from simcluster.policies.schedulers import Seen
+from simcluster.trace import COMPONENT, COMPONENTS
+
+_QUEUE = COMPONENT["queue"]
+_INTERCONNECT = COMPONENT["interconnect"]
+
+
+class Request:
+    """
+    What the kernel keeps of a request; its true output length is known to the kernel only.
+
+    Its time is split into components as it passes: `accounted` is until when, `head_start` what was gathered since
+    its last token by chunks of its prompt.
+    """
+
+    __slots__ = (
+        "accounted", "arrived", "blocks", "computed", "first_token", "generated", "head_start", "in_flight",
+        "last_token", "number", "output_tokens", "preemptions", "prompt_tokens", "queued", "replica", "returning",
+        "scheduled",
+    )  # fmt: skip
+
+    def __init__(self, number: int, arrived: int, prompt_tokens: int, output_tokens: int) -> None:
+        self.number = number
+        self.arrived = arrived
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.generated = 0
+        self.computed = 0
+        """Tokens in the KV cache, those of steps under way included."""
+        self.blocks = 0
+        self.in_flight = False
+        """Its next token is being made by a step under way, so that it cannot be scheduled."""
+        self.queued = True
+        """It waits for admission, so that time until its next step is queueing."""
+        self.returning = 0
+        """Ticks that its last token takes back to the first stage."""
+        self.accounted = arrived
+        self.head_start = [0] * len(COMPONENTS)
+        self.preemptions = 0
+        self.replica = -1
+        self.scheduled = -1
+        self.first_token = -1
+        self.last_token = -1
+
+    def seen(self) -> Seen:
+        """The request as a scheduler may see it."""
+        pending = self.prompt_tokens + self.generated - self.computed
+        return Seen(self.number, pending, self.computed, self.blocks)
+
+    def account_wait(self, until: int, waited_as: int) -> None:
+        """Split the time until its step starts: the way back of its last token, then waiting."""
+        self.head_start[_INTERCONNECT] += self.returning
+        self.head_start[_QUEUE if self.queued else waited_as] += until - self.accounted - self.returning
+        self.returning = 0
+        self.queued = False
+        self.accounted = until

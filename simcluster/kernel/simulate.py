@@ -1,0 +1,53 @@
+"""Play a resolved scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simcluster.kernel.engine import Engine, Load
+from simcluster.kernel.plan import replica_plans
+from simcluster.policies.routers import ROUTERS
+from simcluster.scenario import Scenario
+from simcluster.ticks import to_ticks
+from simcluster.trace import Block, Recorder
+from simcluster.workload import materialise
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves besides its token rows."""
+
+    requests: dict[str, Any]
+    """The request table: columns of `trace.REQUEST_COLUMNS` as int64 arrays, `status` and `reason` as lists."""
+    duration_ticks: int
+    dropped: tuple[tuple[str, int], ...]
+    """Rows of the request trace that could not be used: reason and count."""
+    notes: tuple[str, ...]
+    """What a reader should know about the requests."""
+
+
+def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcome:
+    """
+    Simulate a scenario; token rows go to the sinks in blocks as they arise.
+
+    Raises:
+        InputError: the workload's files are not usable.
+    """
+    spec = scenario.requests_spec()
+    requests = materialise(spec, scenario.seed, Path())
+    load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
+    recorder = Recorder(sinks)
+    engine = Engine(
+        replica_plans(scenario),
+        ROUTERS[scenario.engine.router],
+        load,
+        scenario.engine.max_model_len,
+        scenario.fidelity,
+        recorder,
+    )
+    duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
+    recorder.close()
+    return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -1,0 +1,55 @@
+"""A step on its way through the pipeline: whom it serves, and where its time went so far."""
+
+from __future__ import annotations
+
+from simcluster.costs.batch import Batch
+from simcluster.costs.service import Service
+from simcluster.kernel.request import Request
+from simcluster.trace import COMPONENT, COMPONENTS
+
+_PREFILL = COMPONENT["prefill_interference"]
+_PIPELINE = COMPONENT["pipeline_wait"]
+_INTERCONNECT = COMPONENT["interconnect"]
+
+
+class Step:
+    """
+    One pass of a batch through all stages.
+
+    Time is kept twice, as component sums: as a request with a prompt in the step sees it (`for_prefill`), and as a
+    decoding request sees it (`for_decode`), for which everything that prompts added is prefill interference.
+    """
+
+    __slots__ = ("batch", "chunked", "decoding", "finishing", "for_decode", "for_prefill", "has_prefill", "number")
+
+    def __init__(
+        self, number: int, batch: Batch, decoding: list[Request], finishing: list[Request], chunked: list[Request]
+    ) -> None:
+        self.number = number
+        self.batch = batch
+        self.has_prefill = batch.prefill_tokens > 0
+        self.decoding = decoding
+        """Requests that had only their last token to compute and get the next one."""
+        self.finishing = finishing
+        """Requests whose prompt ends in this step and that get a token."""
+        self.chunked = chunked
+        """Requests whose prompt goes on in a later step."""
+        self.for_prefill = [0] * len(COMPONENTS)
+        self.for_decode = [0] * len(COMPONENTS)
+
+    def wait(self, ticks: int, *, behind_prefill: bool) -> None:
+        """It waited for a stage that was busy with a step that carried prompts, or with one that did not."""
+        self.for_prefill[_PIPELINE] += ticks
+        self.for_decode[_PREFILL if behind_prefill else _PIPELINE] += ticks
+
+    def serve(self, service: Service) -> None:
+        """It went through a stage."""
+        for index, ticks in enumerate(service.components):
+            self.for_prefill[index] += ticks
+        for index, ticks in enumerate(service.decode_components):
+            self.for_decode[index] += ticks
+
+    def travel(self, ticks: int) -> None:
+        """It crossed from one stage to the next."""
+        self.for_prefill[_INTERCONNECT] += ticks
+        self.for_decode[_INTERCONNECT] += ticks

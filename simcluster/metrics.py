@@ -1,0 +1,143 @@
+"""
+What a run measured, in vLLM's terms and under vLLM's names.
+
+ttft: first token minus arrival, queueing included. tpot: (last token - first token) / (n - 1), one number per request,
+none for a single token. itl: every gap between successive tokens of a request, pooled. e2el: last token minus arrival.
+Only finished requests count. Percentiles are numpy's, with linear interpolation. Times are on the engine's clock: no
+client, no network to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simcluster.ticks import TICKS_PER_S
+from simcluster.trace import COMPONENTS, N_KEYS, Block
+
+Floats = npt.NDArray[np.float64]
+Table = dict[str, Any]
+
+TICKS_PER_MS = TICKS_PER_S // 1000
+PERCENTILES = (50, 90, 95, 99, 99.9)
+LATENCIES = ("ttft", "tpot", "itl", "e2el")
+
+
+class TokenSums:
+    """What the summary needs of the token table, gathered block by block: the gaps, and the components' sums."""
+
+    def __init__(self) -> None:
+        self._gaps: list[npt.NDArray[np.int64]] = []
+        self._first = np.zeros(len(COMPONENTS), dtype=object)
+        self._later = np.zeros(len(COMPONENTS), dtype=object)
+
+    def add(self, block: Block) -> None:
+        """Add rows of the token table."""
+        later = block[:, 1] > 0
+        components = block[:, N_KEYS:]
+        self._gaps.append(components[later].sum(axis=1))
+        self._later += components[later].sum(axis=0)
+        self._first += components[~later].sum(axis=0)
+
+    def gaps_ms(self) -> Floats:
+        """Every inter-token latency in ms, in the order of emission, shape (tokens that are no first ones,)."""
+        gaps = np.concatenate(self._gaps) if self._gaps else np.empty(0, np.int64)
+        return gaps / TICKS_PER_MS
+
+    def shares(self, kind: str) -> dict[str, float]:
+        """Share of each component in the sum of all first-token (`ttft`) or inter-token (`itl`) latencies."""
+        sums = self._first if kind == "ttft" else self._later
+        total = sum(sums)
+        return {name: float(ticks / total) if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
+
+
+def latencies_ms(requests: Table) -> dict[str, Floats]:
+    """ttft, tpot and e2el of the finished requests in ms; tpot has only those with more than one token."""
+    finished = np.array([status == "finished" for status in requests["status"]], dtype=bool)
+    arrived, first, last, n_tokens = (
+        np.asarray(requests[name], np.int64)[finished]
+        for name in ("arrived_at_ticks", "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted")
+    )
+    several = n_tokens > 1
+    return {
+        "ttft": (first - arrived) / TICKS_PER_MS,
+        "tpot": (last - first)[several] / (n_tokens[several] - 1) / TICKS_PER_MS,
+        "e2el": (last - arrived) / TICKS_PER_MS,
+    }
+
+
+def describe(values_ms: Floats, name: str) -> dict[str, float | None]:
+    """Mean, median, standard deviation and percentiles of a latency, under vLLM's keys; None without values."""
+    keys = [f"mean_{name}_ms", f"median_{name}_ms", f"std_{name}_ms", *(f"p{p:g}_{name}_ms" for p in PERCENTILES)]
+    if not len(values_ms):
+        return dict.fromkeys(keys)
+    percentiles = np.percentile(values_ms, PERCENTILES)
+    # A spread of nothing but floating-point rounding is no spread.
+    std = 0.0 if values_ms.min() == values_ms.max() else float(values_ms.std())
+    values = [float(values_ms.mean()), float(np.median(values_ms)), std, *map(float, percentiles)]
+    return dict(zip(keys, values, strict=True))
+
+
+def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> float | None:
+    """
+    Finished requests per second that meet every limit, as vLLM counts them; None without limits.
+
+    A request of one token has no tpot and meets any limit on it.
+    """
+    if not limits_ms or duration_s <= 0:
+        return None
+    values = latencies_ms(requests)
+    n_tokens = np.asarray(requests["tokens_emitted"], np.int64)
+    finished = np.array([status == "finished" for status in requests["status"]], dtype=bool)
+    tpot = np.zeros(int(finished.sum()))
+    tpot[n_tokens[finished] > 1] = values["tpot"]
+    good = np.ones(len(tpot), dtype=bool)
+    for name, limit in limits_ms.items():
+        good &= (tpot if name == "tpot" else values[name]) <= limit
+    return float(good.sum() / duration_s)
+
+
+def summarise(
+    requests: Table, tokens: TokenSums, duration_ticks: int, power_w: float, limits_ms: dict[str, float]
+) -> dict[str, Any]:
+    """
+    The summary of a run, under vLLM's keys where it has them.
+
+    Args:
+        requests: the request table.
+        tokens: sums over the token table.
+        duration_ticks: from the start to the last token, or to the horizon.
+        power_w: of all devices used, drawn all the time.
+        limits_ms: of the service level, by latency name.
+    """
+    status = requests["status"]
+    completed = sum(s == "finished" for s in status)
+    duration_s = duration_ticks / TICKS_PER_S
+    n_output = int(np.sum(requests["tokens_emitted"]))
+    n_input = int(sum(n for n, s in zip(requests["prompt_tokens"], status, strict=True) if s == "finished"))
+    per_s = 1 / duration_s if duration_s else 0.0
+    summary: dict[str, Any] = {
+        "duration": duration_s,
+        "completed": completed,
+        "failed": sum(s == "failed" for s in status),
+        "unfinished": sum(s == "unfinished" for s in status),
+        "total_input_tokens": n_input,
+        "total_output_tokens": n_output,
+        "request_throughput": completed * per_s,
+        "output_throughput": n_output * per_s,
+        "total_token_throughput": (n_input + n_output) * per_s,
+        "request_goodput": goodput(requests, limits_ms, duration_s),
+        "preemptions": int(np.sum(requests["preemptions"])),
+        "power_w": power_w,
+        "joules_per_output_token": power_w * duration_s / n_output if n_output else None,
+    }
+    values = latencies_ms(requests) | {"itl": tokens.gaps_ms()}
+    for name in LATENCIES:
+        summary |= describe(values[name], name)
+    summary["ttft_shares"] = tokens.shares("ttft")
+    summary["itl_shares"] = tokens.shares("itl")
+    reasons = sorted({reason for reason in requests["reason"] if reason})
+    summary["failures"] = {reason: sum(r == reason for r in requests["reason"]) for reason in reasons}
+    return summary

@@ -1,0 +1,1 @@
+"""Choices that an engine makes, as plain functions of a frozen view: schedulers and routers."""

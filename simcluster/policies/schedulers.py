@@ -1,0 +1,106 @@
+"""
+Which requests a replica's next step serves, and with how many tokens each.
+
+A scheduler sees lengths of prompts and of what was generated so far, never how many tokens a request will ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+
+class Seen(NamedTuple):
+    """A request as a scheduler sees it."""
+
+    request: int
+    pending: int
+    """Tokens known but not yet in the KV cache: the prompt at first, one per step in decode."""
+    computed: int
+    """Tokens in the KV cache, those of steps under way included."""
+    blocks: int
+    """KV blocks it holds."""
+
+
+class View(NamedTuple):
+    """The state of a replica at the moment a step may start."""
+
+    running: Sequence[Seen]
+    """Admitted requests that can take part now (their last token is known), in the order of admission."""
+    waiting: Iterable[Seen]
+    """Requests not admitted or preempted, in the order in which they should be; long, so read only what is needed."""
+    n_running: int
+    """All admitted requests, those in steps under way included."""
+    free_blocks: int
+    block_size: int
+    max_tokens: int
+    """Tokens the step may process."""
+    max_running: int
+    """Requests that may be admitted at once."""
+    max_requests: int
+    """Requests this step may serve: with several pipeline stages an even share, so that all stages have work."""
+
+
+class Decision(NamedTuple):
+    """Tokens granted per request, and requests that lose their KV blocks and go back to the head of the queue."""
+
+    grants: list[tuple[int, int]]
+    preempted: list[int]
+
+
+Scheduler = Callable[[View], Decision]
+
+
+def blocks_for(n_tokens: int, block_size: int) -> int:
+    """KV blocks that hold `n_tokens`."""
+    return -(-n_tokens // block_size)
+
+
+def fcfs(view: View) -> Decision:
+    """
+    Continuous batching with chunked prefill, first come first served, running requests first.
+
+    Running requests get what they lack within the token budget; when blocks run out the last admitted one is
+    preempted and will be computed again. Then waiting requests are admitted while tokens, places and blocks last, but
+    none in a step that preempted.
+
+    Source: vLLM V1's scheduler, as its documentation describes it; no priorities, no prefix cache.
+    """
+    budget, free = view.max_tokens, view.free_blocks
+    grants: list[tuple[int, int]] = []
+    preempted: list[int] = []
+    candidates = list(view.running)
+    index = 0
+    while index < len(candidates) and budget > 0 and len(grants) < view.max_requests:
+        seen = candidates[index]
+        n_tokens = min(seen.pending, budget)
+        needed = blocks_for(seen.computed + n_tokens, view.block_size) - seen.blocks
+        while needed > free and candidates[-1] is not seen:
+            victim = candidates.pop()
+            preempted.append(victim.request)
+            free += victim.blocks
+        if needed > free:
+            candidates.pop()
+            preempted.append(seen.request)
+            free += seen.blocks
+            break
+        grants.append((seen.request, n_tokens))
+        budget -= n_tokens
+        free -= needed
+        index += 1
+    if preempted:
+        return Decision(grants, preempted)
+    places = min(view.max_running - view.n_running, view.max_requests - len(grants))
+    for seen in view.waiting:
+        n_tokens = min(seen.pending, budget)
+        needed = blocks_for(n_tokens, view.block_size)
+        if places <= 0 or n_tokens <= 0 or needed > free:
+            break
+        grants.append((seen.request, n_tokens))
+        budget -= n_tokens
+        free -= needed
+        places -= 1
+    return Decision(grants, preempted)
+
+
+SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs}

@@ -1,0 +1,543 @@
+"""From a scenario file to what is simulated: names become values, and everything that cannot work is told at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+import simcluster
+from simcluster import catalog, source
+from simcluster.calibration import collectives, gpu, wafer
+from simcluster.costs.collectives import available
+from simcluster.hardware import Device
+from simcluster.noise import Noise
+from simcluster.noise_file import read_noise
+from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fit
+from simcluster.policies.routers import ROUTERS
+from simcluster.policies.schedulers import SCHEDULERS
+from simcluster.problems import InputError, Problem, nearest
+from simcluster.scenario import (
+    FORMAT,
+    Engine,
+    Group,
+    Hop,
+    Replica,
+    Scenario,
+    Stage,
+    files_sha256,
+    workload_files,
+)
+from simcluster.shapes import ModelShape, largest_layer_parameters
+from simcluster.source import Document, Path
+from simcluster.spec import Deployment, ModelFile, NoiseOverride, ScenarioFile
+from simcluster.topology.measure import group_link
+from simcluster.topology.measure import path as route
+from simcluster.topology.model import Topology
+from simcluster.topology.read import from_document
+from simcluster.topology.read import load as load_topology
+from simcluster.units import show
+from simcluster.validation import validate
+from simcluster.workload import WorkloadSpec
+from simcluster.workload.lengths import Fixed, Lengths, Uniform
+
+T = TypeVar("T")
+
+DEFAULT_UTILIZATION = {"gpu": 0.9, "lpu": 0.95, "rdu": 0.9, "wafer": 0.95}
+"""Share of the memory for weights and KV cache: vLLM's default on GPUs; assumed elsewhere."""
+
+
+def load(file: str | FilePath, settings: Sequence[str] = (), seed: int | None = None) -> Scenario:
+    """
+    Read and resolve a scenario.
+
+    Args:
+        file: a scenario file, a resolved scenario, or the name of a scenario that comes with simcluster.
+        settings: changes as on the command line, `a.b=c`, applied in order.
+        seed: instead of the file's.
+
+    Raises:
+        InputError: with every fault that was found, each with its place.
+    """
+    path = find(file)
+    document = source.read(path)
+    if isinstance(document.data, dict) and document.data.get("format") == FORMAT:
+        return _resolved(document, settings, seed)
+    document = with_settings(document, settings)
+    if seed is not None:
+        document = _set(document, ("seed",), seed)
+    return _Resolver(document, path).scenario()
+
+
+def find(file: str | FilePath) -> FilePath:
+    """A scenario by path, or by the name of one that comes with simcluster (`benchmark/x` in a folder of it)."""
+    path = FilePath(file)
+    if path.suffix in (".yaml", ".yml", ".json") or path.exists():
+        return path
+    known = names()
+    if str(file) not in known:
+        found = f"no scenario '{str(file)[:80]}'"
+        raise InputError([Problem(str(file)[:200], 0, "", found, nearest(str(file)[:80], known))])
+    return folder() / f"{file}.yaml"
+
+
+def names() -> tuple[str, ...]:
+    """The scenarios that come with simcluster, sorted."""
+    root = folder()
+    return tuple(sorted(f.relative_to(root).with_suffix("").as_posix() for f in root.rglob("*.yaml")))
+
+
+def folder() -> FilePath:
+    """Where these are: inside the installed package, or beside it in a checkout."""
+    package = FilePath(simcluster.__file__).parent
+    packaged = package / "data" / "scenarios"
+    return packaged if packaged.is_dir() else package.parent / "scenarios"
+
+
+def with_settings(document: Document, settings: Sequence[str]) -> Document:
+    """
+    The document with `a.b=c` applied; c is read as in the file.
+
+    Setting `workload.trace` replaces the drawn workload: arrivals, lengths and number of requests go.
+
+    Raises:
+        InputError: a setting without `=`, without a key, or through something that is no mapping.
+    """
+    problems = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = tuple(key.split("."))
+        if not equals or not all(path):
+            problems.append(
+                Problem("--set", 0, "", f"'{setting[:80]}'", "expected key=value such as workload.requests=100")
+            )
+            continue
+        try:
+            value = source.parse(text, f"--set {key}").data
+            document = _set(document, path, value)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return document
+
+
+def _set(document: Document, path: Path, value: Any) -> Document:
+    """A copy of the document with one value changed."""
+    data = _copied(document.data)
+    here = data
+    for part in path[:-1]:
+        if not isinstance(here, dict):
+            break
+        here = here.setdefault(part, {})
+        if here is None or isinstance(here, str | int | float | bool):
+            break
+    if not isinstance(here, dict):
+        found = "a value that has no keys" if data is not None else "an empty file"
+        raise InputError([Problem("--set", 0, source.show_path(path), found, "expected a key of the scenario")])
+    here[path[-1]] = value
+    if path == ("workload", "trace"):
+        for drawn in ("arrivals", "prompt_tokens", "output_tokens", "requests"):
+            here.pop(drawn, None)
+    return replace(document, data=data, given=document.given | {path})
+
+
+def _copied(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return [_copied(value) for value in data] if isinstance(data, list) else data
+
+
+def _resolved(document: Document, settings: Sequence[str], seed: int | None) -> Scenario:
+    """A resolved scenario read back; only its seed can be changed."""
+    if settings:
+        raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
+    document = _set(document, ("seed",), seed) if seed is not None else document
+    parsed = validate(document, Scenario, from_json=True)
+    for path in workload_files(parsed.workload):
+        at = parsed.workload[path[0]] if len(path) == 1 else parsed.workload[path[0]][path[1]]
+        if not FilePath(at).is_file():
+            raise InputError(
+                [document.problem(("workload", *path), f"no file '{at}'", "expected the file of the run")]
+            )
+    if files_sha256(parsed.workload) != parsed.workload_sha256:
+        found = "its files have changed since the scenario was resolved"
+        raise InputError([document.problem(("workload",), found, "expected the same content")])
+    return parsed
+
+
+class _Resolver:
+    """Resolves one document, gathering problems; each part goes on as far as what it needs is there."""
+
+    def __init__(self, document: Document, path: FilePath) -> None:
+        self._document = document
+        self._path = path
+        self._problems: list[Problem] = []
+
+    def scenario(self) -> Scenario:
+        """The resolved scenario, or an InputError with all problems."""
+        topology = self._try(self._topology)
+        try:
+            file = validate(self._document, ScenarioFile)
+        except InputError as error:
+            self._problems += error.problems
+            raise InputError(self._problems) from None
+        model = self._try(lambda: self._model(file))
+        noise = self._try(lambda: self._noise(file))
+        workload = self._try(lambda: self._workload(file))
+        self._policies(file.deployment)
+        if model is None or topology is None or self._problems or noise is None or workload is None:
+            raise InputError(self._problems)
+        return self._laid_out(file, model, topology, noise, workload)
+
+    def _try(self, part: Callable[[], T]) -> T | None:
+        """The part, or None with its problems kept."""
+        try:
+            return part()
+        except InputError as error:
+            self._problems += error.problems
+            return None
+
+    def _fail(self, path: Path, found: str, expected: str) -> InputError:
+        return InputError([self._document.problem(path, found, expected)])
+
+    def _topology(self) -> Topology | None:
+        data = self._document.data.get("topology") if isinstance(self._document.data, dict) else None
+        if isinstance(data, dict):
+            return from_document(self._document, ("topology",))
+        if not isinstance(data, str):
+            return None  # the form of the file is told elsewhere
+        try:
+            return load_topology(data, self._path.parent)
+        except catalog.UnknownName as error:
+            raise self._fail(("topology",), error.found, error.expected) from None
+
+    def _model(self, file: ScenarioFile) -> ModelShape:
+        if isinstance(file.model, ModelFile):
+            from simcluster import hf_config
+
+            shape = hf_config.read(self._path.parent / file.model.config)
+        else:
+            try:
+                shape = catalog.model(file.model)
+            except catalog.UnknownName as error:
+                raise self._fail(("model",), error.found, error.expected) from None
+        if shape.kind != "decoder":
+            raise self._fail(
+                ("model",), f"{shape.name} is of kind {shape.kind}", "expected a decoder, which makes tokens"
+            )
+        return shape
+
+    def _noise(self, file: ScenarioFile) -> Noise:
+        override = file.noise if isinstance(file.noise, NoiseOverride) else NoiseOverride(preset=file.noise)
+        try:
+            preset = read_noise(override.preset)
+        except catalog.UnknownName as error:
+            at: Path = ("noise",) if isinstance(file.noise, str) else ("noise", "preset")
+            raise self._fail(at, error.found, error.expected) from None
+        cv = override.op_jitter.cv if override.op_jitter else None
+        mean_s = override.arrival_skew.mean if override.arrival_skew else None
+        return preset.changed(cv, mean_s)
+
+    def _workload(self, file: ScenarioFile) -> dict[str, Any]:
+        """The section as written, files by absolute path."""
+        workload: dict[str, Any] = _copied(self._document.data["workload"])
+        for path in workload_files(workload):
+            inner = workload if len(path) == 1 else workload[path[0]]
+            given = ("workload", *path) in self._document.given or ("workload", path[0]) in self._document.given
+            base = FilePath.cwd() if given else self._path.parent
+            found = (base / inner[path[-1]]).absolute()
+            if not found.is_file():
+                raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
+            inner[path[-1]] = str(found)
+        return workload
+
+    def _policies(self, deployment: Deployment) -> None:
+        for key, known in (("scheduler", SCHEDULERS), ("router", ROUTERS)):
+            name = getattr(deployment, key)
+            if name not in known:
+                self._problems.append(
+                    self._document.problem(("deployment", key), f"unknown {key} '{name}'", nearest(name, known))
+                )
+
+    def _laid_out(
+        self, file: ScenarioFile, model: ModelShape, topology: Topology, noise: Noise, workload: dict[str, Any]
+    ) -> Scenario:
+        """Everything that depends on model, devices and topology together."""
+        deployment = file.deployment
+        names = self._devices(deployment, topology)
+        device = self._one_kind(names, topology)
+        self._cuttable(deployment, model, device)
+        stages = cut(
+            model, deployment.pipeline_parallel_size, deployment.tensor_parallel_size, deployment.weights,
+            deployment.kv_cache,
+        )  # fmt: skip
+        utilization = deployment.gpu_memory_utilization or DEFAULT_UTILIZATION[device.kind]
+        max_model_len = min(deployment.max_model_len or model.context, model.context)
+        streamed = deployment.weight_residency == "streamed"
+        if streamed:
+            stages = _buffers_only(model, stages, deployment)
+        needed = self._longest(file.workload, max_model_len)
+        try:
+            require_fit(
+                model, device, stages, deployment.tensor_parallel_size, deployment.weights, deployment.kv_cache,
+                utilization, needed,
+            )  # fmt: skip
+        except Misfit as error:
+            raise self._fail(("model",), error.found, error.expected) from None
+        blocks = kv_tokens(stages, device.memory_bytes * utilization) // deployment.block_size
+        if deployment.num_gpu_blocks_override is not None:
+            if deployment.num_gpu_blocks_override > blocks:
+                found = f"{deployment.num_gpu_blocks_override:,} KV blocks"
+                raise self._fail(
+                    ("deployment", "num_gpu_blocks_override"), found, f"the memory holds {blocks:,} at most"
+                )
+            blocks = deployment.num_gpu_blocks_override
+        gpu_constants, wafer_constants = self._calibration(device)
+        group = self._group(deployment, names, topology)
+        replicas = self._replicas(deployment, stages, names, topology, blocks, group)
+        host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
+        return Scenario(
+            name=self._path.stem,
+            title=file.title or self._path.stem,
+            seed=file.seed,
+            fidelity=file.fidelity,
+            topology=topology.name,
+            model=model,
+            weight_bits=deployment.weights,
+            kv_bits=deployment.kv_cache,
+            device=device,
+            gpu=gpu_constants,
+            wafer=wafer_constants,
+            group=group,
+            weight_stream=self._stream(topology, names[0]) if streamed else None,
+            replicas=replicas,
+            engine=Engine(
+                scheduler=deployment.scheduler,
+                router=deployment.router,
+                max_num_seqs=deployment.max_num_seqs,
+                max_num_batched_tokens=deployment.max_num_batched_tokens,
+                max_model_len=max_model_len,
+                block_size=deployment.block_size,
+                gpu_memory_utilization=utilization,
+                launch=deployment.launch,
+                all_reduce=deployment.all_reduce,
+                host_fixed_s=host_fixed_s,
+                host_per_sequence_s=host_per_sequence_s,
+            ),
+            workload=workload,
+            workload_sha256=files_sha256(workload),
+            noise=noise,
+            limits_ms={
+                name: limit_s * 1e3
+                for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
+                if limit_s is not None
+            },
+            assumptions=tuple(_assumptions(device, gpu_constants, wafer_constants, group, noise, model)),
+        )
+
+    def _devices(self, deployment: Deployment, topology: Topology) -> list[str]:
+        """The devices in order of use."""
+        n_needed = deployment.replicas * deployment.pipeline_parallel_size * deployment.tensor_parallel_size
+        if deployment.devices is None:
+            if n_needed > len(topology.devices):
+                found = (
+                    f"{deployment.replicas} x {deployment.pipeline_parallel_size} x {deployment.tensor_parallel_size}"
+                    f" = {n_needed} devices (replicas x stages x ranks)"
+                )
+                raise self._fail(("deployment",), found, f"topology {topology.name} has {len(topology.devices)}")
+            return list(topology.devices[:n_needed])
+        known = set(topology.devices)
+        problems = [
+            self._document.problem(("deployment", "devices", index), f"no device '{name}'", nearest(name, known))
+            for index, name in enumerate(deployment.devices)
+            if name not in known
+        ]
+        problems += [
+            self._document.problem(("deployment", "devices", index), f"'{name}' again", "expected each device once")
+            for index, name in enumerate(deployment.devices)
+            if name in deployment.devices[:index]
+        ]
+        if len(deployment.devices) != n_needed:
+            found = f"{len(deployment.devices)} devices"
+            expected = f"expected {n_needed}: replicas x stages x ranks"
+            problems.append(self._document.problem(("deployment", "devices"), found, expected))
+        if problems:
+            raise InputError(problems)
+        return deployment.devices
+
+    def _one_kind(self, names: Iterable[str], topology: Topology) -> Device:
+        """The catalogue's device of all of these."""
+        kinds = list(dict.fromkeys(topology.graph.nodes[name]["device"] for name in names))
+        if len(kinds) > 1:
+            raise self._fail(("deployment",), f"devices of several kinds: {', '.join(kinds)}", "expected one kind")
+        return catalog.device(kinds[0])
+
+    def _cuttable(self, deployment: Deployment, model: ModelShape, device: Device) -> None:
+        """Hold that the model can be cut as asked."""
+        problems = []
+        n_ranks, n_stages = deployment.tensor_parallel_size, deployment.pipeline_parallel_size
+        if model.heads % n_ranks:
+            divisors = ", ".join(str(n) for n in range(1, model.heads + 1) if model.heads % n == 0)
+            found = f"{model.heads} heads among {n_ranks} ranks"
+            problems.append((("deployment", "tensor_parallel_size"), found, f"expected one of {divisors}"))
+        if device.kind == "wafer" and n_ranks > 1:
+            found = f"{n_ranks} ranks of wafers"
+            problems.append(
+                (
+                    ("deployment", "tensor_parallel_size"),
+                    found,
+                    "layers are not cut across wafers: use pipeline stages",
+                )
+            )
+        if n_stages > model.layers:
+            found = f"{n_stages} stages for {model.layers} layers"
+            problems.append((("deployment", "pipeline_parallel_size"), found, "expected at most one stage a layer"))
+        if problems:
+            raise InputError(self._document.problem(*problem) for problem in problems)
+
+    def _longest(self, workload: WorkloadSpec, max_model_len: int) -> int:
+        """Tokens of KV cache that a replica must be able to hold: the longest request that is sure to come."""
+        lengths = [_at_least(lengths) for lengths in (workload.prompt_tokens, workload.output_tokens) if lengths]
+        longest = sum(lengths) - 1 if lengths else 1
+        if longest + 1 > max_model_len:
+            found = f"requests of at least {longest + 1:,} tokens"
+            raise self._fail(("workload",), found, f"the model serves {max_model_len:,} at most (max_model_len)")
+        return longest
+
+    def _calibration(self, device: Device) -> tuple[gpu.GpuCalibration | None, wafer.WaferCalibration | None]:
+        if device.kind == "wafer":
+            return None, wafer.read(catalog.entry("calibration", device.name))
+        return gpu.read(
+            catalog.entry("calibration", device.name), lambda name: catalog.entry("calibration", name)
+        ), None
+
+    def _group(self, deployment: Deployment, names: list[str], topology: Topology) -> Group | None:
+        """The fabric of a tensor-parallel group; all groups are laid out alike."""
+        n_ranks = deployment.tensor_parallel_size
+        if n_ranks == 1:
+            return None
+        link = group_link(topology, names[:n_ranks])
+        enclosures = [topology.graph.nodes[name]["group"] for name in names[:n_ranks]]
+        n_nodes = len(set(enclosures)) if len(link.links) > 1 else 1
+        at: Path = ("deployment", "tensor_parallel_size")
+        if n_ranks % n_nodes or any(enclosures.count(e) * n_nodes != n_ranks for e in enclosures):
+            raise self._fail(at, f"{n_ranks} ranks unevenly over {n_nodes} nodes", "expected the same number on each")
+        try:
+            inside = collectives.fabric(link.links[0])
+            across = collectives.fabric(link.links[-1]) if n_nodes > 1 else None
+        except LookupError as error:
+            raise self._fail(at, f"ranks joined by {' and '.join(link.links)}", str(error)) from None
+        try:
+            available(inside.all_reduce, n_ranks // n_nodes, deployment.launch, deployment.all_reduce)
+        except ValueError as error:
+            raise self._fail(("deployment", "all_reduce"), f"'{deployment.all_reduce}'", str(error)) from None
+        return Group(ranks_per_node=n_ranks // n_nodes, n_nodes=n_nodes, inside=inside, across=across)
+
+    def _replicas(
+        self, deployment: Deployment, stages: list[StageLayers], names: list[str], topology: Topology, blocks: int,
+        group: Group | None,
+    ) -> tuple[Replica, ...]:  # fmt: skip
+        n_ranks = deployment.tensor_parallel_size
+        groups = [tuple(names[start : start + n_ranks]) for start in range(0, len(names), n_ranks)]
+        replicas = []
+        for number in range(deployment.replicas):
+            own = groups[number * len(stages) : (number + 1) * len(stages)]
+            hops = [_hop(topology, a[0], b[0], deployment) for a, b in zip(own, own[1:], strict=False)]
+            laid = [
+                Stage(devices=devices, layers=layers, next_hop=hop)
+                for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
+            ]
+            back = _hop(topology, own[-1][0], own[0][0], deployment) if len(own) > 1 else None
+            replicas.append(Replica(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
+        return tuple(replicas)
+
+    def _stream(self, topology: Topology, device: str) -> Hop:
+        """The way from the memory node to the device."""
+        memories = [node for node, said in topology.graph.nodes(data=True) if said["kind"] == "memory"]
+        if not memories:
+            raise self._fail(
+                ("deployment", "weight_residency"), f"topology {topology.name} has no memory node",
+                "expected one such as wse3-memoryx, or weights that are resident",
+            )  # fmt: skip
+        found = route(topology, memories[0], device)
+        return Hop(nodes=found.nodes, latency_s=found.latency_s, bytes_per_s=found.bytes_per_s)
+
+
+def _at_least(lengths: Lengths) -> int:
+    """A length that some request of a workload is sure to have."""
+    if isinstance(lengths, Fixed):
+        return lengths.value
+    return lengths.bounds()[0] if isinstance(lengths, Uniform) else 1
+
+
+def _buffers_only(model: ModelShape, stages: list[StageLayers], deployment: Deployment) -> list[StageLayers]:
+    """With streamed weights a device holds two layers at a time: one at work, one on its way."""
+    per_parameter = deployment.weights / 8 / deployment.tensor_parallel_size
+    two_layers = 2 * largest_layer_parameters(model) * per_parameter
+    return [stage.model_copy(update={"weight_bytes": min(stage.weight_bytes, two_layers)}) for stage in stages]
+
+
+def _hop(topology: Topology, a: str, b: str, deployment: Deployment) -> Hop:
+    """The way between two stages: the links of the idle graph, and what the library's send costs besides."""
+    found = route(topology, a, b)
+    software_s = 0.0
+    for link in reversed(found.links):
+        if link in collectives.fabrics():
+            sends = available(collectives.fabric(link).send, 2, deployment.launch)
+            software_s = min(send.fixed_s for send in sends)
+            break
+    return Hop(nodes=found.nodes, latency_s=found.latency_s + software_s, bytes_per_s=found.bytes_per_s)
+
+
+def _host(
+    deployment: Deployment, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None
+) -> tuple[float, float]:
+    """Host time before a step: fixed, and per sequence."""
+    if deployment.host_time_per_step is not None:
+        return deployment.host_time_per_step, 0.0
+    if gpu_constants is not None:
+        return gpu_constants.host_fixed_s, gpu_constants.host_per_sequence_s
+    assert wafer_constants is not None
+    return wafer_constants.host_step_s, 0.0
+
+
+def _assumptions(
+    device: Device, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None,
+    group: Group | None, noise: Noise, model: ModelShape,
+) -> Iterable[str]:  # fmt: skip
+    """What a reader of the results must know that nobody measured for this case."""
+    if "estimate" in model.name:
+        yield f"{model.title}: the shape is an estimate, its maker has published none of it"
+    if gpu_constants is not None:
+        weak = [row.name for row in gpu_constants.constants if row.status != "fitted"]
+        if gpu_constants.status != "fitted":
+            yield f"{device.name}: op costs are {gpu_constants.status}, not measured on this device"
+        elif weak:
+            yield f"{device.name}: not fitted to measurements: {', '.join(weak)}"
+    if wafer_constants is not None:
+        weak = [f"{name} ({status})" for name, status in wafer_constants.statuses.items() if status == "assumed"]
+        scaled = [name for name, status in wafer_constants.statuses.items() if status == "scaled"]
+        if scaled:
+            yield f"{device.name}: scaled from another wafer generation: {', '.join(scaled)}"
+        if weak:
+            yield f"{device.name}: {', '.join(weak)}"
+        yield f"{device.name}: no distribution of token times was ever published; zero spread is assumed, not measured"
+    if group is not None:
+        for fabric in (group.inside, group.across):
+            if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
+                yield f"{fabric.name}: some costs of collectives are assumed"
+    for row in noise.rows:
+        if device.kind in row.device_kinds:
+            yield f"noise {row.source}: {row.basis}"
+    yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
+
+
+def dump(scenario: Scenario) -> str:
+    """The resolved scenario as YAML text, which `load` reads back to the same scenario."""
+    import yaml
+
+    data = json.loads(scenario.model_dump_json())
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,179 @@
+"""
+A run folder: the token trace, the request table, a summary, the resolved scenario, and where it all came from.
+
+It is written beside its place under a name that says it is incomplete, and renamed when everything is there. What a
+killed run leaves is thus recognisable, and the next run to the same place removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import simcluster
+from simcluster.kernel.simulate import Outcome, play
+from simcluster.metrics import TokenSums, summarise
+from simcluster.problems import InputError, Problem
+from simcluster.resolve import dump
+from simcluster.scenario import Scenario
+from simcluster.ticks import TICKS_PER_S
+from simcluster.trace import TOKEN_COLUMNS, Block, Digest
+
+PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
+"""Packages whose version can reach a result."""
+
+INCOMPLETE = ".incomplete"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished simulation: its summary, and its tables as pandas DataFrames on request."""
+
+    scenario: Scenario
+    summary: dict[str, Any]
+    requests_table: dict[str, Any]
+    blocks: tuple[Block, ...]
+
+    def tokens(self) -> Any:
+        """One row per token: a pandas DataFrame with the columns of `trace.TOKEN_COLUMNS`, all int64 ticks."""
+        import numpy as np
+        import pandas as pd
+
+        rows = np.concatenate(self.blocks) if self.blocks else np.empty((0, len(TOKEN_COLUMNS)), np.int64)
+        return pd.DataFrame(rows, columns=list(TOKEN_COLUMNS))
+
+    def requests(self) -> Any:
+        """One row per request, a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.requests_table)
+
+
+def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) -> Result:
+    """
+    Play a scenario in memory.
+
+    Args:
+        scenario: as `load` gives it.
+        progress: called now and then with the number of tokens made since the last call.
+    """
+    blocks: list[Block] = []
+    outcome, digest, sums = _play(scenario, [lambda block: blocks.append(block.copy()), *_reporting(progress)])
+    summary = _summary(scenario, outcome, digest, sums)
+    return Result(scenario, summary, outcome.requests, tuple(blocks))
+
+
+def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """
+    Play a scenario into a run folder, replacing what a former run left there.
+
+    Returns:
+        The summary.
+
+    Raises:
+        InputError: the folder's place is taken by something that is not a run.
+    """
+    _require_replaceable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(folder.name + INCOMPLETE)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        summary = _write(scenario, partial, progress)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    former = folder.with_name(folder.name + ".former")
+    shutil.rmtree(former, ignore_errors=True)
+    if folder.exists():
+        folder.rename(former)
+    partial.rename(folder)
+    shutil.rmtree(former, ignore_errors=True)
+    return summary
+
+
+def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None) -> dict[str, Any]:
+    """All files of a run."""
+    from simcluster.tables import TokenFile, write_requests
+
+    provenance = _provenance(scenario)
+    with TokenFile(folder / "tokens.parquet", provenance) as file:
+        outcome, digest, sums = _play(scenario, [file.write, *_reporting(progress)])
+        summary = _summary(scenario, outcome, digest, sums)
+        file.describe({"trace_digest": summary["trace_digest"]})
+    provenance["trace_digest"] = summary["trace_digest"]
+    write_requests(folder / "requests.parquet", outcome.requests, provenance)
+    (folder / "scenario.resolved.yaml").write_text(dump(scenario), encoding="utf-8")
+    _write_json(folder / "summary.json", summary)
+    _write_json(folder / "provenance.json", provenance)
+    return summary
+
+
+def _play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[Outcome, str, TokenSums]:
+    digest, sums = Digest(), TokenSums()
+    outcome = play(scenario, [*sinks, digest.add_tokens, sums.add])
+    digest.add_requests(outcome.requests)
+    return outcome, digest.hexdigest(), sums
+
+
+def _reporting(progress: Callable[[int], None] | None) -> list[Callable[[Block], None]]:
+    return [] if progress is None else [lambda block: progress(len(block))]
+
+
+def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums) -> dict[str, Any]:
+    """The summary of a run, self-contained."""
+    return {
+        "scenario": scenario.name,
+        "title": scenario.title,
+        "seed": scenario.seed,
+        "fidelity": scenario.fidelity,
+        "scenario_digest": scenario.digest(),
+        "trace_digest": digest,
+        "model": scenario.model.name,
+        "topology": scenario.topology,
+        "device": scenario.device.name,
+        "devices": scenario.n_devices,
+        "noise": scenario.noise.name,
+        **summarise(outcome.requests, sums, outcome.duration_ticks, scenario.power_w, scenario.limits_ms),
+        "kv_blocks": scenario.replicas[0].kv_blocks,
+        "dropped_trace_rows": dict(outcome.dropped),
+        "notes": list(outcome.notes),
+        "assumptions": list(scenario.assumptions),
+    }
+
+
+def _provenance(scenario: Scenario) -> dict[str, Any]:
+    """Where a run came from; no time and no name of a machine, so that equal runs have equal files."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "unknown"
+    return {
+        "simcluster": simcluster.__version__,
+        "python": platform.python_version(),
+        "packages": packages,
+        "scenario": scenario.name,
+        "scenario_digest": scenario.digest(),
+        "seed": scenario.seed,
+        "ticks_per_s": TICKS_PER_S,
+    }
+
+
+def _require_replaceable(folder: Path) -> None:
+    """Hold that nothing but a run stands at the place of a run."""
+    if folder.exists() and not (folder / "provenance.json").is_file() and any(folder.iterdir()):
+        found = "a folder that is no run"
+        raise InputError([Problem(str(folder), 0, "", found, "expected a free place or a former run")])
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + os.linesep, encoding="utf-8")

@@ -1,0 +1,111 @@
+"""The scenario file as people write it: short, with units and defaults; `scenario` resolves it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simcluster.quantities import Bits, Frozen, PositiveInt, Ratio, Seconds, fault
+from simcluster.workload import WorkloadSpec
+
+ConfigFile = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class ModelFile(Frozen):
+    """A model shape from a Hugging Face `config.json`."""
+
+    config: ConfigFile
+    """Path of the file, relative to the scenario's folder."""
+
+
+class Deployment(Frozen):
+    """How the model is laid out on the devices and how the engine runs it; vLLM's names where it has them."""
+
+    replicas: PositiveInt = 1
+    """Copies of the model, each on its own devices."""
+    tensor_parallel_size: PositiveInt = 1
+    """Ranks among which every layer is cut."""
+    pipeline_parallel_size: PositiveInt = 1
+    """Stages in a row, each with a contiguous run of layers."""
+    devices: list[str] | None = None
+    """Device names in order of use: replicas, then stages, then ranks. Default: the topology's, from the first."""
+    weights: Bits = 16.0
+    """Bits of a weight."""
+    kv_cache: Bits = 16.0
+    """Bits of a cached key or value."""
+    weight_residency: Literal["resident", "streamed"] = "resident"
+    """Weights stay in the devices, or come over the links from the topology's memory node in every step."""
+    launch: Literal["graph", "eager"] = "graph"
+    """Whether ops are launched together (CUDA graphs) or one by one."""
+    all_reduce: str = "auto"
+    """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
+    scheduler: str = "fcfs"
+    router: str = "round_robin"
+    max_num_seqs: PositiveInt = 256
+    """Requests that may run at once in a replica."""
+    max_num_batched_tokens: PositiveInt = 8192
+    """Tokens that a step may process; longer prompts are prefilled in chunks."""
+    max_model_len: PositiveInt | None = None
+    """Prompt and output tokens a request may have together. Default: the model's context."""
+    block_size: PositiveInt = 16
+    """Tokens of a KV block."""
+    gpu_memory_utilization: Ratio | None = None
+    """Share of each device's memory for weights and KV cache. Default: 90 %, on wafers 95 %."""
+    num_gpu_blocks_override: PositiveInt | None = None
+    """KV blocks of a replica, instead of what the memory allows."""
+    host_time_per_step: Seconds | None = None
+    """Host time before every step, instead of the calibration's."""
+
+    @model_validator(mode="after")
+    def _checks(self) -> Deployment:
+        share = self.gpu_memory_utilization
+        if share is not None and not 0 < share <= 1:
+            raise fault(f"gpu_memory_utilization of {share:.0%}", "expected more than 0 % and at most 100 %")
+        return self
+
+
+class OpJitter(Frozen):
+    """Independent lognormal factor on every op's time, mean 1."""
+
+    cv: Ratio
+
+
+class ArrivalSkew(Frozen):
+    """Exponential delay of every rank at every collective."""
+
+    mean: Seconds
+
+
+class NoiseOverride(Frozen):
+    """A preset with some of its sources changed."""
+
+    preset: str = "none"
+    op_jitter: OpJitter | None = None
+    arrival_skew: ArrivalSkew | None = None
+
+
+class Slo(Frozen):
+    """Latency limits that a good request meets, all of those given."""
+
+    ttft: Seconds | None = None
+    tpot: Seconds | None = None
+    e2el: Seconds | None = None
+
+
+class ScenarioFile(Frozen):
+    """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
+
+    title: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    model: str | ModelFile
+    """A model of the catalogue, or a file."""
+    topology: str | dict[str, object]
+    """A topology by name, a file, or one written in place."""
+    deployment: Deployment = Deployment()
+    workload: WorkloadSpec
+    noise: str | NoiseOverride = "none"
+    """A preset by name, or a preset with changes."""
+    fidelity: Literal["auto", "op"] = "auto"
+    """`op` plays an event for every compute, fetch and exchange; `auto` one per stage and step, with equal results."""
+    slo: Slo = Slo()

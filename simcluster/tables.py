@@ -1,0 +1,74 @@
+"""Tables of a run as Parquet files: the token trace is streamed in row groups, the request table is written whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simcluster.trace import TOKEN_COLUMNS, Block
+
+ROWS_PER_GROUP = 2**20
+SMALL = {"token", "replica", "batch_size"}
+"""Columns that repeat few values, for which a dictionary is smaller than differences."""
+
+
+class TokenFile:
+    """The token table on its way to a Parquet file; memory holds one row group at most."""
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        fields = [(name, pa.int64()) for name in TOKEN_COLUMNS]
+        self._schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
+        delta = [name for name in TOKEN_COLUMNS if name not in SMALL]
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            use_dictionary=sorted(SMALL),
+            column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+        )
+        self._blocks: list[Block] = []
+        self._n_rows = 0
+
+    def __enter__(self) -> TokenFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, block: Block) -> None:
+        """Add rows of the token table."""
+        self._blocks.append(block.copy())
+        self._n_rows += len(block)
+        if self._n_rows >= ROWS_PER_GROUP:
+            self._flush()
+
+    def describe(self, metadata: dict[str, Any]) -> None:
+        """Add what is known only at the end."""
+        self._writer.add_key_value_metadata(_as_metadata(metadata))
+
+    def _flush(self) -> None:
+        if self._blocks:
+            rows = np.concatenate(self._blocks)
+            columns = [pa.array(np.ascontiguousarray(column)) for column in rows.T]
+            self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP)
+        self._blocks, self._n_rows = [], 0
+
+
+def write_requests(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Write the request table."""
+    written = pa.table(table).replace_schema_metadata(_as_metadata(metadata))
+    pq.write_table(written, path, compression="zstd")
+
+
+def _as_metadata(metadata: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}

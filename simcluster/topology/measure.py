@@ -1,0 +1,246 @@
+"""
+What lies between devices: paths, distances, the bisection, and which fabric a group of devices shares.
+
+All of it looks at the idle graph. Hosts and memories send and receive, but no path leads through them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import shortest_path
+
+from simcluster.problems import nearest
+from simcluster.ticks import to_ticks
+from simcluster.topology.model import ENDPOINTS, Graph, Topology
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path through a topology, from its first node to its last."""
+
+    nodes: tuple[str, ...]
+    links: tuple[str, ...]
+    """Catalogue name, or '', of each edge on the way."""
+    latency_s: float
+    """Sum over the edges."""
+    bytes_per_s: float
+    """Of the narrowest edge, in one direction; infinite when there is no edge."""
+
+
+def path(topology: Topology, a: str, b: str) -> Route:
+    """
+    The path that messages between two nodes take: fewest edges, then lowest latency, then nodes created first.
+
+    Raises:
+        ValueError: a node is not in the topology, or nothing leads from one to the other.
+    """
+    graph = topology.graph
+    for name in (a, b):
+        if name not in graph:
+            raise ValueError(f"no node '{name}' in topology {topology.name}; {nearest(name, topology.devices)}")
+    hops = _hops_to(graph, b, a)
+    if a not in hops:
+        raise ValueError(f"no path from {a} to {b} in topology {topology.name}")
+    order = {node: index for index, node in enumerate(graph)}
+    remaining_ticks = {b: 0}  # integers, so that equal latencies are equal
+    onward: dict[str, str] = {}
+    for node in list(hops)[1:]:  # by distance from b, so all nearer nodes are done
+        choices = [
+            (to_ticks(edge["latency_s"]) + remaining_ticks[nearer], order[nearer], nearer)
+            for nearer, edge in graph.adj[node].items()
+            if hops.get(nearer, -1) == hops[node] - 1 and (nearer == b or _forwards(graph, nearer))
+        ]
+        remaining_ticks[node], _, onward[node] = min(choices)
+    nodes = [a]
+    while nodes[-1] != b:
+        nodes.append(onward[nodes[-1]])
+    edges = [graph.edges[edge] for edge in pairwise(nodes)]
+    return Route(
+        nodes=tuple(nodes),
+        links=tuple(edge["link"] for edge in edges),
+        latency_s=sum(edge["latency_s"] for edge in edges),
+        bytes_per_s=min((edge["bytes_per_s"] for edge in edges), default=float("inf")),
+    )
+
+
+def _forwards(graph: Graph, node: str) -> bool:
+    return graph.nodes[node]["kind"] not in ENDPOINTS
+
+
+def _hops_to(graph: Graph, target: str, until: str | None = None) -> dict[str, int]:
+    """Edges to the target from each node that can reach it, nearest first; nothing beyond the distance of `until`."""
+    hops = {target: 0}
+    waiting = deque([target])
+    while waiting:
+        node = waiting.popleft()
+        if until in hops and hops[node] >= hops[until]:
+            break
+        if node != target and not _forwards(graph, node):
+            continue
+        for neighbour in graph.adj[node]:
+            if neighbour not in hops:
+                hops[neighbour] = hops[node] + 1
+                waiting.append(neighbour)
+    return hops
+
+
+def unreachable(graph: Graph, devices: Sequence[str]) -> list[str]:
+    """The devices to which no path leads from the first one."""
+    reached = _hops_to(graph, devices[0]) if devices else {}
+    return [name for name in devices if name not in reached]
+
+
+class Distances(NamedTuple):
+    """All pairs of devices at once; row and column in the order of `Topology.devices`."""
+
+    hops: npt.NDArray[np.int64]
+    latency_s: npt.NDArray[np.float64]
+
+
+def distances(topology: Topology) -> Distances:
+    """
+    Edges and latency of `path` for every two devices.
+
+    Dijkstra with weights of one plus a latency, scaled so that a whole path's stays below one half:
+    fewest edges decide, latency breaks ties.
+    """
+    graph = topology.graph
+    nodes = [node for node in graph if _forwards(graph, node)]
+    index = {node: number for number, node in enumerate(nodes)}
+    edges = [
+        (index[a], index[b], edge["latency_s"]) for a, b, edge in graph.edges(data=True) if a in index and b in index
+    ]
+    longest_s = max((latency_s for _, _, latency_s in edges), default=0.0) * len(nodes)
+    scale = 0.5 / longest_s if longest_s else 0.0
+    rows, columns, latencies_s = np.array(edges).reshape(-1, 3).T
+    weights = csr_matrix((1 + latencies_s * scale, (rows.astype(int), columns.astype(int))), (len(nodes),) * 2)
+    chosen = [index[name] for name in topology.devices]
+    total = shortest_path(weights, method="D", directed=False, indices=chosen)[:, chosen]
+    hops = np.floor(total)
+    return Distances(hops.astype(np.int64), (total - hops) / scale if scale else np.zeros_like(total))
+
+
+class Diameter(NamedTuple):
+    """The largest distances between two devices, each on its own."""
+
+    hops: int
+    latency_s: float
+
+
+def diameter(topology: Topology) -> Diameter:
+    """How far apart two devices can be."""
+    hops, latency_s = distances(topology)
+    return Diameter(int(hops.max()), float(latency_s.max()))
+
+
+def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
+    """
+    The bandwidth from one half of the nodes of a kind to the other, in one direction.
+
+    The smallest minimum cut over three ways to halve: by order, left and right in the drawing, top and bottom.
+    Finding the worst halving of any graph is NP-hard: this bounds it from above, and meets it for the shapes
+    that are generated here.
+    Among devices the cut may run anywhere; for another kind, such as the dies of a wafer, only the links between
+    nodes of this kind count. With an odd number the first half is the smaller one.
+
+    Raises:
+        ValueError: fewer than two nodes of this kind.
+    """
+    graph = topology.graph
+    members = [node for node, attributes in graph.nodes(data=True) if attributes["kind"] == kind]
+    if len(members) < 2:
+        raise ValueError(f"{len(members)} nodes of kind {kind} in topology {topology.name}; a bisection needs two")
+    kept = [node for node in graph if _forwards(graph, node)] if kind == "device" else members
+    place = graph.nodes(data=True)
+    orders = [members]
+    if all("x" in place[node] for node in members):
+        orders.append(sorted(members, key=lambda node: (place[node]["x"], place[node]["y"])))
+        orders.append(sorted(members, key=lambda node: (place[node]["y"], place[node]["x"])))
+    halves = {frozenset(order[: len(order) // 2]): order for order in orders}
+    return min(_cut_bytes_per_s(graph, kept, order) for order in halves.values())
+
+
+def _cut_bytes_per_s(graph: Graph, kept: Sequence[str], order: Sequence[str]) -> float:
+    """Minimum cut between the first half of `order` and the rest of it, in the graph of the kept nodes."""
+    flow: nx.Graph[str | int] = nx.Graph()
+    flow.add_nodes_from(kept)
+    within = set(kept)
+    for a, b, edge in graph.edges(data=True):
+        if a in within and b in within:
+            flow.add_edge(a, b, capacity=edge["bytes_per_s"])
+    for number, node in enumerate(order):
+        flow.add_edge(0 if number < len(order) // 2 else 1, node)  # no capacity: unbounded
+    return float(nx.minimum_cut_value(flow, 0, 1))
+
+
+class GroupLink(NamedTuple):
+    """The fabric between a group of devices."""
+
+    links: tuple[str, ...]
+    """Catalogue names, or '', innermost first: what joins devices of one enclosure, then what joins enclosures."""
+    spans_nodes: bool
+    """Whether the devices stand in more than one enclosure (`group`)."""
+
+
+def group_link(topology: Topology, ranks: Sequence[str]) -> GroupLink:
+    """
+    Which links a collective among some devices uses.
+
+    * All on one switch, or every two directly joined: the links there.
+    * In one enclosure otherwise: the links on the paths from the first to the others.
+    * In several enclosures: what joins those that share an enclosure, then the links that lead out of it.
+
+    Raises:
+        ValueError: a device is not in the topology, or no path joins two of them.
+    """
+    graph = topology.graph
+    routes = [path(topology, ranks[0], rank) for rank in ranks[1:]]
+    enclosures: dict[str, list[str]] = {}
+    for rank in ranks:
+        enclosures.setdefault(graph.nodes[rank]["group"], []).append(rank)
+    spans_nodes = len(enclosures) > 1
+    domain = _domain_links(graph, ranks)
+    if domain is not None:
+        return GroupLink(domain, spans_nodes)
+    if not spans_nodes:
+        return GroupLink(_distinct(link for route in routes for link in route.links), spans_nodes)
+    inside = (link for members in enclosures.values() for link in group_link(topology, members).links)
+    firsts = [members[0] for members in enclosures.values()]
+    between = (
+        edge["link"]
+        for first in firsts[1:]
+        for a, b, edge in _edges(graph, path(topology, firsts[0], first))
+        if graph.nodes[a]["group"] != graph.nodes[b]["group"]
+    )
+    return GroupLink(_distinct([*inside, *between]), spans_nodes)
+
+
+def _domain_links(graph: Graph, ranks: Sequence[str]) -> tuple[str, ...] | None:
+    """Links of the switch that all ranks are on, or of the edges between every two; None without either."""
+    first, *others = ranks
+    for switch in graph.adj[first]:
+        if graph.nodes[switch]["kind"] == "switch" and all(graph.has_edge(rank, switch) for rank in others):
+            return _distinct(graph.edges[rank, switch]["link"] for rank in ranks) if others else ()
+    pairs = [(a, b) for number, a in enumerate(ranks) for b in ranks[number + 1 :]]
+    if all(graph.has_edge(a, b) for a, b in pairs):
+        return _distinct(graph.edges[pair]["link"] for pair in pairs)
+    return None
+
+
+def _edges(graph: Graph, route: Route) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for a, b in pairwise(route.nodes):
+        yield a, b, graph.edges[a, b]
+
+
+def _distinct(links: Iterable[str]) -> tuple[str, ...]:
+    """Each once, in order of first appearance."""
+    return tuple(dict.fromkeys(links))

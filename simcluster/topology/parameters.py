@@ -1,0 +1,91 @@
+"""What files and generators share: names checked against the catalogue, and sizes known before anything is built."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, Self
+
+from pydantic import AfterValidator, StringConstraints, model_validator
+
+from simcluster import catalog
+from simcluster.hardware import WaferGrid
+from simcluster.quantities import Frozen, fault
+from simcluster.topology.model import MAX_LINKS, MAX_NODES
+
+
+class Size(NamedTuple):
+    """How many nodes and links a graph has."""
+
+    nodes: int
+    links: int
+
+
+class Parameters(Frozen):
+    """Parameters of a generator. What they would build is counted first; too much is refused."""
+
+    @abstractmethod
+    def size(self) -> Size:
+        """Exactly what will be built."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        nodes, links = self.size()
+        if nodes > MAX_NODES or links > MAX_LINKS:
+            raise fault(
+                f"{nodes:,} nodes and {links:,} links",
+                f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links are built",
+            )
+        return self
+
+
+def _checked(look_up: Callable[[str], Any]) -> Callable[[str], str]:
+    """A validator that lets a name pass when the catalogue knows it."""
+
+    def check(name: str) -> str:
+        try:
+            look_up(name)
+        except catalog.UnknownName as error:
+            raise fault(error.found, error.expected) from None
+        return name
+
+    return check
+
+
+def _is_wafer(name: str) -> str:
+    if catalog.device(name).grid is None:
+        raise fault(f"'{name}' is not a wafer", "expected a device with a grid of cores, such as 'wse-3'")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_checked(catalog.device))]
+WaferName = Annotated[DeviceName, AfterValidator(_is_wafer)]
+LinkName = Annotated[str, AfterValidator(_checked(catalog.link))]
+NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:-]*$", max_length=64)]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./: -]*$", max_length=64)]
+
+
+def grid(device: str) -> WaferGrid:
+    """The cores of a wafer of the catalogue."""
+    cores = catalog.device(device).grid
+    if cores is None:
+        raise ValueError(f"{device} is not a wafer")
+    return cores
+
+
+def prefix(device: str) -> str:
+    """How devices of this kind are called: `gpu`, `wafer`, `lpu` or `rdu`."""
+    return catalog.device(device).kind
+
+
+def figures(
+    link: str | None, bytes_per_s: float | None, latency_s: float | None, latency_share: float
+) -> tuple[float, float]:
+    """Bandwidth and latency of one link that someone wrote: as given, the rest from the catalogue."""
+    if bytes_per_s is not None and latency_s is not None:
+        return bytes_per_s, latency_s
+    known = catalog.link(link or "")
+    return (
+        known.bytes_per_s if bytes_per_s is None else bytes_per_s,
+        known.latency_s * latency_share if latency_s is None else latency_s,
+    )

@@ -1,0 +1,217 @@
+"""
+Read topologies from files and from scenarios, and tell everything that is wrong with them at once.
+
+A topology is written as one of: `generate:` with a generator's parameters, `nodes:` with `links:`, or `import:` with
+the file of a networkx graph. The names that come with simcluster are the files of the folder `topologies`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Self
+
+import networkx as nx
+from pydantic import Field, StringConstraints, model_validator
+
+import simcluster
+from simcluster import catalog, source
+from simcluster.problems import InputError, Problem, nearest
+from simcluster.quantities import Bandwidth, Bytes, Count, Frozen, Seconds, fault
+from simcluster.source import Document, Path
+from simcluster.topology import interchange
+from simcluster.topology.checks import Ends, disconnected, inconsistent
+from simcluster.topology.generate import Generate, generate
+from simcluster.topology.model import (
+    MAX_LINKS,
+    MAX_NODES,
+    Graph,
+    NodeKind,
+    Topology,
+    add_link,
+    add_node,
+    latency_share,
+    topology,
+)
+from simcluster.topology.parameters import DeviceName, Label, LinkName, NodeName, figures
+from simcluster.validation import at, validate
+
+_BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_IMPORTED = (".json", ".graphml")
+
+
+class NodeEntry(Frozen):
+    """One node of a topology file."""
+
+    name: NodeName
+    kind: NodeKind
+    device: DeviceName | None = None
+    """Catalogue name; of nodes of kind device, and only of these."""
+    group: Label = ""
+    """The enclosure: a server, a wafer, a rack."""
+    rail: Count | None = None
+    capacity: Bytes | None = None
+    """Of a memory."""
+    x: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    """Centre in a drawing; without it a place is found."""
+    y: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+
+    @model_validator(mode="after")
+    def _device_has_name(self) -> Self:
+        if self.kind == "device" and self.device is None:
+            raise fault(f"device '{self.name}' without a catalogue name", "expected it in 'device'")
+        if self.kind != "device" and self.device is not None:
+            raise fault(f"device '{self.device}' on a {self.kind}", "expected kind device")
+        if (self.x is None) != (self.y is None):
+            raise fault("one of x and y", "expected both or none")
+        return self
+
+
+class LinkEntry(Frozen):
+    """
+    One link of a topology file, full duplex.
+
+    A link of the catalogue brings bandwidth and latency, at a switch half of the latency; what is written beside it
+    holds instead.
+    """
+
+    from_: str = Field(alias="from")
+    to: str
+    link: LinkName | None = None
+    bandwidth: Annotated[Bandwidth, Field(le=1e18)] | None = None
+    """Per direction, of one of `count` links."""
+    latency: Annotated[Seconds, Field(le=3600)] | None = None
+    """One way."""
+    count: Annotated[int, Field(gt=0, le=10_000)] = 1
+    """Parallel links; their bandwidth adds up."""
+
+    @model_validator(mode="after")
+    def _has_figures(self) -> Self:
+        if self.link is None and (self.bandwidth is None or self.latency is None):
+            raise fault("no link and not both of bandwidth and latency", "expected 'link', or both figures")
+        return self
+
+
+class TopologyFile(Frozen):
+    """A topology as people write it: one of `generate`, `nodes` with `links`, and `import`."""
+
+    title: Annotated[str, StringConstraints(max_length=200)] = ""
+    generate: Generate | None = None
+    nodes: Annotated[list[NodeEntry], Field(max_length=MAX_NODES)] | None = None
+    links: Annotated[list[LinkEntry], Field(max_length=MAX_LINKS)] | None = None
+    import_: str | None = Field(None, alias="import")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        forms = {"generate": self.generate, "nodes": self.nodes, "import": self.import_}
+        given = [name for name, value in forms.items() if value is not None]
+        if len(given) != 1:
+            raise fault(" and ".join(given) or "no nodes", "expected one of 'generate', 'nodes' and 'import'")
+        if self.links is not None and self.nodes is None:
+            raise fault("links without nodes", "expected 'nodes' beside 'links'")
+        return self
+
+
+def load(name_or_path: str, search_folder: FilePath | None = None) -> Topology:
+    """
+    Read a topology that comes with simcluster, or a file.
+
+    Args:
+        name_or_path: `h100-8`, or a path with a suffix: a topology file (.yaml), node-link JSON (.json) or GraphML.
+        search_folder: what relative paths start from: the folder of the scenario; default: the current one.
+
+    Raises:
+        catalog.UnknownName: a bare name that is not among `names()`.
+        InputError: the file cannot be read, or what it says cannot be built.
+    """
+    if _BARE.fullmatch(name_or_path):
+        if name_or_path not in names():
+            raise catalog.UnknownName(f"no topology '{name_or_path}'", nearest(name_or_path, names()))
+        file = folder() / f"{name_or_path}.yaml"
+    else:
+        file = (search_folder or FilePath()) / name_or_path
+    if file.suffix in _IMPORTED:
+        return _import(file, "")
+    return from_document(source.read(file))
+
+
+def names() -> tuple[str, ...]:
+    """The topologies that come with simcluster, sorted."""
+    return tuple(sorted(file.stem for file in folder().glob("*.yaml")))
+
+
+def folder() -> FilePath:
+    """Where these are: inside the installed package, or beside it in a checkout."""
+    package = FilePath(simcluster.__file__).parent
+    packaged = package / "data" / "topologies"
+    return packaged if packaged.is_dir() else package.parent / "topologies"
+
+
+def from_document(document: Document, path: Path = ()) -> Topology:
+    """
+    Build the topology that stands at a path of a document.
+
+    Args:
+        document: a topology file, or a scenario with a topology written in place.
+        path: where in the document; the name of the topology is the name of the file.
+
+    Raises:
+        InputError: with everything that is wrong with it.
+    """
+    problems = list(_inconsistent(document, path))
+    try:
+        parsed = validate(document, TopologyFile, path)
+    except InputError as error:
+        raise InputError([*problems, *error.problems]) from None
+    if problems:
+        raise InputError(problems)
+    file = FilePath(document.file)
+    if parsed.import_ is not None:
+        if FilePath(parsed.import_).suffix not in _IMPORTED:
+            expected = f"expected a file that ends in {' or '.join(_IMPORTED)}"
+            raise InputError([document.problem((*path, "import"), f"'{parsed.import_}'", expected)])
+        return _import(file.parent / parsed.import_, parsed.title)
+    if parsed.generate is not None:
+        return topology(file.stem, parsed.title, generate(parsed.generate), parsed.generate.kind, document.file)
+    graph = _explicit(parsed.nodes or [], parsed.links or [])
+    places: dict[str, Path] = {node.name: (*path, "nodes", number) for number, node in enumerate(parsed.nodes or [])}
+    if problems := list(disconnected(document, graph, places, (*path, "nodes"))):
+        raise InputError(problems)
+    return topology(file.stem, parsed.title, graph, "nodes", document.file)
+
+
+def _explicit(nodes: Iterable[NodeEntry], links: Iterable[LinkEntry]) -> Graph:
+    """The graph that checked entries describe."""
+    graph: Graph = nx.Graph()
+    for node in nodes:
+        where = None if node.x is None or node.y is None else (node.x, node.y)
+        said: dict[str, Any] = {"device": node.device, "rail": node.rail, "capacity_bytes": node.capacity}
+        add_node(graph, node.name, node.kind, node.group or node.name, where, **said)
+    for entry in links:
+        share = latency_share(graph, entry.from_, entry.to)
+        bytes_per_s, latency_s = figures(entry.link, entry.bandwidth, entry.latency, share)
+        add_link(graph, entry.from_, entry.to, bytes_per_s, latency_s, entry.link or "", entry.count)
+    return graph
+
+
+def _inconsistent(document: Document, path: Path) -> Iterable[Problem]:
+    """What is wrong between the nodes and links of a document, as far as they can be read at all."""
+    nodes, links = at(document.data, (*path, "nodes")), at(document.data, (*path, "links"))
+    if not isinstance(nodes, list):
+        return ()
+    names_at: dict[Path, object] = {
+        (*path, "nodes", number): node["name"]
+        for number, node in enumerate(nodes)
+        if isinstance(node, dict) and "name" in node
+    }
+    ends = [
+        Ends((*path, "links", number), (("from", link.get("from")), ("to", link.get("to"))))
+        for number, link in enumerate(links if isinstance(links, list) else [])
+        if isinstance(link, dict)
+    ]
+    return inconsistent(document, names_at, ends)
+
+
+def _import(file: FilePath, title: str) -> Topology:
+    return topology(file.stem, title, interchange.read_graph(file), "import", str(file))
