@@ -46,6 +46,7 @@ class ImportedNode(Frozen):
     group: Label = ""
     device: DeviceName | None = None
     rail: Count | None = None
+    forwards: bool | None = None
     capacity_bytes: Annotated[float, Field(gt=0, le=1e24)] | None = None
     x: Coordinate | None = None
     y: Coordinate | None = None
@@ -143,7 +144,7 @@ def _graph(parsed: GraphFile) -> Graph:
     graph: Graph = nx.Graph()
     for node in parsed.nodes:
         at = None if node.x is None or node.y is None else (node.x, node.y)
-        said: dict[str, Any] = {"device": node.device, "rail": node.rail, "capacity_bytes": node.capacity_bytes}
+        said: dict[str, Any] = {"device": node.device, "rail": node.rail, "forwards": node.forwards, "capacity_bytes": node.capacity_bytes}
         extra = {key: value for key, value in (node.model_extra or {}).items() if key != "name"}
         add_node(graph, node.id, node.kind, node.group or node.id, at, (node.width, node.height), **said)
         graph.nodes[node.id].update(extra)

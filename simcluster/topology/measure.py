@@ -1,7 +1,8 @@
 """
 What lies between devices: paths, distances, the bisection, and which fabric a group of devices shares.
 
-All of it looks at the idle graph. Hosts and memories send and receive, but no path leads through them.
+All of it looks at the idle graph. Hosts and memories send and receive, but no path leads through them, nor through a
+node that says `forwards: false`.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def path(topology: Topology, a: str, b: str) -> Route:
 
 
 def _forwards(graph: Graph, node: str) -> bool:
-    return graph.nodes[node]["kind"] not in ENDPOINTS
+    """Whether paths lead through a node: as it says itself, else by its kind."""
+    attributes = graph.nodes[node]
+    return bool(attributes.get("forwards", attributes["kind"] not in ENDPOINTS))
 
 
 def _hops_to(graph: Graph, target: str, until: str | None = None) -> dict[str, int]:
@@ -111,22 +114,27 @@ def distances(topology: Topology) -> Distances:
     Edges and latency of `path` for every two devices.
 
     Dijkstra with weights of one plus a latency, scaled so that a whole path's stays below one half:
-    fewest edges decide, latency breaks ties.
+    fewest edges decide, latency breaks ties. A path starts at a copy of its device that only leads out, so that
+    devices which forward nothing are ends of paths and nothing else.
     """
     graph = topology.graph
-    nodes = [node for node in graph if _forwards(graph, node)]
-    index = {node: number for number, node in enumerate(nodes)}
-    edges = [
-        (index[a], index[b], edge["latency_s"]) for a, b, edge in graph.edges(data=True) if a in index and b in index
+    index = {node: number for number, node in enumerate(graph)}
+    start = {name: len(index) + number for number, name in enumerate(topology.devices)}
+    hops = [
+        (row, index[b], graph.edges[a, b]["latency_s"])
+        for a in graph
+        for b in graph.adj[a]
+        for row in ([index[a]] if _forwards(graph, a) else []) + ([start[a]] if a in start else [])
     ]
-    longest_s = max((latency_s for _, _, latency_s in edges), default=0.0) * len(nodes)
+    n_nodes = len(index) + len(start)
+    longest_s = max((latency_s for *_, latency_s in hops), default=0.0) * n_nodes
     scale = 0.5 / longest_s if longest_s else 0.0
-    rows, columns, latencies_s = np.array(edges).reshape(-1, 3).T
-    weights = csr_matrix((1 + latencies_s * scale, (rows.astype(int), columns.astype(int))), (len(nodes),) * 2)
-    chosen = [index[name] for name in topology.devices]
-    total = shortest_path(weights, method="D", directed=False, indices=chosen)[:, chosen]
-    hops = np.floor(total)
-    return Distances(hops.astype(np.int64), (total - hops) / scale if scale else np.zeros_like(total))
+    rows, columns, latencies_s = np.array(hops).reshape(-1, 3).T
+    weights = csr_matrix((1 + latencies_s * scale, (rows.astype(int), columns.astype(int))), (n_nodes, n_nodes))
+    total = shortest_path(weights, method="D", indices=list(start.values()))[:, [index[name] for name in start]]
+    np.fill_diagonal(total, 0.0)
+    whole = np.floor(total)
+    return Distances(whole.astype(np.int64), (total - whole) / scale if scale else np.zeros_like(total))
 
 
 class Diameter(NamedTuple):

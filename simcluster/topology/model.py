@@ -31,7 +31,8 @@ class Topology:
     A cluster as a graph.
 
     Node attributes: `kind`, `group` (the enclosure), `device` (catalogue name, on devices only), optionally `rail`,
-    `x`, `y`, `width`, `height` and others that a generator or an imported file gives.
+    `forwards` (whether paths lead through it), `x`, `y`, `width`, `height` and others that a generator or an imported
+    file gives.
     Edge attributes: `link` (catalogue name or ''), `bytes_per_s` (per direction), `latency_s`, `count` (parallel
     links in this edge; `bytes_per_s` is their sum).
     """

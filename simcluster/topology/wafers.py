@@ -41,7 +41,9 @@ def wafer(parameters: Wafer) -> Graph:
     cores = grid(parameters.device)
     graph: Graph = nx.Graph()
     side = 6.0
-    add_node(graph, "wafer0", "device", "wafer0", (0.0, 0.0), (side + 0.3, side + 0.3), device=parameters.device)
+    forwards = None if parameters.interior == "none" else False  # what crosses the wafer goes from die to die
+    size = (side + 0.3, side + 0.3)
+    add_node(graph, "wafer0", "device", "wafer0", (0.0, 0.0), size, device=parameters.device, forwards=forwards)
     height = side / cores.die_rows
     in_west = math.ceil(cores.io_ports / 2)
     for port in range(cores.io_ports):
