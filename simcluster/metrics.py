@@ -1,10 +1,10 @@
 """
 What a run measured, in vLLM's terms and under vLLM's names.
 
-ttft: first token minus arrival, queueing included. tpot: (last token - first token) / (n - 1), one number per request,
-none for a single token. itl: every gap between successive tokens of a request, pooled. e2el: last token minus arrival.
-Only finished requests count. Percentiles are numpy's, with linear interpolation. Times are on the engine's clock: no
-client, no network to it.
+ttft: first token minus arrival, queueing included. tpot: (last token - first token) / (n - 1), one number per
+request, none for a single token. itl: every gap between successive tokens of a request, pooled. e2el: last token
+minus arrival. Only finished requests count, but gaps are those of all tokens. Percentiles are numpy's, with linear
+interpolation. Times are on the engine's clock: no client, no network to it.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _balanced(sizes: list[float], n_stages: int, first: float, last: float) -> l
 def _filled(
     sizes: list[float], n_stages: int, first: float, last: float, limit: float
 ) -> list[tuple[int, int]] | None:
-    """Runs within the limit, every stage as full as it may be while the later ones keep a layer; None if impossible."""
+    """Runs within the limit, each stage as full as it may be while later ones keep a layer; None if impossible."""
     bounds: list[tuple[int, int]] = []
     start = 0
     for stage in range(n_stages):
@@ -147,12 +147,15 @@ def require_fit(
     cached_bytes = n_tokens * fullest.kv_bytes_per_token
     excess = fullest.weight_bytes + cached_bytes - budget
     bits_left = n_devices * device.memory_bytes * 8 / total
+    needs = (
+        f"{show(fullest.weight_bytes, 'bytes')} + {show(cached_bytes, 'bytes')} for {n_tokens:,} tokens of KV cache"
+    )
     found = (
         f"{shape.name} at {weight_bits:g} bit does not fit on {n_devices} x {device.name}: "
-        f"{total / 1e9:.1f} billion parameters x {weight_bits:g} bit = {show(total * weight_bits / 8, 'bytes')} of weights"
-        f" against {show(n_devices * device.memory_bytes, 'bytes')} of memory, {bits_left:.2f} bits per parameter; "
-        f"the fullest device needs {show(fullest.weight_bytes, 'bytes')} + {show(cached_bytes, 'bytes')} for the KV cache"
-        f" of {n_tokens:,} tokens, {show(excess, 'bytes')} more than {utilization:.0%} of {show(device.memory_bytes, 'bytes')}"
+        f"{total / 1e9:.1f} billion parameters x {weight_bits:g} bit = {show(total * weight_bits / 8, 'bytes')} of "
+        f"weights against {show(n_devices * device.memory_bytes, 'bytes')} of memory, "
+        f"{bits_left:.2f} bits per parameter; the fullest device needs {needs}, "
+        f"{show(excess, 'bytes')} more than {utilization:.0%} of {show(device.memory_bytes, 'bytes')}"
     )
     options = [
         f"{n * n_ranks} x {device.name} at {bits:g} bit ({n} stages)"

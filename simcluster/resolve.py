@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import simcluster
 from simcluster import catalog, source
 from simcluster.calibration import collectives, gpu, wafer
 from simcluster.costs.collectives import available
+from simcluster.costs.memory_device import nearest_width
 from simcluster.hardware import Device
 from simcluster.noise import Noise
 from simcluster.noise_file import read_noise
@@ -335,7 +337,7 @@ class _Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
-            assumptions=tuple(_assumptions(device, gpu_constants, wafer_constants, group, noise, model)),
+            assumptions=tuple(_assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )
 
     def _devices(self, deployment: Deployment, topology: Topology) -> list[str]:
@@ -445,7 +447,7 @@ class _Resolver:
         replicas = []
         for number in range(deployment.replicas):
             own = groups[number * len(stages) : (number + 1) * len(stages)]
-            hops = [_hop(topology, a[0], b[0], deployment) for a, b in zip(own, own[1:], strict=False)]
+            hops = [_hop(topology, a[0], b[0], deployment) for a, b in pairwise(own)]
             laid = [
                 Stage(devices=devices, layers=layers, next_hop=hop)
                 for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
@@ -505,14 +507,16 @@ def _host(
 
 
 def _assumptions(
-    device: Device, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None,
-    group: Group | None, noise: Noise, model: ModelShape,
+    deployment: Deployment, device: Device, gpu_constants: gpu.GpuCalibration | None,
+    wafer_constants: wafer.WaferCalibration | None, group: Group | None, noise: Noise, model: ModelShape,
 ) -> Iterable[str]:  # fmt: skip
     """What a reader of the results must know that nobody measured for this case."""
     if "estimate" in model.name:
         yield f"{model.title}: the shape is an estimate, its maker has published none of it"
     if gpu_constants is not None:
-        weak = [row.name for row in gpu_constants.constants if row.status != "fitted"]
+        used = _used_constants(deployment, model)
+        weak = [f"{row.name} ({row.status})" for row in gpu_constants.constants
+                if row.name in used and row.status != "fitted"]  # fmt: skip
         if gpu_constants.status != "fitted":
             yield f"{device.name}: op costs are {gpu_constants.status}, not measured on this device"
         elif weak:
@@ -524,7 +528,7 @@ def _assumptions(
             yield f"{device.name}: scaled from another wafer generation: {', '.join(scaled)}"
         if weak:
             yield f"{device.name}: {', '.join(weak)}"
-        yield f"{device.name}: no distribution of token times was ever published; zero spread is assumed, not measured"
+        yield f"{device.name}: no distribution of token times was ever published: zero spread is assumed"
     if group is not None:
         for fabric in (group.inside, group.across):
             if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
@@ -533,6 +537,16 @@ def _assumptions(
         if device.kind in row.device_kinds:
             yield f"noise {row.source}: {row.basis}"
     yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
+
+
+def _used_constants(deployment: Deployment, model: ModelShape) -> set[str]:
+    """Names of the calibrated constants that a deployment rests on."""
+    weights, kv = nearest_width(deployment.weights), nearest_width(deployment.kv_cache)
+    used = {f"gemm {weights} bit", f"attention_prefill {kv} bit", f"attention_decode {kv} bit"}
+    used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {deployment.launch}"}
+    if deployment.host_time_per_step is None:
+        used |= {"host per step", "host per sequence"}
+    return used | {f"moe {weights} bit"} if model.moe else used
 
 
 def dump(scenario: Scenario) -> str:

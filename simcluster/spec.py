@@ -107,5 +107,5 @@ class ScenarioFile(Frozen):
     noise: str | NoiseOverride = "none"
     """A preset by name, or a preset with changes."""
     fidelity: Literal["auto", "op"] = "auto"
-    """`op` plays an event for every compute, fetch and exchange; `auto` one per stage and step, with equal results."""
+    """`op` plays an event for every compute, fetch and exchange, `auto` one per stage and step; results are equal."""
     slo: Slo = Slo()

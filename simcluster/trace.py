@@ -50,7 +50,7 @@ STATUSES = ("finished", "failed", "unfinished")
 class Recorder:
     """Collects token rows and hands them to the sinks block by block; `close` hands on the rest."""
 
-    def __init__(self, sinks: Iterable[Callable[[Block], None]], rows_per_block: int = 2**18) -> None:
+    def __init__(self, sinks: Iterable[Callable[[Block], None]], rows_per_block: int = 2**15) -> None:
         self._sinks = tuple(sinks)
         self._buffer = np.empty((rows_per_block, len(TOKEN_COLUMNS)), np.int64)
         self._used = 0

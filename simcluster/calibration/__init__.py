@@ -1,1 +1,1 @@
-"""Constants fitted to measurements, each with its data, its residual and whether it was measured, fitted, scaled or assumed."""
+"""Fitted constants, each with its data, its residual, and whether it was measured, fitted, scaled or assumed."""

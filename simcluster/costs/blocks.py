@@ -1,5 +1,5 @@
 """
-Durations of the ops of one block (a layer, the embedding, the head, the host's part): what all devices have in common.
+Durations of the ops of one block (a layer, embedding, head, the host's part): what all devices have in common.
 
 Two families of devices implement it: those that fetch from memory and compute (`costs.memory_device`), and wafers
 (`costs.wafer_device`). Both give, for every op, launch, compute and fetch side by side, and exchange.

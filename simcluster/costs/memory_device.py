@@ -94,10 +94,10 @@ class MemoryDevice:
 def _rates(op: Op, device: Device, calibration: GpuCalibration) -> Rates:
     """What an op attains on a device, by its class and the bits of its operands."""
     assert op.kind != "host"
-    fit = calibration.ops[op.kind][width(op)]
+    fit = calibration.ops[op.kind][nearest_width(op.bits)]
     return rates(fit, peak_flop_per_s(device, fit.compute_bits), device.memory_bytes_per_s)
 
 
-def width(op: Op) -> int:
-    """The calibrated width nearest to an op's operands: 16, 8 or 4 bit (4.25 bit with its scales counts as 4)."""
-    return min((4, 8, 16), key=lambda bits: abs(bits - op.bits))
+def nearest_width(bits: float) -> int:
+    """The calibrated width nearest to so many bits: 16, 8 or 4 (4.25 bit, with its scales, counts as 4)."""
+    return min((4, 8, 16), key=lambda width: abs(width - bits))

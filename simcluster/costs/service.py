@@ -8,7 +8,7 @@ sum over ops of launch + max(compute, fetch) + wait for the last rank + exchange
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -34,15 +34,24 @@ class OpTicks(NamedTuple):
         return int(self.launch.sum() + busy.sum() + self.wait.sum() + self.exchange.sum())
 
 
-class Service(NamedTuple):
-    """One step's stay in a stage."""
+class Service:
+    """One step's stay in a stage: how long, what for, and on demand op by op."""
 
-    ticks: int
-    components: list[int]
-    """As a request with a prompt in the step sees it; sums to `ticks`."""
-    decode_components: list[int]
-    """As a decoding request sees it: what the prompts added is prefill interference; sums to `ticks`."""
-    ops: OpTicks
+    __slots__ = ("_ops", "components", "decode_components", "ticks")
+
+    def __init__(
+        self, ticks: int, components: list[int], decode_components: list[int], ops: Callable[[], OpTicks]
+    ) -> None:
+        self.ticks = ticks
+        self.components = components
+        """As a request with a prompt in the step sees it; sums to `ticks`."""
+        self.decode_components = decode_components
+        """As a decoding request sees it: what the prompts added is prefill interference; sums to `ticks`."""
+        self._ops = ops
+
+    def ops(self) -> OpTicks:
+        """Durations op by op; their closed form is `ticks`."""
+        return self._ops()
 
 
 class StageModel(Protocol):
@@ -75,61 +84,16 @@ class Skew(NamedTuple):
         return delays[0], delays.max(axis=0) - delays[0]
 
 
-class TimedStage:
-    """
-    A stage with its costs and its noise.
+class Charge:
+    """Sums durations by component; of compute and fetch side by side the longer one is charged."""
 
-    Args:
-        nominal: durations without noise for a batch, all ops of the stage.
-        fetch_component: for each op the component that a fetch longer than the arithmetic belongs to, shape (ops,).
-        collectives: indices of the ops that end in an exchange among ranks.
-        jitter: factors per op, or None.
-        skew: delays per collective, or None.
-    """
+    def __init__(self, fetch_component: Sequence[str]) -> None:
+        """`fetch_component` names for each op the component that a fetch longer than the arithmetic belongs to."""
+        self._weights = np.array([name == "weight_fetch" for name in fetch_component], dtype=bool)
+        self._kv = np.array([name == "kv_fetch" for name in fetch_component], dtype=bool)
 
-    def __init__(
-        self,
-        nominal: Callable[[Batch], OpTicks],
-        fetch_component: tuple[str, ...],
-        collectives: tuple[int, ...],
-        jitter: Jitter | None,
-        skew: Skew | None,
-    ) -> None:
-        self._nominal = nominal
-        self._weights = np.array([name == "weight_fetch" for name in fetch_component])
-        self._kv = np.array([name == "kv_fetch" for name in fetch_component])
-        self._collectives = np.array(collectives, np.intp)
-        self._jitter = jitter
-        self._skew = skew
-
-    def service(self, step: int, batch: Batch) -> Service:
-        """Durations and components of this stage for one step."""
-        ops = self._in_this_world(step, self._nominal(batch))
-        ticks = ops.total()
-        components = self._charge(ops)
-        decode_components = components
-        if batch.prefill_tokens and batch.decode_tokens:
-            alone = self._in_this_world(step, self._nominal(batch.decode_only()))
-            decode_components = self._charge(alone)
-            decode_components[COMPONENT["prefill_interference"]] = ticks - alone.total()
-        return Service(ticks, components, decode_components, ops)
-
-    def _in_this_world(self, step: int, ops: OpTicks) -> OpTicks:
-        """The durations with this step's noise: factors on every op's work, delays at every collective."""
-        launch, compute, fetch, wait, exchange = ops
-        if self._jitter is not None:
-            factors = self._jitter.factors(step)
-            launch, compute, fetch = (np.rint(d * factors).astype(np.int64) for d in (launch, compute, fetch))
-        if self._skew is not None and len(self._collectives):
-            own, waited = self._skew.delays(step)
-            active = exchange[self._collectives] > 0
-            launch, wait = launch.copy(), wait.copy()
-            launch[self._collectives] += own * active
-            wait[self._collectives] += waited * active
-        return OpTicks(launch, compute, fetch, wait, exchange)
-
-    def _charge(self, ops: OpTicks) -> list[int]:
-        """Sum by component; of compute and fetch side by side the longer one is charged."""
+    def __call__(self, ops: OpTicks) -> list[int]:
+        """Ticks per component; they sum to `ops.total()`."""
         fetch_bound = ops.fetch > ops.compute
         fetched = np.where(fetch_bound, ops.fetch, 0)
         weight_fetch = int(fetched[self._weights].sum())
@@ -144,3 +108,71 @@ class TimedStage:
         components[COMPONENT["wait_for_peers"]] = int(ops.wait.sum())
         components[COMPONENT["launch_host"]] = int(ops.launch.sum())
         return components
+
+
+class NominalStage(Protocol):
+    """A stage without noise."""
+
+    def ops(self, batch: Batch) -> OpTicks:
+        """Durations of all ops."""
+
+    def components(self, batch: Batch) -> list[int]:
+        """The same, summed by component."""
+
+
+class TimedStage:
+    """
+    A stage with its costs and its noise.
+
+    Args:
+        nominal: durations without noise.
+        charge: sums them by component.
+        collectives: indices of the ops that end in an exchange among ranks.
+        jitter: factors per op, or None.
+        skew: delays per collective, or None.
+    """
+
+    def __init__(
+        self,
+        nominal: NominalStage,
+        charge: Charge,
+        collectives: Sequence[int],
+        jitter: Jitter | None,
+        skew: Skew | None,
+    ) -> None:
+        self._nominal = nominal
+        self._charge = charge
+        self._collectives = np.array(collectives, np.intp)
+        self._jitter = jitter
+        self._skew = skew
+
+    def service(self, step: int, batch: Batch) -> Service:
+        """Durations and components of this stage for one step."""
+        components, ops = self._played(step, batch)
+        ticks = sum(components)
+        decode_components = components
+        if batch.prefill_tokens and batch.decode_tokens:
+            decode_components = list(self._played(step, batch.decode_only())[0])
+            decode_components[COMPONENT["prefill_interference"]] = ticks - sum(decode_components)
+        return Service(ticks, components, decode_components, ops)
+
+    def _played(self, step: int, batch: Batch) -> tuple[list[int], Callable[[], OpTicks]]:
+        """Components in this world, and how to get the ops."""
+        if self._jitter is None and self._skew is None:
+            return self._nominal.components(batch), lambda: self._nominal.ops(batch)
+        ops = self._in_this_world(step, self._nominal.ops(batch))
+        return self._charge(ops), lambda: ops
+
+    def _in_this_world(self, step: int, ops: OpTicks) -> OpTicks:
+        """The durations with this step's noise: factors on every op's work, delays at every collective."""
+        launch, compute, fetch, wait, exchange = ops
+        if self._jitter is not None:
+            factors = self._jitter.factors(step)
+            launch, compute, fetch = (np.rint(d * factors).astype(np.int64) for d in (launch, compute, fetch))
+        if self._skew is not None and len(self._collectives):
+            own, waited = self._skew.delays(step)
+            active = exchange[self._collectives] > 0
+            launch, wait = launch.copy(), wait.copy()
+            launch[self._collectives] += own * active
+            wait[self._collectives] += waited * active
+        return OpTicks(launch, compute, fetch, wait, exchange)

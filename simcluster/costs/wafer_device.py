@@ -133,7 +133,7 @@ class WaferDevice:
 
 
 def _sum(times: list[wafer.OpTime]) -> tuple[float, float, float, float]:
-    """One after the other; where one part is bound by its fetch and another by its compute, each keeps its longer side."""
+    """One after the other; where one is bound by its fetch and another by its compute, each keeps its longer side."""
     launch = sum(float(time.overhead_s) for time in times)
     exchange = sum(float(time.interconnect_s) for time in times)
     if len(times) == 1:

@@ -128,7 +128,7 @@ class Engine:
         self._finished(request)
 
     def table(self) -> dict[str, Ticks | list[str]]:
-        """The request table: integer columns as arrays, `status` and `reason` as lists; see `trace.REQUEST_COLUMNS`."""
+        """The columns of `trace.REQUEST_COLUMNS` as int64 arrays, `status` and `reason` as lists."""
         arrived = self.requests
         late = range(len(arrived), self.n_requests)
         load = self._load

@@ -11,7 +11,7 @@ from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchica
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, Exchange, Floats, Precision
 from simcluster.costs.service import Jitter, Skew, StageModel, TimedStage
-from simcluster.costs.stage import BlockTicks, NominalStage, block_ticks, blocks_of
+from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of, charge, timed_blocks
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
@@ -22,18 +22,12 @@ from simcluster.ticks import to_ticks
 TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
 
-FETCH_COMPONENT = {
-    "gemm": "weight_fetch", "moe": "weight_fetch", "embedding": "weight_fetch", "attention_prefill": "kv_fetch",
-    "attention_decode": "kv_fetch", "elementwise": "compute", "host": "compute",
-}  # fmt: skip
-"""What a fetch that takes longer than the arithmetic is, by class of op; activations count as compute."""
-
 
 def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
     """One plan per replica; they share the tables of costs, and each stage has the noise of its own devices."""
     costs = _costs(scenario)
-    ticks = block_ticks(costs)
-    return [_replica(scenario, replica, costs, ticks) for replica in scenario.replicas]
+    timed = timed_blocks(costs)
+    return [_replica(scenario, replica, costs, timed) for replica in scenario.replicas]
 
 
 def _costs(scenario: Scenario) -> BlockCosts:
@@ -78,11 +72,11 @@ def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
     return exchange_s
 
 
-def _replica(scenario: Scenario, replica: Replica, costs: BlockCosts, ticks: BlockTicks) -> ReplicaPlan:
+def _replica(scenario: Scenario, replica: Replica, costs: BlockCosts, timed: TimedBlocks) -> ReplicaPlan:
     engine = scenario.engine
     hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
     return ReplicaPlan(
-        stages=tuple(_stage(scenario, stage, costs, ticks) for stage in replica.stages),
+        stages=tuple(_stage(scenario, stage, costs, timed) for stage in replica.stages),
         hop_ticks=tuple(_hop_ticks(hop, scenario.model.hidden) for hop in hops),
         return_ticks=_transfer_ticks(replica.return_hop, TOKEN_BYTES) if replica.return_hop else 0,
         n_blocks=replica.kv_blocks,
@@ -102,18 +96,17 @@ def _hop_ticks(hop: Hop, hidden: int) -> Callable[[int], int]:
     return lambda n_tokens: _transfer_ticks(hop, n_tokens * hidden * ACTIVATION_BYTES)
 
 
-def _stage(scenario: Scenario, stage: Stage, costs: BlockCosts, ticks: BlockTicks) -> StageModel:
+def _stage(scenario: Scenario, stage: Stage, costs: BlockCosts, timed: TimedBlocks) -> StageModel:
     """A stage with the noise of its devices: jitter keyed by its first device, skew by every rank."""
-    nominal = NominalStage(costs, ticks, blocks_of(stage.layers))
-    collectives = tuple(index for index, op in enumerate(nominal.ops) if op.exchange)
+    nominal = BlockStage(costs, timed, blocks_of(stage.layers))
+    collectives = tuple(index for index, op in enumerate(nominal.all_ops) if op.exchange)
     kind, seed = scenario.device.kind, scenario.seed
     cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
     jitter = skew = None
     if cv:
-        slices = Slices(len(nominal.ops), seed, "op_jitter", stage.devices[0])
+        slices = Slices(len(nominal.all_ops), seed, "op_jitter", stage.devices[0])
         jitter = Jitter(lognormal_factors(cv), slices)
     if mean_s and collectives and len(stage.devices) > 1:
         ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in stage.devices)
         skew = Skew(exponential_ticks(mean_s), ranks)
-    fetch_component = tuple(FETCH_COMPONENT[op.kind] for op in nominal.ops)
-    return TimedStage(nominal, fetch_component, collectives, jitter, skew)
+    return TimedStage(nominal, charge(nominal.all_ops), collectives, jitter, skew)

@@ -214,9 +214,8 @@ class Replica:
         for index, request in enumerate(emitting):
             shared = step.for_decode if index < n_decoding else step.for_prefill
             components = [own + common for own, common in zip(request.head_start, shared, strict=True)]
-            rows[index] = (
-                request.number, request.generated, self._number, step.number, step.batch.sequences, instant, *components,
-            )  # fmt: skip
+            keys = (request.number, request.generated, self._number, step.number, step.batch.sequences, instant)
+            rows[index] = (*keys, *components)
             request.generated += 1
             request.head_start = [0] * len(components)
             request.accounted = request.last_token = instant

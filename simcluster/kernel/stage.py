@@ -23,11 +23,11 @@ def play_whole(env: simpy.Environment, service: Service) -> Events:
 
 def play_ops(env: simpy.Environment, service: Service) -> Events:
     """
-    Process: every op's launch, its compute and its memory fetch side by side, the wait for the last rank, the exchange.
+    Process: every op's launch, compute and memory fetch side by side, the wait for the last rank, the exchange.
 
     The op goes on when the later of compute and fetch is over; the earlier one's event passes meanwhile.
     """
-    for launch, compute, fetch, wait, exchange in zip(*(column.tolist() for column in service.ops), strict=True):
+    for launch, compute, fetch, wait, exchange in zip(*(column.tolist() for column in service.ops()), strict=True):
         if launch:
             yield env.timeout(launch)
         if compute or fetch:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from simcluster.topology import fabrics, gpus, shapes, wafers
 from simcluster.topology.model import Graph
+from simcluster.topology.parameters import bounded
 
 Generate = Annotated[
     wafers.Wafer
@@ -30,8 +31,9 @@ Generate = Annotated[
     | shapes.Mesh
     | shapes.FatTree,
     Field(discriminator="kind"),
+    AfterValidator(bounded),
 ]
-"""Parameters of any generator, told apart by `kind`."""
+"""Parameters of any generator, told apart by `kind`, of a graph within the limits."""
 
 GENERATORS: dict[str, Callable[[Any], Graph]] = {
     "wafer": wafers.wafer,
@@ -51,5 +53,10 @@ GENERATORS: dict[str, Callable[[Any], Graph]] = {
 
 
 def generate(parameters: Generate) -> Graph:
-    """Build the graph that the parameters describe; they were checked, so it has a bounded size."""
-    return GENERATORS[parameters.kind](parameters)
+    """
+    Build the graph that the parameters describe.
+
+    Raises:
+        ValueError: it would be beyond the limits; they are checked before anything is built.
+    """
+    return GENERATORS[parameters.kind](bounded(parameters))

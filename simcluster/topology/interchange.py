@@ -97,7 +97,10 @@ class GraphFile(Frozen):
         if self.directed:
             raise fault("a directed graph", "expected an undirected one: links are full duplex")
         if (self.edges is None) == (self.links is None):
-            raise fault("both edges and links" if self.edges else "no edges", "expected one of 'edges' and 'links'")
+            raise fault(
+                "both edges and links" if self.edges is not None else "no edges",
+                "expected one of 'edges' and 'links'",
+            )
         return self
 
 
@@ -112,7 +115,7 @@ def read_graph(file: FilePath) -> Graph:
     data = document.data if isinstance(document.data, dict) else {}
     key = "edges" if "edges" in data else "links"
     nodes: dict[Path, Any] = {
-        ("nodes", number): _value(node, "id") for number, node in enumerate(_list(data, "nodes"))
+        ("nodes", number, "id"): _value(node, "id") for number, node in enumerate(_list(data, "nodes"))
     }
     links = [
         Ends((key, number), (("source", _value(link, "source")), ("target", _value(link, "target"))))
@@ -125,7 +128,7 @@ def read_graph(file: FilePath) -> Graph:
         raise InputError([*problems, *error.problems]) from None
     if not problems:
         graph = _graph(parsed)
-        problems = list(disconnected(document, graph, {name: path for path, name in nodes.items()}, ("nodes",)))
+        problems = list(disconnected(document, graph, {name: path[:-1] for path, name in nodes.items()}, ("nodes",)))
     if problems:
         raise InputError(problems)
     return graph
@@ -144,7 +147,12 @@ def _graph(parsed: GraphFile) -> Graph:
     graph: Graph = nx.Graph()
     for node in parsed.nodes:
         at = None if node.x is None or node.y is None else (node.x, node.y)
-        said: dict[str, Any] = {"device": node.device, "rail": node.rail, "forwards": node.forwards, "capacity_bytes": node.capacity_bytes}
+        said: dict[str, Any] = {
+            "device": node.device,
+            "rail": node.rail,
+            "forwards": node.forwards,
+            "capacity_bytes": node.capacity_bytes,
+        }
         extra = {key: value for key, value in (node.model_extra or {}).items() if key != "name"}
         add_node(graph, node.id, node.kind, node.group or node.id, at, (node.width, node.height), **said)
         graph.nodes[node.id].update(extra)
@@ -184,10 +192,10 @@ def read_graphml(file: FilePath) -> Document:
     lines: dict[Path, int] = {(): 1, ("nodes",): 1, ("edges",): 1}
     data: dict[str, Any] = {"directed": graph.is_directed(), "nodes": [], "edges": []}
     for number, (node, attributes) in enumerate(graph.nodes(data=True)):
-        data["nodes"].append({**attributes, "id": node})
+        data["nodes"].append({**graph.graph.get("node_default", {}), **attributes, "id": node})
         lines["nodes", number] = nodes.get(node, 0)
     for number, (a, b, attributes) in enumerate(graph.edges(data=True)):
-        data["edges"].append({**attributes, "source": a, "target": b})
+        data["edges"].append({**graph.graph.get("edge_default", {}), **attributes, "source": a, "target": b})
         lines["edges", number] = edges.get((a, b)) or edges.get((b, a), 0)
     return Document(name, data, lines)
 

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import shortest_path
 
 from simcluster.problems import nearest
 from simcluster.ticks import to_ticks
@@ -117,6 +115,9 @@ def distances(topology: Topology) -> Distances:
     fewest edges decide, latency breaks ties. A path starts at a copy of its device that only leads out, so that
     devices which forward nothing are ends of paths and nothing else.
     """
+    from scipy.sparse import csr_matrix  # slow to import, and only needed here
+    from scipy.sparse.csgraph import shortest_path
+
     graph = topology.graph
     index = {node: number for number, node in enumerate(graph)}
     start = {name: len(index) + number for number, name in enumerate(topology.devices)}

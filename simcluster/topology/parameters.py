@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, StringConstraints
 
 from simcluster import catalog
 from simcluster.hardware import WaferGrid
 from simcluster.quantities import Frozen, fault
 from simcluster.topology.model import MAX_LINKS, MAX_NODES
+
+Built = TypeVar("Built", bound="Parameters")
 
 
 class Size(NamedTuple):
@@ -22,21 +24,20 @@ class Size(NamedTuple):
 
 
 class Parameters(Frozen):
-    """Parameters of a generator. What they would build is counted first; too much is refused."""
+    """Parameters of a generator."""
 
     @abstractmethod
     def size(self) -> Size:
         """Exactly what will be built."""
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        nodes, links = self.size()
-        if nodes > MAX_NODES or links > MAX_LINKS:
-            raise fault(
-                f"{nodes:,} nodes and {links:,} links",
-                f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links are built",
-            )
-        return self
+
+def bounded(parameters: Built) -> Built:
+    """The parameters themselves, unless what they would build is beyond the limits; nothing is built to find out."""
+    nodes, links = parameters.size()
+    if nodes > MAX_NODES or links > MAX_LINKS:
+        limits = f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links are built"
+        raise fault(f"{nodes:,} nodes and {links:,} links", limits)
+    return parameters
 
 
 def _checked(look_up: Callable[[str], Any]) -> Callable[[str], str]:

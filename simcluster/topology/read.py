@@ -201,7 +201,7 @@ def _inconsistent(document: Document, path: Path) -> Iterable[Problem]:
     if not isinstance(nodes, list):
         return ()
     names_at: dict[Path, object] = {
-        (*path, "nodes", number): node["name"]
+        (*path, "nodes", number, "name"): node["name"]
         for number, node in enumerate(nodes)
         if isinstance(node, dict) and "name" in node
     }

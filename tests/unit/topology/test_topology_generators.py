@@ -1,5 +1,6 @@
 """Generated topologies have the sizes, names and figures that are published or follow from the catalogue."""
 
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -97,7 +98,7 @@ def test_a_finished_graph_cannot_be_changed() -> None:
     """networkx refuses to add to the graph of a topology."""
     result = built(kind="nvl72", device="gb200", link="nvlink5")
 
-    with pytest.raises(nx.NetworkXError, match="[Ff]rozen"):
+    with pytest.raises(nx.NetworkXError, match=r"[Ff]rozen"):
         result.graph.add_node("gpu72")
 
 
@@ -111,7 +112,7 @@ class TestWafers:
         assert sum(edge["count"] for edge in across) == 762
 
     def test_crossing_all_dies_takes_a_cycle_a_core(self) -> None:
-        """Seven dies from west to east are 1172 cores, so 1.172 us at 1 GHz, of which the path crosses six sevenths."""
+        """Seven dies from west to east are 1172 cores at 1 GHz; from first to last lie six sevenths of them."""
         route = path(built(kind="wafer", device="wse-3"), "wafer0/die0_0", "wafer0/die0_6")
 
         assert route.latency_s == pytest.approx(1.172e-6 * 6 / 7)
@@ -131,7 +132,7 @@ class TestWafers:
     def test_ports_make_up_the_io(self) -> None:
         """Twelve ports of 100 Gb/s are 150 GB/s, spread over the west and the east edge."""
         graph = built(kind="wafer", device="wse-3").graph
-        ports = [node for node in graph.adj["wafer0"]]
+        ports = list(graph.adj["wafer0"])
         edge_dies = [next(die for die in graph.adj[port] if "die" in die) for port in ports]
 
         assert sum(graph.edges["wafer0", port]["bytes_per_s"] for port in ports) == pytest.approx(150e9)
@@ -171,7 +172,7 @@ class TestGpus:
         assert route.latency_s == pytest.approx(catalog.link(link).latency_s, rel=1e-12)
 
     def test_one_rail_is_one_switch(self) -> None:
-        """GPUs of equal number in two nodes meet in their rail switch, 50 GB/s, one InfiniBand and two PCIe latencies."""
+        """GPUs of equal number meet in their rail switch: 50 GB/s, one InfiniBand and two PCI Express latencies."""
         result = built(**EXAMPLES[7])
         route = path(result, "node0/gpu5", "node2/gpu5")
         expected_s = catalog.link("infiniband-ndr").latency_s + 2 * catalog.link("pcie5").latency_s
@@ -299,3 +300,13 @@ class TestAbsurdSizes:
             MAX_NODES,
             MAX_NODES - 1,
         )
+
+
+def test_the_docs_name_every_generator_and_parameter() -> None:
+    """The table of generators in the docs has a row for each, with all of its parameters."""
+    text = (Path(__file__).resolve().parents[3] / "docs" / "topologies.md").read_text()
+
+    for entry in EXAMPLES:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{entry['kind']}` |"))
+        for name in type(parameters(**entry)).model_fields.keys() - {"kind"}:
+            assert f"`{name}" in row

@@ -1,0 +1,45 @@
+"""The command line: parse arguments, call what does the work, print, choose the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from simcluster import __version__
+from simcluster.cli.check import check
+from simcluster.cli.plot import plot
+from simcluster.cli.replay import replay
+from simcluster.cli.schema import schema
+from simcluster.cli.show import show
+
+EXIT_CODES = """
+Exit codes: 0 fine, 2 input error, 4 an invariant was violated.
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
+@click.version_option(__version__, prog_name="simcluster")
+def cli() -> None:
+    """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
+
+
+for command in (replay, plot, check, show, schema):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns or exits with the exit code."""
+    try:
+        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,66 @@
+"""`simcluster check`: what is wrong with scenario files, topology files or finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simcluster.cli.problems import INPUT_ERROR, VIOLATION
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of every scenario.")
+def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
+    """
+    Tell everything that is wrong with scenarios, topologies or runs.
+
+    FILE is a scenario (by path or by name), a topology file, or a run folder. A scenario is resolved as far as it
+    goes: names, units, whether the model fits. A run is held against the named invariants.
+    """
+    from simcluster.catalog import UnknownName
+    from simcluster.problems import InputError
+
+    worst = 0
+    for file in files:
+        try:
+            violations = _check(file, settings)
+        except InputError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+            worst = max(worst, INPUT_ERROR)
+        except UnknownName as error:
+            click.echo(f"{file}: {error}", err=True)
+            worst = max(worst, INPUT_ERROR)
+        else:
+            for violation in violations:
+                click.echo(f"{file}: {violation}", err=True)
+            if violations:
+                worst = VIOLATION
+            else:
+                click.echo(f"{file}: ok")
+    return worst
+
+
+def _check(file: str, settings: tuple[str, ...]) -> list[str]:
+    """Check one thing; returns violated invariants of a run."""
+    if Path(file).is_dir():
+        from simcluster.invariants import check_run
+
+        return [str(violation) for violation in check_run(Path(file))]
+    from simcluster import resolve, source
+
+    path = resolve.find(file)
+    document = source.read(path)
+    if isinstance(document.data, dict) and "model" not in document.data and _is_topology(document.data):
+        from simcluster.topology.read import from_document
+
+        from_document(document)
+    else:
+        resolve.load(file, settings)
+    return []
+
+
+def _is_topology(data: dict[str, object]) -> bool:
+    return any(key in data for key in ("generate", "nodes", "import"))

@@ -1,0 +1,29 @@
+"""`simcluster plot`: pictures of runs, several overlaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simcluster.cli.problems import told
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("plots"),
+              show_default=True, help="Folder for the pictures.")  # fmt: skip
+@click.option("--format", "suffix", type=click.Choice(["svg", "png", "pdf"]), default="svg", show_default=True)
+@told
+def plot(runs: tuple[Path, ...], output: Path, suffix: str) -> int:
+    """
+    Draw latency distributions, latency over time and components of runs.
+
+    RUN is a folder that `simcluster replay` left. Several runs share the pictures, so that they can be compared.
+    """
+    from simcluster.plots.latency import draw
+    from simcluster.read_run import read_runs
+
+    for file in draw(read_runs(runs), output, suffix):
+        click.echo(str(file))
+    return 0

@@ -1,0 +1,109 @@
+"""`simcluster replay`: simulate scenarios and leave run folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.cli.problems import told
+
+if TYPE_CHECKING:
+    from simcluster.problems import Problem
+    from simcluster.scenario import Scenario
+
+
+@click.command()
+@click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"),
+              show_default=True, help="Folder for the run folders.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed instead of the scenarios' own.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Change a key of every scenario, such as workload.requests=100.")  # fmt: skip
+@click.option("--fidelity", type=click.Choice(["auto", "op"]), help="How events are played; the results are equal.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
+@told
+def replay(
+    scenarios: tuple[str, ...],
+    output: Path,
+    seed: int | None,
+    settings: tuple[str, ...],
+    fidelity: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Simulate scenarios and leave a run folder for each.
+
+    SCENARIO is a file, a resolved scenario of a former run, or the name of one that comes with simcluster
+    (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
+    scenario.resolved.yaml and provenance.json.
+    """
+    from simcluster.run import record
+
+    if fidelity is not None:
+        settings = (*settings, f"fidelity={fidelity}")
+    resolved = _load(scenarios, settings, seed)
+    folders = _folders(resolved, output)
+    summaries = []
+    for scenario, folder in zip(resolved, folders, strict=True):
+        with _progress(scenario) as advance:
+            summaries.append(record(scenario, folder, advance))
+    if as_json:
+        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+    else:
+        from simcluster.cli.summary import print_summaries
+
+        print_summaries(summaries, folders)
+    return 0
+
+
+def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | None) -> list[Scenario]:
+    """All scenarios, or the problems of all."""
+    from simcluster.problems import InputError
+    from simcluster.resolve import load
+
+    resolved: list[Scenario] = []
+    problems: list[Problem] = []
+    for name in scenarios:
+        try:
+            resolved.append(load(name, settings, seed))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return resolved
+
+
+def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:
+    """One folder per run: name and seed, numbered when that is not enough."""
+    folders: list[Path] = []
+    for scenario in scenarios:
+        base = f"{scenario.name}-seed{scenario.seed}"
+        taken = sum(folder.name == base or folder.name.startswith(f"{base}.") for folder in folders)
+        folders.append(output / (f"{base}.{taken + 1}" if taken else base))
+    return folders
+
+
+@contextmanager
+def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
+    """A progress bar over output tokens on a terminal; nothing in a pipe."""
+    stderr = sys.stderr
+    if not stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from simcluster.workload import materialise
+
+    total = int(materialise(scenario.requests_spec(), scenario.seed, Path()).output_tokens.sum())
+    done = TextColumn("{task.completed:,} tokens")
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=stderr), transient=True) as bar:
+        task = bar.add_task(scenario.name, total=total)
+        yield lambda n_tokens: bar.advance(task, n_tokens)

@@ -1,0 +1,171 @@
+"""`simcluster show`: what the catalogue holds, and where every value comes from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.cli.problems import told
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", required=False)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw a topology into this file.")
+@told
+def show(kind: str, name: str | None, plot: Path | None) -> int:
+    """List what comes with simcluster, or show one entry with the source of every value."""
+    if plot is not None and (kind != "topologies" or name is None):
+        raise click.UsageError("--plot goes with a topology: simcluster show topologies NAME --plot FILE")
+    if name is None:
+        _print_table(_listing(kind))
+    elif kind == "topologies":
+        _show_topology(name, plot)
+    elif kind == "scenarios":
+        from simcluster import resolve, source
+
+        click.echo(source.read_text(resolve.find(name)).rstrip())
+    else:
+        _show_entry(kind, name)
+    return 0
+
+
+def _listing(kind: str) -> Table:
+    """One row per entry with what matters most."""
+    from simcluster import catalog
+    from simcluster.units import show as text
+
+    table: Table
+
+    if kind == "devices":
+        table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
+        for name in catalog.names("devices"):
+            device = catalog.device(name)
+            peak = device.peak_flop_per_s.get("bf16")
+            table.add_row(
+                name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
+                text(peak, "speed") if peak else "-", text(device.power_w, "power"),
+            )  # fmt: skip
+    elif kind == "links":
+        table = _table("name", "title", "per direction", "latency, one way")
+        for name in catalog.names("links"):
+            link = catalog.link(name)
+            table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
+    elif kind == "models":
+        from simcluster.shapes import active_parameters, kv_bytes_per_token, total_parameters
+
+        table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
+        for name in catalog.names("models"):
+            shape = catalog.model(name)
+            table.add_row(
+                name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
+                str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
+            )  # fmt: skip
+    elif kind in ("noise", "calibration"):
+        table = _table("name", "title")
+        for name in catalog.names(kind):  # type: ignore[arg-type]
+            table.add_row(name, str(catalog.entry(kind, name).data.get("title", "")))  # type: ignore[arg-type]
+    elif kind == "topologies":
+        from simcluster.topology import read
+
+        table = _table("name", "title", "devices")
+        for name in read.names():
+            topology = read.load(name)
+            table.add_row(name, topology.title, str(len(topology.devices)))
+    else:
+        from simcluster import resolve, source
+
+        table = _table("name", "title")
+        for name in resolve.names():
+            data = source.read(resolve.find(name)).data
+            table.add_row(name, str(data.get("title", "")))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    stdout = sys.stdout
+    Console(file=stdout, highlight=False, width=None if stdout.isatty() else 160).print(table)
+
+
+def _show_entry(kind: str, name: str) -> None:
+    """A catalogue entry: every value with its source."""
+    from simcluster import catalog, source
+
+    if kind == "models":
+        name = catalog.model(name).name
+    document = catalog.entry(kind, name)  # type: ignore[arg-type]
+    data = document.data
+    click.echo(f"{name}: {data.get('title', '')}")
+    table = _table("value", "", "source", "remarks")
+    for path, value in _facts(data, ()):
+        if isinstance(value, dict):
+            remarks = "; ".join(str(value[key]) for key in ("confidence", "status", "note") if value.get(key))
+            table.add_row(source.show_path(path), str(value["value"]), str(value.get("source", "")), remarks)
+        else:
+            table.add_row(source.show_path(path), str(value), "", "")
+    _print_table(table)
+    for key, said in data.get("sources", {}).items():
+        click.echo(f"  {key}: {said.get('title', '')} {said.get('url', '')}".rstrip())
+
+
+def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:
+    """Every value of an entry: mappings with a `value`, and plain values, but not titles and sources."""
+    if isinstance(data, dict) and "value" in data:
+        return [(path, data)]
+    if isinstance(data, dict):
+        return [fact for key, value in data.items() if path or key not in ("title", "sources")
+                for fact in _facts(value, (*path, key))]  # fmt: skip
+    if isinstance(data, list) and any(isinstance(item, dict) for item in data):
+        return [fact for index, value in enumerate(data) for fact in _facts(value, (*path, index))]
+    return [(path, data)]
+
+
+def _show_topology(name: str, plot: Path | None) -> None:
+    """Counts, distances, bisection; and a drawing if wanted."""
+    from collections import Counter
+
+    from simcluster.topology import measure, read
+    from simcluster.units import show as text
+
+    topology = read.load(name)
+    click.echo(f"{topology.name}: {topology.title}")
+    kinds = Counter(said["kind"] for _, said in topology.graph.nodes(data=True))
+    click.echo("nodes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
+    table = _table("link", "edges", "per direction", "latency")
+    edges = Counter((said["link"] or "-", said["bytes_per_s"], said["latency_s"])
+                    for _, _, said in topology.graph.edges(data=True))  # fmt: skip
+    for (link, bytes_per_s, latency_s), count in edges.items():
+        table.add_row(link, str(count), text(bytes_per_s, "bandwidth"), text(latency_s, "time"))
+    _print_table(table)
+    if len(topology.devices) > 1:
+        far = measure.diameter(topology)
+        click.echo(f"diameter: {far.hops} links, {text(far.latency_s, 'time')}")
+        click.echo(f"bisection: {text(measure.bisection_bytes_per_s(topology), 'bandwidth')} per direction")
+    if kinds["die"] > 1:
+        click.echo(f"bisection of the dies: {text(measure.bisection_bytes_per_s(topology, 'die'), 'bandwidth')}"
+                   " per direction")  # fmt: skip
+    if plot is not None:
+        from simcluster.plots.save import save
+        from simcluster.plots.topology import draw
+
+        save(draw(topology), plot)
+        click.echo(str(plot))

@@ -1,0 +1,43 @@
+"""Write a figure so that the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+_METADATA: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+}
+_PNG_DOTS_PER_INCH = 150
+
+
+def save(figure: Figure, path: Path) -> None:
+    """
+    Write a figure as SVG, PNG or PDF, whichever the suffix says.
+
+    Neither time nor software version is written. The file appears whole or not at all: it is written beside its
+    place and then renamed.
+
+    Raises:
+        ValueError: another suffix.
+        OSError: the place cannot be written.
+    """
+    form = path.suffix.removeprefix(".").lower()
+    if form not in _METADATA:
+        known = ", ".join(f".{name}" for name in _METADATA)
+        raise ValueError(f"'{path.name}' ends in '{path.suffix}'; expected one of {known}")
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        with matplotlib.rc_context({"svg.hashsalt": "simcluster"}):
+            figure.savefig(beside, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
