@@ -30,6 +30,10 @@ class Batch(NamedTuple):
         """All tokens of the step."""
         return self.decode_tokens + self.prefill_tokens
 
+    def without_contexts(self) -> Batch:
+        """The numbers of tokens, outputs and requests alone: all that ops other than attention depend on."""
+        return Batch(self.decode_tokens, 0, self.prefill_tokens, 0, 0, self.outputs, self.sequences)
+
     def decode_only(self) -> Batch:
         """The same step without its prefill chunks."""
         n_tokens = self.decode_tokens

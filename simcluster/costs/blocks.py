@@ -7,36 +7,49 @@ Two families of devices implement it: those that fetch from memory and compute (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from simcluster.costs.batch import Batch
-from simcluster.costs.ops import BlockName, Exchange, Floats, Op
+from simcluster.costs.ops import BlockName, Exchange, Op
 
-ExchangeTime = Callable[[Exchange, Floats], Floats]
-"""Seconds of an exchange among the ranks of a group, for sizes in bytes."""
+ExchangeTime = Callable[[Exchange, float], float]
+"""Seconds of an exchange among the ranks of a group, for a size in bytes."""
 
 
 class OpSeconds(NamedTuple):
-    """Durations of a block's ops in order, seconds, shape (ops,) each."""
+    """Durations of one op, in seconds: it lasts launch + max(compute, fetch) + exchange."""
 
-    launch: Floats
-    compute: Floats
-    fetch: Floats
-    exchange: Floats
+    launch: float
+    compute: float
+    fetch: float
+    exchange: float
 
 
 class BlockCosts(Protocol):
     """The ops of each block, and how long they take for a batch."""
 
+    @property
+    def names(self) -> Iterable[BlockName]:
+        """The kinds of block there are."""
+
     def ops(self, name: BlockName) -> list[Op]:
         """The ops of a block that this device plays, in order."""
 
-    def seconds(self, name: BlockName, batch: Batch) -> OpSeconds:
-        """Their durations, without noise."""
+    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
+        """
+        Their durations in the same order, without noise, attention left idle.
+
+        They depend on the numbers of tokens, outputs and sequences only.
+        """
+
+    def attention(self, op: Op, batch: Batch) -> OpSeconds:
+        """Duration of an attention op, which depends on how long the contexts are."""
+
+
+IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)
+"""An op without work."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,7 @@ class HostTime:
     fixed_s: float
     per_sequence_s: float
 
-    def seconds(self, batch: Batch, stream: WeightStream | None) -> OpSeconds:
+    def seconds(self, batch: Batch, stream: WeightStream | None) -> list[OpSeconds]:
         """The host block: its time is launch; the first byte of streamed weights is awaited here too."""
-        zero = np.zeros(1)
-        launch = np.array([self.fixed_s + self.per_sequence_s * batch.sequences])
-        return OpSeconds(launch, zero, zero, np.array([stream.latency_s if stream else 0.0]))
+        launch = self.fixed_s + self.per_sequence_s * batch.sequences
+        return [OpSeconds(launch, 0.0, 0.0, stream.latency_s if stream else 0.0)]

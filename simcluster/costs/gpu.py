@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -49,36 +49,43 @@ def op_s(
     Source:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009 (the maximum).
     """
-    return parts_s(flop, bytes_, activation_bytes, rates(fit, peak_flop_per_s, bytes_per_s))
+    flop, bytes_, activation_bytes = np.broadcast_arrays(
+        *(np.asarray(work, dtype=np.float64) for work in (flop, bytes_, activation_bytes))
+    )
+    attained = rates(fit, peak_flop_per_s, bytes_per_s)
+    compute_s, fetch_s = parts_s(flop, bytes_, activation_bytes, attained)
+    fixed_s = np.where((flop > 0) | (bytes_ > 0) | (activation_bytes > 0), attained.fixed_s, 0.0)
+    return fixed_s, compute_s, fetch_s
 
 
 class Rates(NamedTuple):
-    """A fit on a device: what an op attains. One number each, or arrays of one entry per op."""
+    """A fit on a device: what an op attains."""
 
-    fixed_s: npt.ArrayLike
-    flop_per_s: npt.ArrayLike
-    bytes_per_s: npt.ArrayLike
-    serial_bytes_per_s: npt.ArrayLike
+    fixed_s: float
+    flop_per_s: float
+    bytes_per_s: float
+    serial_bytes_per_s: float
     """Of activations that pass before and after the arithmetic; infinite where they are fetched with the rest."""
+    fetched_share: float
+    """Of the activations that is fetched with the rest: all or nothing."""
 
 
 def rates(fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> Rates:
     """What an op of this fit attains on a device with this peak and this memory bandwidth."""
-    serial = math.inf if fit.activation_efficiency is None else bytes_per_s * fit.activation_efficiency
-    return Rates(fit.fixed_s, peak_flop_per_s * fit.compute_efficiency, bytes_per_s * fit.memory_efficiency, serial)
+    flop_per_s, fetched_per_s = peak_flop_per_s * fit.compute_efficiency, bytes_per_s * fit.memory_efficiency
+    if fit.activation_efficiency is None:
+        return Rates(fit.fixed_s, flop_per_s, fetched_per_s, math.inf, 1.0)
+    return Rates(fit.fixed_s, flop_per_s, fetched_per_s, bytes_per_s * fit.activation_efficiency, 0.0)
 
 
-def parts_s(
-    flop: npt.ArrayLike, bytes_: npt.ArrayLike, activation_bytes: npt.ArrayLike, attained: Rates
-) -> tuple[Floats, Floats, Floats]:
-    """As `op_s`, for many ops at once when the rates are arrays of one entry per op."""
-    flop, bytes_, activation_bytes = np.broadcast_arrays(
-        *(np.asarray(work, dtype=np.float64) for work in (flop, bytes_, activation_bytes))
-    )
-    serial_s = activation_bytes / np.asarray(attained.serial_bytes_per_s)
-    fetched = np.where(np.isinf(attained.serial_bytes_per_s), bytes_ + activation_bytes, bytes_)
-    fixed_s = np.where((flop > 0) | (bytes_ > 0) | (activation_bytes > 0), attained.fixed_s, 0.0)
-    return fixed_s, flop / attained.flop_per_s + serial_s, fetched / attained.bytes_per_s + serial_s
+Work = TypeVar("Work", float, Floats)
+
+
+def parts_s(flop: Work, bytes_: Work, activation_bytes: Work, attained: Rates) -> tuple[Work, Work]:
+    """Compute and fetch of `op_s`, of one op or of many with the same rates."""
+    serial_s = activation_bytes / attained.serial_bytes_per_s
+    fetched = bytes_ + attained.fetched_share * activation_bytes
+    return flop / attained.flop_per_s + serial_s, fetched / attained.bytes_per_s + serial_s
 
 
 def peak_flop_per_s(device: Device, compute_bits: int) -> float:

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable, Mapping
 
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import ExchangeTime, HostTime, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
-from simcluster.costs.ops import BlockName, Exchange, Floats, Op, Precision, block_ops, features, matrix
+from simcluster.costs.ops import BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
 from simcluster.shapes import ModelShape
-
-
-class _Block:
-    """The ops of a block, their work as matrices over a batch's features, and their rates."""
-
-    def __init__(self, ops: list[Op], rates: Rates) -> None:
-        self.ops = ops
-        self.rates = rates
-        self._work = np.concatenate(
-            [
-                matrix([op.flop for op in ops]),
-                matrix([op.weight_bytes for op in ops]),
-                matrix([op.kv_bytes for op in ops]),
-                matrix([op.activation_bytes for op in ops]),
-                matrix([op.exchange_bytes for op in ops]),
-            ],
-            axis=1,
-        )
-        kinds = {op.exchange for op in ops if op.exchange}
-        self.exchanges: dict[Exchange, list[int]] = {
-            kind: [index for index, op in enumerate(ops) if op.exchange == kind] for kind in sorted(kinds)
-        }
-
-    def work(self, batch_features: Floats) -> Floats:
-        """FLOP, weight, KV, activation and exchanged bytes, shape (5, ops)."""
-        work: Floats = (batch_features @ self._work).reshape(5, -1)
-        return work
 
 
 class MemoryDevice:
@@ -64,34 +37,47 @@ class MemoryDevice:
         self._stream = stream
         self._exchange_s = exchange_s
         self._launch_s = calibration.launch_s["eager" if launch == "eager" else "graph"]
-        names: list[BlockName] = ["embedding", "dense", *(["moe"] if shape.moe else []), "head"]  # type: ignore[list-item]
-        self._blocks: dict[BlockName, _Block] = {}
-        for name in names:
-            ops = block_ops(name, shape, precision, n_ranks)
-            columns = zip(*(_rates(op, device, calibration) for op in ops), strict=True)
-            self._blocks[name] = _Block(ops, Rates(*(np.array(column) for column in columns)))
+        self._ops = {name: block_ops(name, shape, precision, n_ranks) for name in block_names(shape)}
+        self._rates = {
+            op: _attained(op, device, calibration) for ops in self._ops.values() for op in ops if op.kind != "host"
+        }
+
+    @property
+    def names(self) -> Iterable[BlockName]:
+        """The kinds of block there are."""
+        return self._ops
 
     def ops(self, name: BlockName) -> list[Op]:
         """The ops of a block, in order."""
-        return [Op("host", "host")] if name == "host" else self._blocks[name].ops
+        return self._ops[name]
 
-    def seconds(self, name: BlockName, batch: Batch) -> OpSeconds:
-        """Durations without noise, shape (ops,) each."""
+    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
+        """Durations without noise, attention left idle."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
-        block = self._blocks[name]
-        flop, weight, kv, activation, exchanged = block.work(features(batch, self._shape))
-        fixed, compute, fetch = parts_s(flop, weight + kv, activation, block.rates)
+        of_batch = features(batch, self._shape)
+        return [IDLE if op.is_attention else self._one(op, of_batch) for op in self._ops[name]]
+
+    def attention(self, op: Op, batch: Batch) -> OpSeconds:
+        """Duration of an attention op."""
+        return self._one(op, batch._asdict())
+
+    def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
+        """One op; without work it takes no time."""
+        flop, weight_bytes = value(op.flop, of_batch), value(op.weight_bytes, of_batch)
+        kv_bytes, activation_bytes = value(op.kv_bytes, of_batch), value(op.activation_bytes, of_batch)
+        if not (flop or weight_bytes or kv_bytes or activation_bytes):
+            return IDLE
+        attained = self._rates[op]
+        compute, fetch = parts_s(flop, weight_bytes + kv_bytes, activation_bytes, attained)
         if self._stream is not None:
-            fetch = np.maximum(fetch, weight / self._stream.bytes_per_s)
-        launch = fixed + np.where(fixed > 0, self._launch_s, 0.0)
-        exchange = np.zeros(len(block.ops))
-        for kind, index in block.exchanges.items():
-            exchange[index] = self._exchange_s(kind, exchanged[index])
-        return OpSeconds(launch, compute, fetch, exchange)
+            fetch = max(fetch, weight_bytes / self._stream.bytes_per_s)
+        exchanged = value(op.exchange_bytes, of_batch)
+        exchange = self._exchange_s(op.exchange, exchanged) if op.exchange and exchanged else 0.0
+        return OpSeconds(attained.fixed_s + self._launch_s, compute, fetch, exchange)
 
 
-def _rates(op: Op, device: Device, calibration: GpuCalibration) -> Rates:
+def _attained(op: Op, device: Device, calibration: GpuCalibration) -> Rates:
     """What an op attains on a device, by its class and the bits of its operands."""
     assert op.kind != "host"
     fit = calibration.ops[op.kind][nearest_width(op.bits)]

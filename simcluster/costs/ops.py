@@ -14,24 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from simcluster.costs.batch import Batch
 from simcluster.shapes import LayerKind, ModelShape, activated_experts, expert_parameters
 
 OpClass = Literal["gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding", "host"]
 Exchange = Literal["", "all_reduce", "all_gather"]
-Floats = npt.NDArray[np.float64]
-
-FEATURES = (
-    "step", "tokens", "decode_tokens", "decode_context", "prefill_tokens", "prefill_pairs", "prefill_context",
-    "outputs", "sequences", "output_step", "experts",
-)  # fmt: skip
-"""What linear forms are over: 1 for each step, the sums of `Batch`, 1 for a step with outputs, experts touched."""
 
 Linear = Mapping[str, float]
-"""Coefficients by feature name."""
+"""A linear form: coefficients by the name of a feature of the batch, see `features`."""
 
 ACTIVATION_BYTES = 2
 """Activations travel and are stored at 16 bit on every device here."""
@@ -68,25 +58,31 @@ class Op:
     per: Literal["tokens", "outputs"] = "tokens"
     """How many vectors go through: all tokens, or those whose logits are wanted."""
 
-
-def features(batch: Batch, shape: ModelShape) -> Floats:
-    """The feature vector of a batch, shape (len(FEATURES),), in the order of `FEATURES`."""
-    experts = float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0
-    return np.array(
-        [
-            1.0, batch.tokens, batch.decode_tokens, batch.decode_context, batch.prefill_tokens, batch.prefill_pairs,
-            batch.prefill_context, batch.outputs, batch.sequences, float(batch.outputs > 0), experts,
-        ]
-    )  # fmt: skip
+    @property
+    def is_attention(self) -> bool:
+        """Whether its work depends on how long the contexts are, and not only on the numbers of tokens."""
+        return self.kind in ("attention_decode", "attention_prefill")
 
 
-def matrix(forms: list[Linear]) -> Floats:
-    """Linear forms as a matrix of shape (len(FEATURES), len(forms)): features @ matrix gives their values."""
-    rows = np.zeros((len(FEATURES), len(forms)))
-    for column, form in enumerate(forms):
-        for name, coefficient in form.items():
-            rows[FEATURES.index(name), column] += coefficient
-    return rows
+def features(batch: Batch, shape: ModelShape) -> dict[str, float]:
+    """
+    What linear forms are over, by name.
+
+    The sums of `Batch`; `step`, 1 for each step; `output_step`, 1 for a step with outputs; `tokens`; and `experts`,
+    the expected number of experts of a layer that the tokens touch.
+    """
+    return {
+        **batch._asdict(),
+        "step": 1.0,
+        "output_step": float(batch.outputs > 0),
+        "tokens": batch.tokens,
+        "experts": float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0,
+    }
+
+
+def value(form: Linear, of_batch: Mapping[str, float]) -> float:
+    """A linear form at the features of a batch."""
+    return sum(coefficient * of_batch[name] for name, coefficient in form.items())
 
 
 def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Exchange = "", parts: int = 1) -> Op:
@@ -296,6 +292,12 @@ def head_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
         ),
         elementwise("sampling", 3.0 * shape.vocab, per="outputs"),
     ]
+
+
+def block_names(shape: ModelShape) -> tuple[BlockName, ...]:
+    """The kinds of block that a model is made of."""
+    moe: tuple[BlockName, ...] = ("moe",) if shape.moe else ()
+    return ("host", "embedding", "dense", *moe, "head")
 
 
 def block_ops(name: BlockName, shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:

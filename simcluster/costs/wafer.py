@@ -22,6 +22,7 @@ published kernels (github.com/MeshInfra/WaferLLM): where the root of an all-redu
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -251,8 +252,18 @@ def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: 
 def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: Array) -> Array:
     """Sum over the rows of what each column holds; the middle gets it first and sends it to all."""
     wavelets = np.ceil(column_bytes / grid.link_bytes_per_cycle)
-    gathered = reduce_to_centre_cycles(wavelets, rows, grid.ramp_cycles, grid.hop_cycles)
-    return gathered + broadcast_from_centre_cycles(wavelets, columns, grid.ramp_cycles, grid.hop_cycles)
+    if wavelets.ndim == 0:
+        return _one_all_reduce_cycles(float(wavelets), rows, columns, grid.ramp_cycles, grid.hop_cycles)
+    return _all_reduce_of(wavelets, rows, columns, grid.ramp_cycles, grid.hop_cycles)
+
+
+def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float) -> Array:
+    gathered = reduce_to_centre_cycles(wavelets, rows, ramp_cycles, hop_cycles)
+    return gathered + broadcast_from_centre_cycles(wavelets, columns, ramp_cycles, hop_cycles)
+
+
+_one_all_reduce_cycles = lru_cache(maxsize=65536)(_all_reduce_of)
+"""For one size: the same few sizes come up in every step."""
 
 
 def _mesh_product(

@@ -8,15 +8,14 @@ played. Experts are spread like dense layers: every chosen expert of every token
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-
-import numpy as np
 
 from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs import wafer
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import HostTime, OpSeconds, WeightStream
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_ops, features, matrix
+from simcluster.costs.blocks import IDLE, HostTime, OpSeconds, WeightStream
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
 from simcluster.shapes import ModelShape
 
@@ -46,53 +45,75 @@ class WaferDevice:
         self._host = host
         self._rows, self._columns = region
         self._stream = stream
-        names: list[BlockName] = ["embedding", "dense", *(["moe"] if shape.moe else []), "head"]  # type: ignore[list-item]
         self._ops = {
-            name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"] for name in names
+            name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"]
+            for name in block_names(shape)
         }
-        self._weights = {name: matrix([op.weight_bytes for op in ops]) for name, ops in self._ops.items()}
-        self._product = lru_cache(maxsize=4096)(self._product_parts)
+        self._matvec = lru_cache(maxsize=4096)(self._matvec_parts)
+        self._matmul = lru_cache(maxsize=4096)(self._matmul_parts)
+
+    @property
+    def names(self) -> Iterable[BlockName]:
+        """The kinds of block there are."""
+        return self._ops
 
     def ops(self, name: BlockName) -> list[Op]:
         """The ops of a block that are played on a wafer, in order."""
-        return [Op("host", "host")] if name == "host" else self._ops[name]
+        return self._ops[name]
 
-    def seconds(self, name: BlockName, batch: Batch) -> OpSeconds:
-        """Durations without noise, shape (ops,) each."""
+    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
+        """Durations without noise, attention left idle."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
-        ops = self._ops[name]
-        parts = np.array([self._parts(op, batch) for op in ops]).T  # (4, ops)
-        launch, compute, fetch, exchange = parts
-        if self._stream is not None:
-            streamed = features(batch, self._shape) @ self._weights[name] / self._stream.bytes_per_s
-            fetch = np.maximum(fetch, streamed)
-        return OpSeconds(launch, compute, fetch, exchange)
+        rows = [IDLE if op.is_attention else self._one(op, batch) for op in self._ops[name]]
+        if self._stream is None:
+            return rows
+        of_batch = features(batch, self._shape)
+        streamed = [value(op.weight_bytes, of_batch) / self._stream.bytes_per_s for op in self._ops[name]]
+        return [row._replace(fetch=max(row.fetch, s)) for row, s in zip(rows, streamed, strict=True)]
 
-    def _parts(self, op: Op, batch: Batch) -> tuple[float, float, float, float]:
-        """Launch, compute, fetch and exchange of one op."""
+    def attention(self, op: Op, batch: Batch) -> OpSeconds:
+        """Duration of an attention op."""
         if op.kind == "attention_decode":
-            return self._decode_attention(batch)
-        if op.kind == "attention_prefill":
-            return self._prefill_attention(batch)
+            return self._decode_attention(batch) if batch.decode_tokens else IDLE
+        return self._prefill_attention(batch) if batch.prefill_tokens else IDLE
+
+    def _one(self, op: Op, batch: Batch) -> OpSeconds:
+        """One op that is no attention."""
         if op.kind == "embedding":
-            vector_bytes = batch.tokens * self._shape.hidden * ACTIVATION_BYTES
-            hops = (self._rows + self._columns) // 2
-            return 0.0, 0.0, 0.0, float(wafer.move_s(self._grid, hops, vector_bytes, links=self._columns))
+            return OpSeconds(0.0, 0.0, 0.0, self._look_up_s(batch.tokens))
         if op.per == "outputs":
             return self._product(op, batch.outputs, 0)
         return self._product(op, batch.decode_tokens, batch.prefill_tokens)
 
-    def _product_parts(self, op: Op, n_decode: int, n_prefill: int) -> tuple[float, float, float, float]:
-        """A matrix product of so many decode tokens and so many prompt tokens."""
-        times = []
-        for n_in, n_out in self._matrices(op):
-            region = (self._grid, self._rows, self._columns, self._calibration, n_in, n_out)
-            weight_bytes = op.bits / 8
-            normed = op.name in _AFTER_NORM
-            times.append(wafer.matvec_s(*region, n_decode, weight_bytes=weight_bytes, normed=normed))
-            times.append(wafer.matmul_s(*region, n_prefill, weight_bytes=weight_bytes))
+    def _look_up_s(self, n_tokens: int) -> float:
+        """Time for the vectors of so many tokens from where the table is to where the first layer wants them."""
+        vector_bytes = n_tokens * self._shape.hidden * ACTIVATION_BYTES
+        hops = (self._rows + self._columns) // 2
+        return float(wafer.move_s(self._grid, hops, vector_bytes, links=self._columns))
+
+    def _product(self, op: Op, n_decode: int, n_prefill: int) -> OpSeconds:
+        """A matrix product of so many decode tokens and so many prompt tokens, one after the other."""
+        times = [
+            *(self._matvec(op, n_decode) if n_decode else ()),
+            *(self._matmul(op, n_prefill) if n_prefill else ()),
+        ]
         return _sum(times)
+
+    def _matvec_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
+        region = (self._grid, self._rows, self._columns, self._calibration)
+        normed, weight_bytes = op.name in _AFTER_NORM, op.bits / 8
+        return [
+            wafer.matvec_s(*region, n_in, n_out, n_tokens, weight_bytes=weight_bytes, normed=normed)
+            for n_in, n_out in self._matrices(op)
+        ]
+
+    def _matmul_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
+        region = (self._grid, self._rows, self._columns, self._calibration)
+        return [
+            wafer.matmul_s(*region, n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
+            for n_in, n_out in self._matrices(op)
+        ]
 
     def _matrices(self, op: Op) -> list[tuple[int, int]]:
         """Inputs and outputs of an op's matrices: one, or for experts the way up and the way down."""
@@ -113,7 +134,7 @@ class WaferDevice:
         width = (latent + shape.mla.kv_lora_rank) // 2
         return 1, width, kv_bytes * latent / (2 * width)
 
-    def _decode_attention(self, batch: Batch) -> tuple[float, float, float, float]:
+    def _decode_attention(self, batch: Batch) -> OpSeconds:
         kv_heads, head_dim, kv_bytes = self._heads()
         region = (self._grid, self._rows, self._columns, self._calibration)
         context, n_tokens = batch.decode_context, batch.decode_tokens
@@ -122,7 +143,7 @@ class WaferDevice:
             [wafer.attention_decode_s(*region, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)]
         )
 
-    def _prefill_attention(self, batch: Batch) -> tuple[float, float, float, float]:
+    def _prefill_attention(self, batch: Batch) -> OpSeconds:
         shape, kv_bytes = self._shape, self._precision.kv_bits / 8
         kv_heads, head_dim = shape.kv_heads, shape.head_dim
         if shape.mla is not None:
@@ -132,12 +153,12 @@ class WaferDevice:
         return _sum([wafer.attention_prefill_s(*region, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)])
 
 
-def _sum(times: list[wafer.OpTime]) -> tuple[float, float, float, float]:
+def _sum(times: list[wafer.OpTime]) -> OpSeconds:
     """One after the other; where one is bound by its fetch and another by its compute, each keeps its longer side."""
     launch = sum(float(time.overhead_s) for time in times)
     exchange = sum(float(time.interconnect_s) for time in times)
     if len(times) == 1:
-        return launch, float(times[0].compute_s), float(times[0].fetch_s), exchange
+        return OpSeconds(launch, float(times[0].compute_s), float(times[0].fetch_s), exchange)
     compute = sum(float(time.compute_s) for time in times if time.compute_s >= time.fetch_s)
     fetch = sum(float(time.fetch_s) for time in times if time.compute_s < time.fetch_s)
-    return launch, compute, fetch, exchange
+    return OpSeconds(launch, compute, fetch, exchange)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
 from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
 from simcluster.costs.memory_device import MemoryDevice
-from simcluster.costs.ops import ACTIVATION_BYTES, Exchange, Floats, Precision
+from simcluster.costs.ops import ACTIVATION_BYTES, Exchange, Precision
 from simcluster.costs.service import Jitter, Skew, StageModel, TimedStage
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of, charge, timed_blocks
 from simcluster.costs.wafer_device import WaferDevice
@@ -52,22 +50,19 @@ def _costs(scenario: Scenario) -> BlockCosts:
 
 
 def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
-    """Time of the exchanges among the ranks of a stage; nothing to exchange takes no time."""
+    """Time of the exchanges among the ranks of a stage."""
 
-    def exchange_s(kind: Exchange, n_bytes: Floats) -> Floats:
+    def exchange_s(kind: Exchange, n_bytes: float) -> float:
         if group is None:
-            return np.zeros_like(n_bytes)
+            return 0.0
         launch, algorithm = scenario.engine.launch, scenario.engine.all_reduce
         if kind == "all_gather":
             fabric = group.across or group.inside
-            times = all_gather_s(fabric.all_gather, group.ranks_per_node * group.n_nodes, n_bytes, launch)
-        elif group.across is None:
-            times = all_reduce_s(group.inside.all_reduce, group.ranks_per_node, n_bytes, launch, algorithm)
-        else:
-            times = hierarchical_all_reduce_s(
-                group.inside, group.across, group.ranks_per_node, group.n_nodes, n_bytes, launch
-            )
-        return np.where(n_bytes > 0, times, 0.0)
+            return float(all_gather_s(fabric.all_gather, group.ranks_per_node * group.n_nodes, n_bytes, launch))
+        if group.across is None:
+            return float(all_reduce_s(group.inside.all_reduce, group.ranks_per_node, n_bytes, launch, algorithm))
+        nodes = (group.ranks_per_node, group.n_nodes)
+        return float(hierarchical_all_reduce_s(group.inside, group.across, *nodes, n_bytes, launch))
 
     return exchange_s
 
