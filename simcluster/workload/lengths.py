@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
-from scipy.special import ndtri
 
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.quantities import Frozen, Ratio, fault
@@ -142,6 +141,8 @@ def lognormal(spec: Lognormal, uniform: Floats, base_folder: Path) -> Tokens:
 
     Lengths above `max` become `max` (they are not drawn again), so that percentiles below it stay in place.
     """
+    from scipy.special import ndtri  # slow to import, and only needed here
+
     spread = math.log(spec.p99 / spec.median) / ndtri(0.99)
     tokens: Floats = np.rint(spec.median * np.exp(spread * ndtri(uniform)))
     return np.clip(tokens, 1.0, float(spec.max)).astype(np.int64)
