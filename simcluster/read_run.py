@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.problems import InputError, Problem
-from simcluster.run import INCOMPLETE
+from simcluster.run import INCOMPLETE, RUN_FORMAT
 from simcluster.source import read_text
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
@@ -27,7 +27,7 @@ FILES = ("summary.json", "provenance.json", "requests.parquet", "tokens.parquet"
 TEXT_COLUMNS = ("status", "reason")
 ROWS_PER_BLOCK = 2**17
 
-_A_RUN = "expected a folder that `simcluster run` wrote"
+_A_RUN = "expected a folder that `simcluster replay` wrote"
 _SAME_SCHEMA = "expected a run of this version of simcluster; run the scenario again"
 _TEXTS = ("scenario", "title", "device", "noise", "scenario_digest", "trace_digest")
 _NUMBERS = ("seed", "duration", "completed", "failed", "unfinished")
@@ -60,7 +60,8 @@ class RunFolder:
         try:
             with _parquet(path) as file:
                 for batch in file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns)):
-                    yield {name: batch.column(name).to_numpy(zero_copy_only=True) for name in columns}
+                    if batch.num_rows:
+                        yield {name: batch.column(name).to_numpy(zero_copy_only=True) for name in columns}
         except (pa.ArrowException, OSError) as error:
             raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
 
@@ -76,6 +77,9 @@ def read(folder: str | Path) -> RunFolder:
     _require_complete(folder)
     summary, provenance = _json(folder / "summary.json"), _json(folder / "provenance.json")
     problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in _summary_faults(summary)]
+    if provenance.get("format") != RUN_FORMAT:
+        found = f"format {str(provenance.get('format'))[:40]}"
+        problems.append(Problem(str(folder / "provenance.json"), 0, "format", found, f"expected {RUN_FORMAT}"))
     if provenance.get("ticks_per_s") != TICKS_PER_S:
         found = f"{str(provenance.get('ticks_per_s'))[:40]} ticks a second"
         problems.append(Problem(str(folder / "provenance.json"), 0, "ticks_per_s", found, f"expected {TICKS_PER_S}"))
@@ -84,6 +88,25 @@ def read(folder: str | Path) -> RunFolder:
     n_tokens = _require_tokens(folder / "tokens.parquet", summary["trace_digest"])
     requests = _requests(folder / "requests.parquet", summary["trace_digest"])
     return RunFolder(folder, summary, provenance, requests, n_tokens)
+
+
+def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
+    """
+    Read several run folders.
+
+    Raises:
+        InputError: with the faults of all of them.
+    """
+    runs: list[RunFolder] = []
+    problems: list[Problem] = []
+    for folder in folders:
+        try:
+            runs.append(read(folder))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return runs
 
 
 def _require_complete(folder: Path) -> None:
@@ -157,10 +180,7 @@ def _requests(path: Path, digest: str) -> dict[str, Any]:
                 raise _fail(path, f"{file.metadata.num_rows:,} requests", f"at most {MAX_REQUESTS:,} are read")
             read_in = file.read()
             table: dict[str, Any] = {
-                name: read_in[name].combine_chunks().to_numpy(zero_copy_only=True)
-                if read_in.num_rows
-                else np.empty(0, np.int64)
-                for name in REQUEST_COLUMNS
+                name: read_in[name].combine_chunks().to_numpy(zero_copy_only=True) for name in REQUEST_COLUMNS
             }
             table |= {name: read_in[name].to_pylist() for name in TEXT_COLUMNS}
     except (pa.ArrowException, OSError) as error:

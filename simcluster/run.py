@@ -30,6 +30,7 @@ PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 """Packages whose version can reach a result."""
 
 INCOMPLETE = ".incomplete"
+RUN_FORMAT = "simcluster-run-1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,7 @@ def _provenance(scenario: Scenario) -> dict[str, Any]:
         except PackageNotFoundError:
             packages[name] = "unknown"
     return {
+        "format": RUN_FORMAT,
         "simcluster": simcluster.__version__,
         "python": platform.python_version(),
         "packages": packages,

@@ -66,8 +66,9 @@ class TokenFile:
 
 def write_requests(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Write the request table."""
-    written = pa.table(table).replace_schema_metadata(_as_metadata(metadata))
-    pq.write_table(written, path, compression="zstd")
+    fields = [(name, pa.int64() if isinstance(values, np.ndarray) else pa.string()) for name, values in table.items()]
+    schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
+    pq.write_table(pa.table(table, schema=schema), path, compression="zstd")
 
 
 def _as_metadata(metadata: dict[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,7 +16,7 @@ from simcluster.cli.problems import told
               show_default=True, help="Folder for the pictures.")  # fmt: skip
 @click.option("--format", "suffix", type=click.Choice(["svg", "png", "pdf"]), default="svg", show_default=True)
 @told
-def plot(runs: tuple[Path, ...], output: Path, suffix: str) -> int:
+def plot(runs: tuple[Path, ...], output: Path, suffix: Literal["svg", "png", "pdf"]) -> int:
     """
     Draw latency distributions, latency over time and components of runs.
 

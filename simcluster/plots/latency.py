@@ -1,0 +1,63 @@
+"""Draw runs: distributions of latencies, their tail, their course and their components; several runs overlaid."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from simcluster.plots.components import component_bars
+from simcluster.plots.distributions import itl_tail, latency_cdfs
+from simcluster.plots.gather import Gathered, gather
+from simcluster.plots.over_time import batch_over_time, latency_over_time
+from simcluster.plots.save import save
+from simcluster.plots.sheet import plain_style
+from simcluster.read_run import RunFolder
+
+FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
+    "latency_cdfs": latency_cdfs,
+    "itl_tail": itl_tail,
+    "latency_over_time": latency_over_time,
+    "component_bars": component_bars,
+    "batch_over_time": batch_over_time,
+}
+"""What is drawn, in this order, under these names."""
+
+
+def draw(runs: Sequence[RunFolder], folder: Path, format: Literal["svg", "png", "pdf"]) -> list[Path]:
+    """
+    Draw runs over each other into files `<figure>.<format>`, replacing those of the same names.
+
+    Equal runs give equal bytes. `batch_over_time` is left out when all batches are of one size.
+
+    Args:
+        runs: at least one; each is called by its scenario, and by seed or folder too where that repeats.
+        folder: made if it is not there.
+        format: of the files.
+
+    Returns:
+        The files written, in the order of `FIGURES`.
+
+    Raises:
+        InputError: the token table of a run is damaged.
+        ValueError: no run, or another format.
+        OSError: the folder cannot be written.
+    """
+    if not runs:
+        raise ValueError("no run to draw")
+    gathered = gather(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with plain_style(), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        for name, make in FIGURES.items():
+            figure = make(gathered)
+            if figure is not None:
+                path = folder / f"{name}.{format}"
+                save(figure, path)
+                written.append(path)
+    return written

@@ -1,0 +1,121 @@
+"""Values and how often each occurs: all that a distribution needs, in bounded memory; also one such per time bin."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+MOST_DISTINCT = 2**20
+"""Distinct values that a tally keeps as they are."""
+LEVELS_PER_OCTAVE = 2**12
+"""To so many a factor of two its values are rounded beyond that: by 0.013 %, less than the width of a line."""
+MOST_POINTS = 20_000
+N_BINS = 120
+
+
+class Tally:
+    """
+    A distribution, gathered block by block.
+
+    It is exact up to `most_distinct` different values; beyond that all values are rounded, so that memory depends on
+    their range only.
+    """
+
+    def __init__(self, values: Floats | None = None, most_distinct: int = MOST_DISTINCT) -> None:
+        self._values = np.empty(0)
+        self._counts = np.empty(0, np.int64)
+        self._most_distinct = most_distinct
+        self.is_rounded = False
+        if values is not None:
+            self.add(values)
+
+    def add(self, values: Floats) -> None:
+        """Add finite values, shape (any number,)."""
+        distinct, counts = np.unique(values, return_counts=True)
+        self._values, self._counts = _combined(
+            np.concatenate([self._values, distinct]), np.concatenate([self._counts, counts])
+        )
+        if len(self._values) > self._most_distinct:
+            self.is_rounded = True
+            self._values, self._counts = _combined(_rounded(self._values), self._counts)
+
+    def __len__(self) -> int:
+        return int(self._counts.sum())
+
+    def steps(self) -> tuple[Floats, Ints]:
+        """The distinct values in ascending order, and how often each occurs."""
+        return self._values, self._counts
+
+    def quantile(self, share: float) -> float:
+        """The quantile as `metrics` takes it, with linear interpolation; of at least one value."""
+        up_to = self._counts.cumsum()
+        rank = (up_to[-1] - 1) * share
+        low, high = self._values[np.searchsorted(up_to, [np.floor(rank), np.ceil(rank)], side="right")]
+        return float(low + (high - low) * (rank % 1))
+
+    def extent(self) -> tuple[float, float]:
+        """Least and greatest of at least one value."""
+        return float(self._values[0]), float(self._values[-1])
+
+
+def _combined(values: Floats, counts: Ints) -> tuple[Floats, Ints]:
+    """Equal values as one, ascending."""
+    distinct, places = np.unique(values, return_inverse=True)
+    sums = np.zeros(len(distinct), np.int64)
+    np.add.at(sums, places, counts)
+    return distinct, sums
+
+
+def _rounded(values: Floats) -> Floats:
+    mantissa, exponent = np.frexp(values)
+    scale = 2 * LEVELS_PER_OCTAVE
+    return np.asarray(np.ldexp(np.rint(mantissa * scale) / scale, exponent))
+
+
+class Series:
+    """
+    Values over time: every point while they are few, else a tally for each of `N_BINS` equal bins.
+
+    Args:
+        end_s: the last time that can occur; later ones count as this.
+        is_binned: whether points are too many to keep.
+    """
+
+    def __init__(self, end_s: float, *, is_binned: bool) -> None:
+        self._end_s = end_s or 1.0
+        self.is_binned = is_binned
+        self._points: list[Floats] = [np.empty((0, 2))]
+        self._bins = [Tally(most_distinct=LEVELS_PER_OCTAVE) for _ in range(N_BINS)] if is_binned else []
+
+    def add(self, times_s: Floats, values: Floats) -> None:
+        """Add points, both of shape (any number,)."""
+        if not self.is_binned:
+            self._points.append(np.stack([times_s, values], axis=1))
+            return
+        places = np.minimum(times_s / self._end_s * N_BINS, N_BINS - 1).astype(np.int64)
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        for place, part in zip(found, np.split(values[order], starts[1:]), strict=False):
+            self._bins[place].add(part)
+
+    def points(self) -> tuple[Floats, Floats]:
+        """Distinct points in order of time: their times in seconds, and their values."""
+        points = np.unique(np.concatenate(self._points), axis=0)
+        return points[:, 0], points[:, 1]
+
+    def bands(self) -> tuple[Floats, Floats]:
+        """Edges of the bins in seconds, and p1, median, p99 and maximum, shape (bins, 4); NaN in an empty bin."""
+        rows = np.full((len(self._bins), 4), np.nan)
+        for row, tally in zip(rows, self._bins, strict=True):
+            if len(tally):
+                row[:] = [tally.quantile(share) for share in (0.01, 0.5, 0.99, 1.0)]
+        return np.linspace(0, self._end_s, len(self._bins) + 1), rows
+
+    def extent(self) -> tuple[float, float] | None:
+        """Least and greatest value that is drawn; None without any."""
+        drawn = self.bands()[1] if self.is_binned else self.points()[1]
+        drawn = drawn[~np.isnan(drawn)]
+        return (float(drawn.min()), float(drawn.max())) if drawn.size else None
