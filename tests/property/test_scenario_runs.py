@@ -1,0 +1,64 @@
+"""Random variations of shipped scenarios: real costs, collectives and noise, checked as the made-up ones are."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import played
+
+from simcluster.resolve import load
+from simcluster.run import simulate
+
+BASES = {
+    "llama-3.1-70b-8xh100": [(8, 1, 1), (2, 2, 2), (4, 1, 2), (4, 2, 1)],
+    "llama-3.1-70b-4xwse3": [(1, 4, 1)],
+    "gpt4-1.8t-60xwse3-w8": [(1, 60, 1)],
+}
+"""Layouts by scenario: ranks, stages, replicas."""
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A scenario's name and settings of it: few short requests, small steps and a small cache."""
+    name = draw(st.sampled_from(sorted(BASES)))
+    ranks, stages, replicas = draw(st.sampled_from(BASES[name]))
+    arrivals = draw(
+        st.sampled_from(
+            [
+                "{kind: poisson, rate: 40 req/s}",
+                "{kind: poisson, rate: 4000 req/s}",
+                "{kind: deterministic, rate: 100 req/s}",
+                "{kind: closed, concurrency: 3}",
+            ]
+        )
+    )
+    # Steps of one size, so that none overtakes another between two stages.
+    most = 10**4 if stages == 1 else 1
+    return name, [
+        f"deployment.tensor_parallel_size={ranks}",
+        f"deployment.pipeline_parallel_size={stages}",
+        f"deployment.replicas={replicas}",
+        f"deployment.max_num_batched_tokens={min(most, draw(st.sampled_from([8, 33, 512])))}",
+        f"deployment.max_num_seqs={draw(st.integers(1, 8))}",
+        f"deployment.num_gpu_blocks_override={draw(st.integers(4, 30))}",
+        f"deployment.router={draw(st.sampled_from(['round_robin', 'least_loaded']))}",
+        f"workload.arrivals={arrivals}",
+        f"workload.prompt_tokens={{kind: uniform, low: 1, high: {60 if stages == 1 else 6}}}",
+        "workload.output_tokens={kind: uniform, low: 1, high: 8}",
+        f"workload.requests={draw(st.integers(1, 8))}",
+        f"noise={draw(st.sampled_from(['none', 'datacenter']))}",
+        f"seed={draw(st.integers(0, 10**6))}",
+        *draw(st.sampled_from([[], ["workload.horizon=80 ms"]])),
+    ]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(scenarios())
+def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> None:
+    """With real costs and noise, op and auto give the same rows, and no law is broken."""
+    name, changes = case
+    op, auto = (played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto"))
+
+    assert op.rows().tolist() == auto.rows().tolist()
+    assert op.requests["status"] == auto.requests["status"]
+    assert [] == auto.violations()

@@ -1,0 +1,88 @@
+"""A stage plays a service op by op or in one go, and serves steps in their order."""
+
+from __future__ import annotations
+
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import GivenService, linear_stage
+
+from simcluster.costs.batch import Batch
+from simcluster.kernel.stage import PLAYS, Stage
+from simcluster.kernel.step import Step
+from simcluster.trace import COMPONENT
+
+forms = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+ops = st.lists(
+    st.fixed_dictionaries(dict.fromkeys(("launch", "compute", "fetch", "wait", "exchange"), forms)),
+    min_size=1,
+    max_size=6,
+)
+batches = st.builds(
+    Batch, st.integers(0, 5), st.integers(0, 90), st.integers(0, 9), st.integers(0, 90), st.integers(0, 90)
+)
+
+
+@settings(deadline=None)
+@given(ops, batches)
+def test_every_play_lasts_as_long_as_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
+    """Op by op or in one go, a service lasts the sum of launch + max(compute, fetch) + wait + exchange."""
+    service = linear_stage(ops).service(0, batch)
+    values = (1, batch.decode_context, batch.prefill_tokens)
+
+    def ticks(op: dict[str, tuple[int, int, int]], part: str) -> int:
+        return sum(a * b for a, b in zip(op[part], values, strict=True))
+
+    expected = sum(
+        ticks(op, "launch")
+        + max(ticks(op, "compute"), ticks(op, "fetch"))
+        + ticks(op, "wait")
+        + ticks(op, "exchange")
+        for op in ops
+    )
+    for play in PLAYS.values():
+        env = simpy.Environment()
+        env.process(play(env, service))
+        env.run()
+        assert expected == service.ticks == env.now
+
+
+@settings(deadline=None)
+@given(ops, batches)
+def test_components_are_all_of_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
+    """As prompts see it and as decodes see it, the components are not negative and add up to the service."""
+    service = linear_stage(ops).service(3, batch)
+
+    assert service.ticks == sum(service.components) == sum(service.decode_components)
+    assert min(service.components) >= 0
+    assert min(service.decode_components) >= 0
+    if not batch.decode_tokens or not batch.prefill_tokens:
+        assert service.components == service.decode_components
+
+
+def test_of_compute_and_fetch_the_longer_one_is_charged() -> None:
+    """An op that is bound by its fetch is charged to what it fetches, and one bound by arithmetic to compute."""
+    parts = [(3, 8), (9, 4), (5, 5)]
+    stage = linear_stage([{"compute": (c, 0, 0), "fetch": (f, 0, 0)} for c, f in parts])
+    components = stage.service(0, Batch(1, 1)).components
+
+    assert {"weight_fetch": 8, "compute": 9 + 5} == {n: components[i] for n, i in COMPONENT.items() if components[i]}
+
+
+def test_steps_are_served_in_the_order_of_arrival() -> None:
+    """Steps that find the stage busy wait their turn, and the wait is told apart by what was ahead."""
+    env = simpy.Environment()
+    left: list[tuple[int, int]] = []
+    stage = Stage(
+        env, GivenService(lambda step, _: 10), PLAYS["auto"], lambda step: left.append((step.number, env.now))
+    )
+    prompt, decode = Batch(prefill_tokens=3, sequences=1), Batch(1, 5, sequences=1)
+    steps = [Step(number, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
+    for step in steps:
+        stage.arrive(step)
+    env.run()
+
+    assert [(0, 10), (1, 20), (2, 30)] == left
+    assert [0, 10, 20] == [step.for_prefill[COMPONENT["pipeline_wait"]] for step in steps]
+    assert [0, 10, 0] == [step.for_decode[COMPONENT["pipeline_wait"]] for step in steps]
+    assert [0, 0, 20] == [step.for_decode[COMPONENT["prefill_interference"]] for step in steps]

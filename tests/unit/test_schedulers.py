@@ -1,0 +1,164 @@
+"""The schedulers by themselves: what a decision may be, whatever the state of the replica."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simcluster.policies.schedulers import SCHEDULERS, Decision, Seen, View, blocks_for, fcfs
+
+cases = settings(deadline=None, max_examples=300)
+
+
+@st.composite
+def views(draw: st.DrawFn) -> View:
+    """A state that a replica can be in: blocks add up, and the cache could hold any request alone."""
+    size = draw(st.integers(1, 8))
+    lengths = st.tuples(st.integers(0, 40), st.integers(1, 40))
+    running = [
+        Seen(number, pending, computed, blocks_for(computed, size))
+        for number, (computed, pending) in enumerate(draw(st.lists(lengths, max_size=6)))
+    ]
+    first = len(running)
+    pendings = draw(st.lists(st.integers(1, 60), max_size=6))
+    waiting = [Seen(first + index, pending, 0, 0) for index, pending in enumerate(pendings)]
+    in_flight = draw(st.integers(0, 3))
+    needed = max((blocks_for(seen.computed + seen.pending, size) for seen in (*running, *waiting)), default=0)
+    held = sum(seen.blocks for seen in running)
+    held_in_flight = draw(st.integers(0, 20)) if in_flight else 0
+    free = max(draw(st.integers(0, 30)), needed - held - held_in_flight)
+    n_running = len(running) + in_flight
+    return View(
+        running=running,
+        waiting=waiting,
+        n_running=n_running,
+        free_blocks=free,
+        block_size=size,
+        max_tokens=draw(st.integers(1, 64)),
+        max_running=max(1, n_running + draw(st.integers(0, 4))),
+        max_requests=draw(st.integers(1, 8)),
+    )
+
+
+def told(view: View, decision: Decision) -> tuple[list[Seen], list[Seen], list[Seen]]:
+    """Whom of the running it grants tokens, whom it admits, whom it preempts."""
+    seen = {s.request: s for s in (*view.running, *view.waiting)}
+    running = {s.request for s in view.running}
+    granted = [seen[number] for number, _ in decision.grants]
+    preempted = [seen[number] for number in decision.preempted]
+    return [s for s in granted if s.request in running], [s for s in granted if s.request not in running], preempted
+
+
+@cases
+@given(views())
+def test_tokens_places_and_requests_are_never_exceeded(view: View) -> None:
+    """A decision keeps to the tokens and requests of a step and to the places of the replica."""
+    decision = fcfs(view)
+    _, admitted, preempted = told(view, decision)
+
+    assert sum(n for _, n in decision.grants) <= view.max_tokens
+    assert len(decision.grants) <= view.max_requests
+    assert view.n_running - len(preempted) + len(admitted) <= view.max_running
+
+
+@cases
+@given(views())
+def test_blocks_are_never_exceeded(view: View) -> None:
+    """What a decision grants fits into the free blocks and those of whom it preempts."""
+    decision = fcfs(view)
+    seen = {s.request: s for s in (*view.running, *view.waiting)}
+    needed = sum(
+        blocks_for(seen[number].computed + n, view.block_size) - seen[number].blocks for number, n in decision.grants
+    )
+
+    assert needed <= view.free_blocks + sum(seen[number].blocks for number in decision.preempted)
+
+
+@cases
+@given(views())
+def test_first_come_is_first_served(view: View) -> None:
+    """Grants follow the order of admission, admissions the queue, and preemption takes the last admitted first."""
+    granted, admitted, preempted = told(view, fcfs(view))
+
+    assert list(view.running)[: len(granted)] == granted
+    assert list(view.waiting)[: len(admitted)] == admitted
+    assert list(reversed(view.running))[: len(preempted)] == preempted
+    assert not {s.request for s in preempted} & {s.request for s in granted}
+
+
+@cases
+@given(views())
+def test_running_requests_come_first(view: View) -> None:
+    """Nobody is admitted while a running request lacks tokens, or in a step that preempts."""
+    decision = fcfs(view)
+    _, admitted, preempted = told(view, decision)
+    grants = dict(decision.grants)
+
+    if admitted:
+        assert [] == preempted
+        assert [s.pending for s in view.running] == [grants[s.request] for s in view.running]
+
+
+@cases
+@given(views())
+def test_only_the_last_grant_may_be_a_part(view: View) -> None:
+    """Every grant but the last is all that its request lacks, and every grant is of one token at least."""
+    decision = fcfs(view)
+    seen = {s.request: s for s in (*view.running, *view.waiting)}
+
+    assert all(1 <= n <= seen[number].pending for number, n in decision.grants)
+    assert all(n == seen[number].pending for number, n in decision.grants[:-1])
+
+
+@cases
+@given(views())
+def test_the_step_is_as_full_as_it_may_be(view: View) -> None:
+    """Who is not served without a preemption would exceed tokens, requests, places or blocks."""
+    decision = fcfs(view)
+    granted, admitted, preempted = told(view, decision)
+    if preempted:
+        return
+    tokens_left = view.max_tokens - sum(n for _, n in decision.grants)
+    full = tokens_left == 0 or len(decision.grants) == view.max_requests
+
+    assert full or len(granted) == len(view.running)
+    if not full and len(admitted) < len(list(view.waiting)):
+        following = list(view.waiting)[len(admitted)]
+        seen = {s.request: s for s in (*view.running, *view.waiting)}
+        needed = [
+            blocks_for(seen[r].computed + n, view.block_size) - seen[r].blocks for r, n in decision.grants
+        ]  # fmt: skip
+        lacks_blocks = blocks_for(min(following.pending, tokens_left), view.block_size) > view.free_blocks - sum(
+            needed
+        )
+        assert lacks_blocks or view.n_running + len(admitted) == view.max_running
+
+
+@cases
+@given(views())
+def test_with_nothing_under_way_somebody_is_served(view: View) -> None:
+    """When no step is under way and somebody is there, somebody is granted tokens: no replica gets stuck."""
+    alone = view._replace(n_running=len(view.running), max_running=max(1, len(view.running)))
+    held = sum(s.blocks for s in view.running)
+    needed = max(
+        (blocks_for(s.computed + s.pending, view.block_size) for s in (*view.running, *view.waiting)), default=0
+    )
+    alone = alone._replace(free_blocks=max(view.free_blocks, needed - held))
+
+    if view.running or list(view.waiting):
+        assert fcfs(alone).grants
+
+
+def test_the_last_admitted_gives_way_by_hand() -> None:
+    """Three running requests with full blocks and none free: the last one goes, and the first two go on."""
+    running = [Seen(number, 1, 4, 1) for number in range(3)]
+    view = View(running, [Seen(3, 4, 0, 0)], 3, 0, 4, 100, 10, 10)
+
+    # The first takes the block of the last; the second has nobody behind it any more and goes too.
+    assert Decision([(0, 1)], [2, 1]) == fcfs(view)
+
+
+def test_every_scheduler_takes_an_empty_replica() -> None:
+    """Without requests there is nothing to decide."""
+    for scheduler in SCHEDULERS.values():
+        assert Decision([], []) == scheduler(View([], [], 0, 10, 16, 100, 10, 1))
