@@ -3,8 +3,8 @@ What a run measured, in vLLM's terms and under vLLM's names.
 
 ttft: first token minus arrival, queueing included. tpot: (last token - first token) / (n - 1), one number per
 request, none for a single token. itl: every gap between successive tokens of a request, pooled. e2el: last token
-minus arrival. Only finished requests count, but gaps are those of all tokens. Percentiles are numpy's, with linear
-interpolation. Times are on the engine's clock: no client, no network to it.
+minus arrival. Only finished requests count. Percentiles are numpy's, with linear interpolation. Times are on the
+engine's clock: no client, no network to it.
 """
 
 from __future__ import annotations
@@ -26,20 +26,42 @@ LATENCIES = ("ttft", "tpot", "itl", "e2el")
 
 
 class TokenSums:
-    """What the summary needs of the token table, gathered block by block: the gaps, and the components' sums."""
+    """
+    What the summary needs of the token table, gathered block by block: the gaps, and the components' sums.
 
-    def __init__(self) -> None:
+    Without a horizon every request finishes or fails before its first token, so all rows count and nothing need be
+    known of their requests. With one, each row is kept with its request until it is known which have finished.
+    """
+
+    def __init__(self, has_horizon: bool = False) -> None:
+        self._has_horizon = has_horizon
+        self._kept: list[Block] = []
         self._gaps: list[npt.NDArray[np.int64]] = []
-        self._first = np.zeros(len(COMPONENTS), dtype=object)
-        self._later = np.zeros(len(COMPONENTS), dtype=object)
+        self._sums = {"ttft": [0] * len(COMPONENTS), "itl": [0] * len(COMPONENTS)}
 
     def add(self, block: Block) -> None:
         """Add rows of the token table."""
-        later = block[:, 1] > 0
+        if self._has_horizon:
+            self._kept.append(block.copy())
+        else:
+            self._count(block)
+
+    def finish(self, requests: Table) -> None:
+        """The run is over: count the rows of finished requests that were kept."""
+        finished = _finished(requests)
+        for block in self._kept:
+            self._count(block[finished[block[:, 0]]])
+        self._kept = []
+
+    def _count(self, block: Block) -> None:
         components = block[:, N_KEYS:]
+        later = block[:, 1] > 0
         self._gaps.append(components[later].sum(axis=1))
-        self._later += components[later].sum(axis=0)
-        self._first += components[~later].sum(axis=0)
+        for name, rows in (("ttft", components[~later]), ("itl", components[later])):
+            # In two halves: the waits of a block of tokens may add up to more than an int64 holds.
+            high, low = (rows >> 32).sum(axis=0).tolist(), (rows & (2**32 - 1)).sum(axis=0).tolist()
+            for index, (h, l_) in enumerate(zip(high, low, strict=True)):
+                self._sums[name][index] += (h << 32) + l_
 
     def gaps_ms(self) -> Floats:
         """Every inter-token latency in ms, in the order of emission, shape (tokens that are no first ones,)."""
@@ -48,14 +70,19 @@ class TokenSums:
 
     def shares(self, kind: str) -> dict[str, float]:
         """Share of each component in the sum of all first-token (`ttft`) or inter-token (`itl`) latencies."""
-        sums = self._first if kind == "ttft" else self._later
+        sums = self._sums[kind]
         total = sum(sums)
-        return {name: float(ticks / total) if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
+        return {name: ticks / total if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
+
+
+def _finished(requests: Table) -> npt.NDArray[np.bool_]:
+    """Which requests finished, by number."""
+    return np.array([status == "finished" for status in requests["status"]], dtype=bool)
 
 
 def latencies_ms(requests: Table) -> dict[str, Floats]:
     """ttft, tpot and e2el of the finished requests in ms; tpot has only those with more than one token."""
-    finished = np.array([status == "finished" for status in requests["status"]], dtype=bool)
+    finished = _finished(requests)
     arrived, first, last, n_tokens = (
         np.asarray(requests[name], np.int64)[finished]
         for name in ("arrived_at_ticks", "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted")
@@ -90,7 +117,7 @@ def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> 
         return None
     values = latencies_ms(requests)
     n_tokens = np.asarray(requests["tokens_emitted"], np.int64)
-    finished = np.array([status == "finished" for status in requests["status"]], dtype=bool)
+    finished = _finished(requests)
     tpot = np.zeros(int(finished.sum()))
     tpot[n_tokens[finished] > 1] = values["tpot"]
     good = np.ones(len(tpot), dtype=bool)
@@ -109,14 +136,16 @@ def summarise(
         requests: the request table.
         tokens: sums over the token table.
         duration_ticks: from the start to the last token, or to the horizon.
-        power_w: of all devices used, drawn all the time.
+        power_w: of all devices used, drawn all the time; the energy is shared by all tokens made, finished or not.
         limits_ms: of the service level, by latency name.
     """
-    status = requests["status"]
-    completed = sum(s == "finished" for s in status)
+    tokens.finish(requests)
+    status, finished = requests["status"], _finished(requests)
+    completed = int(finished.sum())
     duration_s = duration_ticks / TICKS_PER_S
-    n_output = int(np.sum(requests["tokens_emitted"]))
-    n_input = int(sum(n for n, s in zip(requests["prompt_tokens"], status, strict=True) if s == "finished"))
+    n_emitted = int(np.sum(requests["tokens_emitted"]))
+    n_output = int(np.asarray(requests["tokens_emitted"], np.int64)[finished].sum())
+    n_input = int(np.asarray(requests["prompt_tokens"], np.int64)[finished].sum())
     per_s = 1 / duration_s if duration_s else 0.0
     summary: dict[str, Any] = {
         "duration": duration_s,
@@ -131,7 +160,7 @@ def summarise(
         "request_goodput": goodput(requests, limits_ms, duration_s),
         "preemptions": int(np.sum(requests["preemptions"])),
         "power_w": power_w,
-        "joules_per_output_token": power_w * duration_s / n_output if n_output else None,
+        "joules_per_output_token": power_w * duration_s / n_emitted if n_emitted else None,
     }
     values = latencies_ms(requests) | {"itl": tokens.gaps_ms()}
     for name in LATENCIES:

@@ -58,6 +58,10 @@ class Noise(Frozen):
     name: str
     rows: tuple[NoiseRow, ...] = ()
 
+    def on(self, kind: DeviceKind) -> bool:
+        """Whether anything is drawn on a kind of device."""
+        return self.op_jitter_cv(kind) > 0 or self.arrival_skew_s(kind) > 0
+
     def op_jitter_cv(self, kind: DeviceKind) -> float:
         """Coefficient of variation of an op's time on a kind of device; 0 without the source."""
         return next((r.cv for r in self.rows if isinstance(r, OpJitterRow) and kind in r.device_kinds), 0.0)

@@ -158,7 +158,7 @@ def require_fit(
         f"{show(excess, 'bytes')} more than {utilization:.0%} of {show(device.memory_bytes, 'bytes')}"
     )
     options = [
-        f"{n * n_ranks} x {device.name} at {bits:g} bit ({n} stages)"
+        f"{n * n_ranks} x {device.name} at {bits:g} bit{f' ({n} stages)' if n > 1 else ''}"
         for bits, n in _what_fits(shape, n_ranks, weight_bits, kv_bits, budget, n_tokens)
     ]
     nothing = "no number of such devices holds one layer each"

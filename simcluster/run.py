@@ -118,7 +118,7 @@ def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
 
 
 def _play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[Outcome, str, TokenSums]:
-    digest, sums = Digest(), TokenSums()
+    digest, sums = Digest(), TokenSums("horizon" in scenario.workload)
     outcome = play(scenario, [*sinks, digest.add_tokens, sums.add])
     digest.add_requests(outcome.requests)
     return outcome, digest.hexdigest(), sums

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -59,16 +60,35 @@ class TokenFile:
     def _flush(self) -> None:
         if self._blocks:
             rows = np.concatenate(self._blocks)
-            columns = [pa.array(np.ascontiguousarray(column)) for column in rows.T]
-            self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP)
+            columns = [_integers(column) for column in rows.T]
+            self._writer.write_table(
+                pa.Table.from_arrays(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP
+            )
         self._blocks, self._n_rows = [], 0
 
 
 def write_requests(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
     """Write the request table."""
-    fields = [(name, pa.int64() if isinstance(values, np.ndarray) else pa.string()) for name, values in table.items()]
-    schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
-    pq.write_table(pa.table(table, schema=schema), path, compression="zstd")
+    columns = {name: (_integers if isinstance(v, np.ndarray) else _texts)(v) for name, v in table.items()}
+    written = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    pq.write_table(written.replace_schema_metadata(_as_metadata(metadata)), path, compression="zstd")
+
+
+def _integers(values: npt.NDArray[np.int64]) -> Any:
+    """An Arrow column over the same memory; `pa.array` would import pandas, a second of start-up, to look at it."""
+    return pa.Array.from_buffers(
+        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))]
+    )
+
+
+def _texts(values: list[str]) -> Any:
+    """An Arrow column of texts, likewise."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    )
 
 
 def _as_metadata(metadata: dict[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from simcluster.costs.batch import Batch
 from simcluster.costs.service import Charge, Jitter, OpTicks, Service, Skew, StageModel, TimedStage
 from simcluster.invariants import Limits, Violation, check
 from simcluster.kernel.engine import Engine, Load
+from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.policies.routers import Router, round_robin
 from simcluster.policies.schedulers import fcfs
@@ -75,12 +76,13 @@ def plan(
     block_size: int = 1,
     max_running: int = UNBOUNDED,
     max_tokens: int = UNBOUNDED,
+    wire_ticks_per_token: int = 0,
 ) -> ReplicaPlan:
-    """A replica of these stages; between them so many ticks, none by default."""
+    """A replica of these stages; the way between them takes so many ticks, and so many for each token to be sent."""
     hops = hop_ticks or [0] * (len(stages) - 1)
     return ReplicaPlan(
         stages=tuple(stages),
-        hop_ticks=tuple((lambda _, ticks=ticks: ticks) for ticks in hops),
+        wires=tuple(Wire(lambda n_tokens: wire_ticks_per_token * n_tokens, ticks) for ticks in hops),
         return_ticks=return_ticks,
         n_blocks=n_blocks,
         block_size=block_size,

@@ -278,20 +278,21 @@ def _mesh_product(
     held_bytes: Array,
     shifted_bytes: Array,
 ) -> OpTime:
-    """MeshGEMM: what the shifts take beyond the multiplying that hides them is interconnect."""
+    """MeshGEMM: what the shifts take beyond the multiplying and reading that hide them is interconnect."""
     cores = _cores(grid, rows, columns)
     steps = n_products * max(rows, columns)
     # Each product shifts its own operands once per step.
     tile_cycles = shifted_bytes / n_products / (cores * grid.link_bytes_per_cycle)
     shift = steps * (tile_cycles + 2 * grid.hop_cycles + 2 * grid.ramp_cycles + 1)
     compute = flop / (cores * calibration.matmul_flop_per_cycle)
+    fetch = steps * held_bytes / n_products / (cores * grid.sram_bytes_per_cycle)
     return _op_time(
         grid,
         tokens,
         overhead=np.full_like(tokens, steps * calibration.matmul_step_overhead_cycles),
         compute=compute,
-        fetch=steps * held_bytes / n_products / (cores * grid.sram_bytes_per_cycle),
-        interconnect=np.maximum(shift - compute, 0.0),
+        fetch=fetch,
+        interconnect=np.maximum(shift - np.maximum(compute, fetch), 0.0),
     )
 
 

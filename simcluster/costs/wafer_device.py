@@ -1,7 +1,8 @@
 """
 Blocks on a wafer: every op runs on the whole rectangle of cores that its layer occupies.
 
-Decode tokens go through matrix–vector products, the tokens of prompts through MeshGEMM, one after the other.
+Decode tokens go through matrix–vector products. The tokens of prompts go through MeshGEMM, or one by one through
+matrix–vector products where that is faster: a short prompt never takes longer than decoding it would.
 Norms, activation functions and residuals are inside the fitted overhead of the matrix products, so their ops are not
 played. Experts are spread like dense layers: every chosen expert of every token is one more strip of columns.
 """
@@ -75,7 +76,11 @@ class WaferDevice:
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op."""
         if op.kind == "attention_decode":
-            return self._decode_attention(batch) if batch.decode_tokens else IDLE
+            return (
+                _sum([self._decode_attention_time(batch.decode_context, batch.decode_tokens)])
+                if batch.decode_tokens
+                else IDLE
+            )
         return self._prefill_attention(batch) if batch.prefill_tokens else IDLE
 
     def _one(self, op: Op, batch: Batch) -> OpSeconds:
@@ -94,11 +99,10 @@ class WaferDevice:
 
     def _product(self, op: Op, n_decode: int, n_prefill: int) -> OpSeconds:
         """A matrix product of so many decode tokens and so many prompt tokens, one after the other."""
-        times = [
-            *(self._matvec(op, n_decode) if n_decode else ()),
-            *(self._matmul(op, n_prefill) if n_prefill else ()),
-        ]
-        return _sum(times)
+        decode = self._matvec(op, n_decode) if n_decode else []
+        if not n_prefill:
+            return _sum(decode)
+        return _sum([*decode, *_faster(self._matmul(op, n_prefill), _repeated(self._matvec(op, 1), n_prefill))])
 
     def _matvec_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
         region = (self._grid, self._rows, self._columns, self._calibration)
@@ -134,14 +138,11 @@ class WaferDevice:
         width = (latent + shape.mla.kv_lora_rank) // 2
         return 1, width, kv_bytes * latent / (2 * width)
 
-    def _decode_attention(self, batch: Batch) -> OpSeconds:
+    def _decode_attention_time(self, context: float, n_tokens: int) -> wafer.OpTime:
         kv_heads, head_dim, kv_bytes = self._heads()
         region = (self._grid, self._rows, self._columns, self._calibration)
-        context, n_tokens = batch.decode_context, batch.decode_tokens
         heads = self._shape.heads
-        return _sum(
-            [wafer.attention_decode_s(*region, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)]
-        )
+        return wafer.attention_decode_s(*region, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)
 
     def _prefill_attention(self, batch: Batch) -> OpSeconds:
         shape, kv_bytes = self._shape, self._precision.kv_bits / 8
@@ -149,8 +150,21 @@ class WaferDevice:
         if shape.mla is not None:
             head_dim = (shape.mla.qk_nope_head_dim + shape.mla.qk_rope_head_dim + shape.mla.v_head_dim) // 2
         region = (self._grid, self._rows, self._columns, self._calibration)
-        sizes = (batch.prefill_pairs, batch.prefill_context, batch.prefill_tokens)
-        return _sum([wafer.attention_prefill_s(*region, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)])
+        n_tokens = batch.prefill_tokens
+        sizes = (batch.prefill_pairs, batch.prefill_context, n_tokens)
+        together = wafer.attention_prefill_s(*region, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)
+        one = self._decode_attention_time(batch.prefill_pairs / n_tokens, 1)
+        return _sum(_faster([together], _repeated([one], n_tokens)))
+
+
+def _repeated(times: list[wafer.OpTime], n: int) -> list[wafer.OpTime]:
+    """The same ops n times over, one after the other."""
+    return [wafer.OpTime(*(n * part for part in time)) for time in times]
+
+
+def _faster(some: list[wafer.OpTime], others: list[wafer.OpTime]) -> list[wafer.OpTime]:
+    """The sequence of ops that takes less time, the first of equals."""
+    return min(some, others, key=lambda times: sum(float(time.total_s) for time in times))
 
 
 def _sum(times: list[wafer.OpTime]) -> OpSeconds:

@@ -11,7 +11,6 @@ import simpy
 from simcluster.kernel.clock import ARRIVE, after, now
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
-from simcluster.kernel.stage import PLAYS
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
 from simcluster.trace import Recorder
@@ -46,8 +45,7 @@ class Engine:
         self._load = load
         self._max_model_len = max_model_len
         self._replicas = [
-            Replica(self._env, number, plan, PLAYS[fidelity], recorder, self._finished)
-            for number, plan in enumerate(plans)
+            Replica(self._env, number, plan, fidelity, recorder, self._finished) for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0
         self._n_routed = 0

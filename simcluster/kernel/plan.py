@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
 from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
 from simcluster.costs.memory_device import MemoryDevice
-from simcluster.costs.ops import ACTIVATION_BYTES, Exchange, Precision
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision
 from simcluster.costs.service import Jitter, Skew, StageModel, TimedStage
-from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of, charge, timed_blocks
+from simcluster.costs.stage import BlockStage, blocks_of, charge, timed_blocks
 from simcluster.costs.wafer_device import WaferDevice
+from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
+from simcluster.scenario import Group, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
 
 TOKEN_BYTES = 4
@@ -22,10 +23,40 @@ TOKEN_BYTES = 4
 
 
 def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
-    """One plan per replica; they share the tables of costs, and each stage has the noise of its own devices."""
+    """One plan per replica; stages and wires that are alike are shared, but each has the noise of its own devices."""
     costs = _costs(scenario)
     timed = timed_blocks(costs)
-    return [_replica(scenario, replica, costs, timed) for replica in scenario.replicas]
+    engine, activation_bytes = scenario.engine, scenario.model.hidden * ACTIVATION_BYTES
+
+    @cache
+    def quiet(blocks: tuple[BlockName, ...]) -> StageModel:
+        return _stage_model(scenario, BlockStage(costs, timed, blocks), ())
+
+    @cache
+    def wire(latency_s: float, bytes_per_s: float) -> Wire:
+        return Wire(lambda n_tokens: to_ticks(n_tokens * activation_bytes / bytes_per_s), to_ticks(latency_s))
+
+    def stage_model(stage: Stage) -> StageModel:
+        blocks = blocks_of(stage.layers)
+        if not scenario.noise.on(scenario.device.kind):
+            return quiet(blocks)
+        return _stage_model(scenario, BlockStage(costs, timed, blocks), stage.devices)
+
+    def plan(replica: Replica) -> ReplicaPlan:
+        hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
+        back = replica.return_hop
+        return ReplicaPlan(
+            stages=tuple(stage_model(stage) for stage in replica.stages),
+            wires=tuple(wire(hop.latency_s, hop.bytes_per_s) for hop in hops),
+            return_ticks=to_ticks(back.latency_s + TOKEN_BYTES / back.bytes_per_s) if back else 0,
+            n_blocks=replica.kv_blocks,
+            block_size=engine.block_size,
+            max_running=engine.max_num_seqs,
+            max_tokens=engine.max_num_batched_tokens,
+            scheduler=SCHEDULERS[engine.scheduler],
+        )
+
+    return [plan(replica) for replica in scenario.replicas]
 
 
 def _costs(scenario: Scenario) -> BlockCosts:
@@ -67,41 +98,16 @@ def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
     return exchange_s
 
 
-def _replica(scenario: Scenario, replica: Replica, costs: BlockCosts, timed: TimedBlocks) -> ReplicaPlan:
-    engine = scenario.engine
-    hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
-    return ReplicaPlan(
-        stages=tuple(_stage(scenario, stage, costs, timed) for stage in replica.stages),
-        hop_ticks=tuple(_hop_ticks(hop, scenario.model.hidden) for hop in hops),
-        return_ticks=_transfer_ticks(replica.return_hop, TOKEN_BYTES) if replica.return_hop else 0,
-        n_blocks=replica.kv_blocks,
-        block_size=engine.block_size,
-        max_running=engine.max_num_seqs,
-        max_tokens=engine.max_num_batched_tokens,
-        scheduler=SCHEDULERS[engine.scheduler],
-    )
-
-
-def _transfer_ticks(hop: Hop, n_bytes: int) -> int:
-    return to_ticks(hop.latency_s + n_bytes / hop.bytes_per_s)
-
-
-def _hop_ticks(hop: Hop, hidden: int) -> Callable[[int], int]:
-    """Time of the activations of so many tokens to the next stage."""
-    return lambda n_tokens: _transfer_ticks(hop, n_tokens * hidden * ACTIVATION_BYTES)
-
-
-def _stage(scenario: Scenario, stage: Stage, costs: BlockCosts, timed: TimedBlocks) -> StageModel:
-    """A stage with the noise of its devices: jitter keyed by its first device, skew by every rank."""
-    nominal = BlockStage(costs, timed, blocks_of(stage.layers))
+def _stage_model(scenario: Scenario, nominal: BlockStage, devices: tuple[str, ...]) -> StageModel:
+    """A stage with the noise of its devices, if any: jitter keyed by the first, skew by every rank."""
     collectives = tuple(index for index, op in enumerate(nominal.all_ops) if op.exchange)
     kind, seed = scenario.device.kind, scenario.seed
     cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
     jitter = skew = None
-    if cv:
-        slices = Slices(len(nominal.all_ops), seed, "op_jitter", stage.devices[0])
+    if devices and cv:
+        slices = Slices(len(nominal.all_ops), seed, "op_jitter", devices[0])
         jitter = Jitter(lognormal_factors(cv), slices)
-    if mean_s and collectives and len(stage.devices) > 1:
-        ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in stage.devices)
+    if len(devices) > 1 and mean_s and collectives:
+        ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in devices)
         skew = Skew(exponential_ticks(mean_s), ranks)
     return TimedStage(nominal, charge(nominal.all_ops), collectives, jitter, skew)

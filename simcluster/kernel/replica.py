@@ -10,12 +10,15 @@ import simpy
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import StageModel
-from simcluster.kernel.clock import DECIDE, NORMAL, after, now
+from simcluster.kernel.clock import DECIDE, EMIT, NORMAL, after, now
+from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
-from simcluster.kernel.stage import Play, Stage
 from simcluster.kernel.step import Step
 from simcluster.policies.schedulers import Scheduler, Seen, View, blocks_for
 from simcluster.trace import COMPONENT, Recorder
+
+PIPELINES: dict[str, Callable[..., Pipeline]] = {"auto": Tandem, "op": Chain}
+"""How the pipeline of a replica is played, by fidelity; all give the same times."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class ReplicaPlan:
     """What a replica is built from."""
 
     stages: tuple[StageModel, ...]
-    hop_ticks: tuple[Callable[[int], int], ...]
-    """Time of a step of so many tokens from each stage to the next; one fewer than stages."""
+    wires: tuple[Wire, ...]
+    """Between the stages; one fewer than these."""
     return_ticks: int
     """Time of a chosen token from the last stage back to the first; 0 with one stage."""
     n_blocks: int
@@ -65,7 +68,7 @@ class Replica:
         env: simpy.Environment,
         number: int,
         plan: ReplicaPlan,
-        play: Play,
+        fidelity: str,
         recorder: Recorder,
         finished: Callable[[Request], None],
     ) -> None:
@@ -80,10 +83,7 @@ class Replica:
         self._n_steps = 0
         self._deciding = False
         self._waited_as = COMPONENT["queue" if len(plan.stages) == 1 else "pipeline_wait"]
-        self._stages = [
-            Stage(env, model, play, self._leaver(index, last=index == len(plan.stages) - 1))
-            for index, model in enumerate(plan.stages)
-        ]
+        self._pipeline = PIPELINES[fidelity](env, plan.stages, plan.wires, self._first_left, self._last_left)
 
     @property
     def in_system(self) -> int:
@@ -104,10 +104,10 @@ class Replica:
 
     def _decide(self) -> None:
         self._deciding = False
-        if not self._stages[0].busy and (self._waiting or self._running):
+        if not self._pipeline.busy and (self._waiting or self._running):
             granted = self._grants()
             if granted:
-                self._stages[0].arrive(self._form_step(granted))
+                self._pipeline.enter(self._form_step(granted))
 
     def _grants(self) -> list[tuple[Request, int]]:
         """Ask the scheduler, take blocks from whom it preempts, admit whom it admits."""
@@ -148,7 +148,7 @@ class Replica:
     def _form_step(self, granted: list[tuple[Request, int]]) -> Step:
         """Give out KV blocks, sum up the batch, and account for everybody's time until now."""
         instant = now(self._env)
-        waited_as = COMPONENT["prefill_interference"] if self._stages[0].ahead_has_prefill else self._waited_as
+        waited_as = COMPONENT["prefill_interference"] if self._pipeline.ahead_has_prefill else self._waited_as
         decode_context = prefill_tokens = pairs = context = 0
         decoding: list[Request] = []
         finishing: list[Request] = []
@@ -182,28 +182,17 @@ class Replica:
         self._n_steps += 1
         return step
 
-    def _leaver(self, index: int, *, last: bool) -> Callable[[Step], None]:
-        """What happens when a step leaves stage `index`."""
-
-        def leave(step: Step) -> None:
-            if index == 0:
-                self._account_chunks(step)
-                self._decide_soon()
-            if last:
-                self._emit(step)
-            else:
-                hop_ticks = self._plan.hop_ticks[index](step.batch.tokens)
-                step.travel(hop_ticks)
-                after(self._env, hop_ticks, NORMAL, lambda: self._stages[index + 1].arrive(step))
-
-        return leave
-
-    def _account_chunks(self, step: Step) -> None:
-        """For prompts that go on, the time in the first stage counts; what follows is outside their way."""
+    def _first_left(self, step: Step) -> None:
+        """A step left the first stage, which can take the next one; for prompts that go on, this is what it took."""
         for request in step.chunked:
-            for component, ticks in enumerate(step.for_prefill):
+            for component, ticks in enumerate(step.in_first_stage):
                 request.head_start[component] += ticks
             request.accounted = now(self._env)
+        self._decide_soon()
+
+    def _last_left(self, step: Step) -> None:
+        """A step left the last stage: its tokens are emitted in this instant, at this replica's turn."""
+        after(self._env, 0, EMIT + self._number, lambda: self._emit(step))
 
     def _emit(self, step: Step) -> None:
         """Everybody whose last known token was computed gets the next one."""
@@ -227,6 +216,8 @@ class Replica:
                 request.returning = self._plan.return_ticks
         if emitting:
             going_on = [request for request in emitting if request.generated < request.output_tokens]
+            if len(going_on) < len(emitting):
+                self._decide_soon()
             after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
 
     def _release(self, request: Request) -> None:

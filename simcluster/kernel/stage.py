@@ -1,4 +1,4 @@
-"""A pipeline stage: a first-in first-out server that plays steps op by op, or in one go."""
+"""A pipeline stage: a first-in first-out server that plays steps op by op."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from simcluster.kernel.clock import now
 from simcluster.kernel.step import Step
 
 Events = Generator[simpy.Event, Any, None]
-Play = Callable[[simpy.Environment, Service], Events]
-
-
-def play_whole(env: simpy.Environment, service: Service) -> Events:
-    """Process: one event for the whole service, by its closed form."""
-    yield env.timeout(service.ticks)
 
 
 def play_ops(env: simpy.Environment, service: Service) -> Events:
@@ -39,19 +33,12 @@ def play_ops(env: simpy.Environment, service: Service) -> Events:
             yield env.timeout(exchange)
 
 
-PLAYS: dict[str, Play] = {"auto": play_whole, "op": play_ops}
-"""How a service is played, by fidelity; all give the same times."""
-
-
 class Stage:
     """One stage of a replica's pipeline; `deliver` is called with every step that leaves it."""
 
-    def __init__(
-        self, env: simpy.Environment, model: StageModel, play: Play, deliver: Callable[[Step], None]
-    ) -> None:
+    def __init__(self, env: simpy.Environment, model: StageModel, deliver: Callable[[Step], None]) -> None:
         self._env = env
         self._model = model
-        self._play = play
         self._deliver = deliver
         self._queue: deque[tuple[Step, int]] = deque()
         self._ahead_has_prefill = False
@@ -75,7 +62,7 @@ class Stage:
             step, arrived = self._queue.popleft()
             step.wait(now(self._env) - arrived, behind_prefill=self._ahead_has_prefill)
             service = self._model.service(step.number, step.batch)
-            yield from self._play(self._env, service)
+            yield from play_ops(self._env, service)
             step.serve(service)
             self._ahead_has_prefill = step.has_prefill
             self.busy = bool(self._queue)

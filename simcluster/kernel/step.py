@@ -20,7 +20,10 @@ class Step:
     decoding request sees it (`for_decode`), for which everything that prompts added is prefill interference.
     """
 
-    __slots__ = ("batch", "chunked", "decoding", "finishing", "for_decode", "for_prefill", "has_prefill", "number")
+    __slots__ = (
+        "batch", "chunked", "decoding", "finishing", "for_decode", "for_prefill", "has_prefill", "in_first_stage",
+        "number",
+    )  # fmt: skip
 
     def __init__(
         self, number: int, batch: Batch, decoding: list[Request], finishing: list[Request], chunked: list[Request]
@@ -36,20 +39,22 @@ class Step:
         """Requests whose prompt goes on in a later step."""
         self.for_prefill = [0] * len(COMPONENTS)
         self.for_decode = [0] * len(COMPONENTS)
+        self.in_first_stage: list[int] = []
+        """Its stay in the first stage alone, as a request with a prompt sees it."""
 
     def wait(self, ticks: int, *, behind_prefill: bool) -> None:
         """It waited for a stage that was busy with a step that carried prompts, or with one that did not."""
         self.for_prefill[_PIPELINE] += ticks
         self.for_decode[_PREFILL if behind_prefill else _PIPELINE] += ticks
 
-    def serve(self, service: Service) -> None:
-        """It went through a stage."""
+    def serve(self, service: Service, n_stages: int = 1) -> None:
+        """It went through so many stages that served it alike."""
         for index, ticks in enumerate(service.components):
-            self.for_prefill[index] += ticks
+            self.for_prefill[index] += n_stages * ticks
         for index, ticks in enumerate(service.decode_components):
-            self.for_decode[index] += ticks
+            self.for_decode[index] += n_stages * ticks
 
     def travel(self, ticks: int) -> None:
-        """It crossed from one stage to the next."""
+        """It was on the wires between stages, or waited for them."""
         self.for_prefill[_INTERCONNECT] += ticks
         self.for_decode[_INTERCONNECT] += ticks

@@ -99,7 +99,7 @@ def hops_ticks(scenario: Scenario) -> int:
     n_bytes = scenario.model.hidden * 2
     hops = [stage.next_hop for stage in replica.stages if stage.next_hop]
     back = replica.return_hop
-    ticks = sum(to_ticks(hop.latency_s + n_bytes / hop.bytes_per_s) for hop in hops)
+    ticks = sum(to_ticks(hop.latency_s) + to_ticks(n_bytes / hop.bytes_per_s) for hop in hops)
     return ticks + (to_ticks(back.latency_s + 4 / back.bytes_per_s) if back else 0)
 
 

@@ -32,18 +32,16 @@ def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
             ]
         )
     )
-    # Steps of one size, so that none overtakes another between two stages.
-    most = 10**4 if stages == 1 else 1
     return name, [
         f"deployment.tensor_parallel_size={ranks}",
         f"deployment.pipeline_parallel_size={stages}",
         f"deployment.replicas={replicas}",
-        f"deployment.max_num_batched_tokens={min(most, draw(st.sampled_from([8, 33, 512])))}",
+        f"deployment.max_num_batched_tokens={draw(st.sampled_from([8, 33, 512]))}",
         f"deployment.max_num_seqs={draw(st.integers(1, 8))}",
         f"deployment.num_gpu_blocks_override={draw(st.integers(4, 30))}",
         f"deployment.router={draw(st.sampled_from(['round_robin', 'least_loaded']))}",
         f"workload.arrivals={arrivals}",
-        f"workload.prompt_tokens={{kind: uniform, low: 1, high: {60 if stages == 1 else 6}}}",
+        "workload.prompt_tokens={kind: uniform, low: 1, high: 60}",
         "workload.output_tokens={kind: uniform, low: 1, high: 8}",
         f"workload.requests={draw(st.integers(1, 8))}",
         f"noise={draw(st.sampled_from(['none', 'datacenter']))}",
@@ -59,6 +57,6 @@ def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> N
     name, changes = case
     op, auto = (played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto"))
 
-    assert op.rows().tolist() == auto.rows().tolist()
+    assert op.digest == auto.digest
     assert op.requests["status"] == auto.requests["status"]
     assert [] == auto.violations()

@@ -122,11 +122,6 @@ def test_the_way_back_is_interconnect() -> None:
     assert [23, 50, 77] == run.emitted(0)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a place freed at the last stage is used only if something else happens",
-)
 def test_an_arrival_behind_makes_nobody_earlier() -> None:
     """A request waiting for a place starts at the same tick whether or not another one arrives behind it."""
     stages = [GivenService(lambda step, batch: 10), GivenService(lambda step, batch: 10)]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support import GivenService, linear_stage
 
 from simcluster.costs.batch import Batch
-from simcluster.kernel.stage import PLAYS, Stage
+from simcluster.kernel.stage import Stage, play_ops
 from simcluster.kernel.step import Step
 from simcluster.trace import COMPONENT
 
@@ -25,8 +25,10 @@ batches = st.builds(
 
 @settings(deadline=None)
 @given(ops, batches)
-def test_every_play_lasts_as_long_as_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
-    """Op by op or in one go, a service lasts the sum of launch + max(compute, fetch) + wait + exchange."""
+def test_playing_the_ops_lasts_as_long_as_the_service(
+    ops: list[dict[str, tuple[int, int, int]]], batch: Batch
+) -> None:
+    """Op by op, a service lasts the sum of launch + max(compute, fetch) + wait + exchange."""
     service = linear_stage(ops).service(0, batch)
     values = (1, batch.decode_context, batch.prefill_tokens)
 
@@ -40,11 +42,11 @@ def test_every_play_lasts_as_long_as_the_service(ops: list[dict[str, tuple[int, 
         + ticks(op, "exchange")
         for op in ops
     )
-    for play in PLAYS.values():
-        env = simpy.Environment()
-        env.process(play(env, service))
-        env.run()
-        assert expected == service.ticks == env.now
+    env = simpy.Environment()
+    env.process(play_ops(env, service))
+    env.run()
+
+    assert expected == service.ticks == env.now
 
 
 @settings(deadline=None)
@@ -73,9 +75,7 @@ def test_steps_are_served_in_the_order_of_arrival() -> None:
     """Steps that find the stage busy wait their turn, and the wait is told apart by what was ahead."""
     env = simpy.Environment()
     left: list[tuple[int, int]] = []
-    stage = Stage(
-        env, GivenService(lambda step, _: 10), PLAYS["auto"], lambda step: left.append((step.number, env.now))
-    )
+    stage = Stage(env, GivenService(lambda step, _: 10), lambda step: left.append((step.number, env.now)))
     prompt, decode = Batch(prefill_tokens=3, sequences=1), Batch(1, 5, sequences=1)
     steps = [Step(number, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
     for step in steps:

@@ -1,0 +1,49 @@
+"""Blocks on a wafer: how prompts are laid out in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from simcluster import catalog
+from simcluster.calibration import wafer
+from simcluster.costs.batch import Batch, prefill_chunk
+from simcluster.costs.blocks import HostTime, OpSeconds
+from simcluster.costs.ops import Precision
+from simcluster.costs.wafer_device import WaferDevice
+
+
+@pytest.fixture(scope="module")
+def device() -> WaferDevice:
+    """Llama-3.1-8B on the whole of a WSE-3."""
+    wse3 = catalog.device("wse-3")
+    assert wse3.grid is not None
+    constants = wafer.read(catalog.entry("calibration", "wse-3"))
+    region = (wse3.grid.rows, wse3.grid.columns)
+    return WaferDevice(catalog.model("llama-3.1-8b"), Precision(), wse3, constants, HostTime(0.0, 0.0), region)
+
+
+def layer_s(device: WaferDevice, batch: Batch) -> float:
+    """Time of a layer, attention included."""
+    rows = device.seconds("dense", batch)
+    rows += [device.attention(op, batch) for op in device.ops("dense") if op.is_attention]
+    return sum(row.launch + max(row.compute, row.fetch) + row.exchange for row in rows)
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2, 16, 100, 1000])
+def test_a_prompt_never_takes_longer_than_decoding_it(device: WaferDevice, n_tokens: int) -> None:
+    """A chunk of prompt takes at most as long as its tokens would one by one, to rounding."""
+    one_by_one = sum(layer_s(device, Batch(1, context, outputs=1, sequences=1)) for context in range(1, n_tokens + 1))
+
+    assert layer_s(device, prefill_chunk(n_tokens, 0, finishes=True)) <= one_by_one * (1 + 1e-9) + 1e-9 * n_tokens
+
+
+def test_a_long_prompt_goes_through_mesh_gemm(device: WaferDevice) -> None:
+    """From some length on a chunk takes much less time than its tokens one by one."""
+    one = layer_s(device, Batch(1, 1000, outputs=1, sequences=1))
+
+    assert layer_s(device, prefill_chunk(2000, 0, finishes=True)) < 2000 * one / 3
+
+
+def test_an_idle_batch_takes_no_time(device: WaferDevice) -> None:
+    """Without tokens no op takes time."""
+    assert {OpSeconds(0.0, 0.0, 0.0, 0.0)} == set(device.seconds("dense", Batch()))
