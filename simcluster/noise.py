@@ -112,7 +112,7 @@ def exponential_ticks(mean_s: float) -> Ticks:
 
 class Slices:
     """
-    A stream of table indices by step: `at(step)` gives `per_step` indices, the same whenever it is asked.
+    A stream of table indices by step: `at(step)` gives a row of `per_step` indices, the same whenever it is asked.
 
     Keeps one block of steps at hand, because steps are asked for in order nearly always.
     """
@@ -124,13 +124,15 @@ class Slices:
         self._block = -1
         self._indices = np.empty((0, 0), np.uint16)
 
-    def at(self, step: int) -> npt.NDArray[np.uint16]:
-        """The indices of one step, shape (per_step,)."""
+    def at(self, step: int, n_steps: int = 1) -> npt.NDArray[np.uint16]:
+        """The indices of successive steps, shape (n_steps, per_step)."""
         block, row = divmod(step, _STEPS_PER_BLOCK)
         if block != self._block:
             self._read(block)
-        result: npt.NDArray[np.uint16] = self._indices[row, : self._per_step]
-        return result
+        found: npt.NDArray[np.uint16] = self._indices[row : row + n_steps, : self._per_step]
+        if len(found) == n_steps:
+            return found
+        return np.concatenate([found, self.at(step + len(found), n_steps - len(found))])
 
     def _read(self, block: int) -> None:
         seed, names = self._key

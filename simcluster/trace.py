@@ -35,6 +35,7 @@ TOKEN_COLUMNS = (*KEYS, *(f"{name}_ticks" for name in COMPONENTS))
 its arrival, and equals the sum of the component columns."""
 
 N_KEYS = len(KEYS)
+_REPLICA, _EMITTED_AT = KEYS.index("replica"), KEYS.index("emitted_at_ticks")
 COMPONENT = {name: index for index, name in enumerate(COMPONENTS)}
 """Index of each component among the components."""
 
@@ -48,34 +49,60 @@ STATUSES = ("finished", "failed", "unfinished")
 
 
 class Recorder:
-    """Collects token rows and hands them to the sinks block by block; `close` hands on the rest."""
+    """
+    Collects token rows and hands them to the sinks block by block, in the order of emission.
 
-    def __init__(self, sinks: Iterable[Callable[[Block], None]], rows_per_block: int = 2**15) -> None:
+    Rows of one instant are in the order of their replicas, and each replica's in the order it recorded them.
+    A replica may record rows later than they are emitted: `complete_until` says up to which tick all rows are there.
+    `close` hands on what is left.
+    """
+
+    def __init__(
+        self,
+        sinks: Iterable[Callable[[Block], None]],
+        n_replicas: int = 1,
+        complete_until: Callable[[], int] | None = None,
+        rows_per_block: int = 2**15,
+    ) -> None:
         self._sinks = tuple(sinks)
+        self._sorted = n_replicas == 1
+        self._complete_until = complete_until
         self._buffer = np.empty((rows_per_block, len(TOKEN_COLUMNS)), np.int64)
         self._used = 0
-        self.n_rows = 0
 
     def reserve(self, n_rows: int) -> Block:
         """A writable view of `n_rows` new rows, shape (n_rows, columns); all of it must be filled."""
         if self._used + n_rows > len(self._buffer):
-            self._flush()
-            if n_rows > len(self._buffer):
-                self._buffer = np.empty((n_rows, len(TOKEN_COLUMNS)), np.int64)
+            self._flush(None if self._complete_until is None else self._complete_until())
+            self._grow(self._used + n_rows)
         rows = self._buffer[self._used : self._used + n_rows]
         self._used += n_rows
-        self.n_rows += n_rows
         return rows
 
     def close(self) -> None:
         """Hand on the rows that are left."""
-        self._flush()
+        self._flush(None)
 
-    def _flush(self) -> None:
-        if self._used:
+    def _grow(self, n_rows: int) -> None:
+        """Make room, when rows that cannot be handed on yet, or a long run of steps, need it."""
+        if n_rows > len(self._buffer):
+            larger = np.empty((max(n_rows, 2 * len(self._buffer)), self._buffer.shape[1]), np.int64)
+            larger[: self._used] = self._buffer[: self._used]
+            self._buffer = larger
+
+    def _flush(self, complete_until: int | None) -> None:
+        """Hand on the rows emitted before that tick, or all."""
+        rows = self._buffer[: self._used]
+        if not self._sorted:
+            rows = rows[np.lexsort((rows[:, _REPLICA], rows[:, _EMITTED_AT]))]
+        n_ready = len(rows)
+        if not self._sorted and complete_until is not None:
+            n_ready = int(np.searchsorted(rows[:, _EMITTED_AT], complete_until))
+        if n_ready:
             for sink in self._sinks:
-                sink(self._buffer[: self._used])
-            self._used = 0
+                sink(rows[:n_ready])
+        self._used = len(rows) - n_ready
+        self._buffer[: self._used] = rows[n_ready:]
 
 
 class Digest:

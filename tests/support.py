@@ -17,7 +17,8 @@ from simcluster.kernel.replica import ReplicaPlan
 from simcluster.policies.routers import Router, round_robin
 from simcluster.policies.schedulers import fcfs
 from simcluster.run import Result
-from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest, Recorder
+from simcluster.ticks import Ticks
+from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest
 
 UNBOUNDED = 10**9
 
@@ -53,7 +54,19 @@ class LinearOps:
         return OpTicks(**{part: form @ sums for part, form in self._forms.items()})
 
     def components(self, batch: Batch) -> list[int]:
-        return self._charge(self.ops(batch))
+        return self._charge(self.ops(batch)).tolist()
+
+    def run_ops(self, batch: Batch, n_steps: int) -> OpTicks:
+        steps = [self.ops(_later(batch, n)) for n in range(n_steps)]
+        return OpTicks(*(np.stack(part) for part in zip(*steps, strict=True)))
+
+    def run_components(self, batch: Batch, n_steps: int) -> Ticks:
+        return self._charge(self.run_ops(batch, n_steps))
+
+
+def _later(batch: Batch, n_steps: int) -> Batch:
+    """The decode batch so many steps on."""
+    return batch._replace(decode_context=batch.decode_context + n_steps * batch.decode_tokens)
 
 
 def linear_stage(
@@ -89,6 +102,7 @@ def plan(
         max_running=max_running,
         max_tokens=max_tokens,
         scheduler=fcfs,
+        steady=all(hasattr(stage, "run") for stage in stages),
     )
 
 
@@ -137,10 +151,9 @@ def play(
     """Run the kernel on these replicas."""
     blocks: list[Block] = []
     digest = Digest()
-    recorder = Recorder([lambda block: blocks.append(block.copy()), digest.add_tokens], rows_per_block)
-    engine = Engine(plans, router, requests, max_model_len, fidelity, recorder)
+    sinks = [lambda block: blocks.append(block.copy()), digest.add_tokens]
+    engine = Engine(plans, router, requests, max_model_len, fidelity, sinks, rows_per_block)
     duration_ticks = engine.run(horizon_ticks)
-    recorder.close()
     table = engine.table()
     digest.add_requests(table)
     limits = Limits(

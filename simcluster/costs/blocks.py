@@ -11,8 +11,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from simcluster.costs.batch import Batch
 from simcluster.costs.ops import BlockName, Exchange, Op
+
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 ExchangeTime = Callable[[Exchange, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
@@ -46,6 +52,13 @@ class BlockCosts(Protocol):
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op, which depends on how long the contexts are."""
+
+    def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
+        """
+        Durations of a decode attention op for so many tokens and each of these sums of contexts, shape (4, contexts).
+
+        The same numbers as `attention` gives for each: launch, compute, fetch and exchange in seconds.
+        """
 
 
 IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, ExchangeTime, Floats, HostTime, Integers, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
 from simcluster.costs.ops import BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
@@ -61,6 +63,17 @@ class MemoryDevice:
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op."""
         return self._one(op, batch._asdict())
+
+    def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
+        """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
+        tokens = np.full(contexts.shape, float(n_tokens))
+        of_batch: dict[str, Floats] = {"decode_tokens": tokens, "decode_context": contexts.astype(np.float64)}
+        flop, kv_bytes = value(op.flop, of_batch), value(op.kv_bytes, of_batch)
+        activation_bytes = value(op.activation_bytes, of_batch)
+        attained = self._rates[op]
+        compute, fetch = parts_s(flop, kv_bytes, activation_bytes, attained)
+        launch = np.full(contexts.shape, attained.fixed_s + self._launch_s)
+        return np.stack([launch, compute, fetch, np.zeros(contexts.shape)])
 
     def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
         """One op; without work it takes no time."""

@@ -20,7 +20,7 @@ from simcluster.trace import COMPONENT, COMPONENTS
 
 
 class OpTicks(NamedTuple):
-    """Durations of a stage's ops in order, int64 ticks, shape (ops,) each."""
+    """Durations of a stage's ops in order, int64 ticks, shape (..., ops) each; a leading axis is successive steps."""
 
     launch: Ticks
     compute: Ticks
@@ -28,10 +28,10 @@ class OpTicks(NamedTuple):
     wait: Ticks
     exchange: Ticks
 
-    def total(self) -> int:
-        """The closed form: launch + max(compute, fetch) + wait + exchange, over all ops."""
-        busy = np.maximum(self.compute, self.fetch)
-        return int(self.launch.sum() + busy.sum() + self.wait.sum() + self.exchange.sum())
+    def total(self) -> Ticks:
+        """The closed form, shape (...): launch + max(compute, fetch) + wait + exchange, over all ops."""
+        sums: Ticks = (self.launch + np.maximum(self.compute, self.fetch) + self.wait + self.exchange).sum(axis=-1)
+        return sums
 
 
 class Service:
@@ -61,15 +61,26 @@ class StageModel(Protocol):
         """Durations and components of this stage for one step."""
 
 
+class RunModel(StageModel, Protocol):
+    """A stage that also knows many decode steps at once."""
+
+    def run(self, step: int, batch: Batch, n_steps: int) -> Ticks:
+        """
+        Components of successive decode steps of one batch, int64 ticks, shape (n_steps, components).
+
+        The contexts grow by one token per request and step; each row equals what `service` gives for that step.
+        """
+
+
 class Jitter(NamedTuple):
     """Lognormal factors per op: a table and the stream that chooses from it."""
 
     table: Factors
     slices: Slices
 
-    def factors(self, step: int) -> Factors:
-        """Factors of one step, shape (ops,)."""
-        return self.table[self.slices.at(step)]
+    def factors(self, step: int, n_steps: int) -> Factors:
+        """Factors of successive steps, shape (n_steps, ops)."""
+        return self.table[self.slices.at(step, n_steps)]
 
 
 class Skew(NamedTuple):
@@ -78,10 +89,13 @@ class Skew(NamedTuple):
     table: Ticks
     ranks: tuple[Slices, ...]
 
-    def delays(self, step: int) -> tuple[Ticks, Ticks]:
-        """Rank 0's own delay and its wait for the last rank at each collective, shape (collectives,) each."""
-        delays = np.stack([self.table[rank.at(step)] for rank in self.ranks])  # (ranks, collectives)
-        return delays[0], delays.max(axis=0) - delays[0]
+    def delays(self, step: int, n_steps: int) -> tuple[Ticks, Ticks]:
+        """Rank 0's own delay and its wait for the last rank at each collective, shape (n_steps, collectives) each."""
+        own = self.table[self.ranks[0].at(step, n_steps)]
+        last = own
+        for rank in self.ranks[1:]:
+            last = np.maximum(last, self.table[rank.at(step, n_steps)])
+        return own, last - own
 
 
 class Charge:
@@ -92,21 +106,19 @@ class Charge:
         self._weights = np.array([name == "weight_fetch" for name in fetch_component], dtype=bool)
         self._kv = np.array([name == "kv_fetch" for name in fetch_component], dtype=bool)
 
-    def __call__(self, ops: OpTicks) -> list[int]:
-        """Ticks per component; they sum to `ops.total()`."""
-        fetch_bound = ops.fetch > ops.compute
-        fetched = np.where(fetch_bound, ops.fetch, 0)
-        weight_fetch = int(fetched[self._weights].sum())
-        kv_fetch = int(fetched[self._kv].sum())
-        components = [0] * len(COMPONENTS)
-        components[COMPONENT["compute"]] = (
-            int(np.where(fetch_bound, 0, ops.compute).sum()) + int(fetched.sum()) - weight_fetch - kv_fetch
-        )
-        components[COMPONENT["weight_fetch"]] = weight_fetch
-        components[COMPONENT["kv_fetch"]] = kv_fetch
-        components[COMPONENT["interconnect"]] = int(ops.exchange.sum())
-        components[COMPONENT["wait_for_peers"]] = int(ops.wait.sum())
-        components[COMPONENT["launch_host"]] = int(ops.launch.sum())
+    def __call__(self, ops: OpTicks) -> Ticks:
+        """Ticks per component, shape (..., components); they sum to `ops.total()`."""
+        fetched = np.where(ops.fetch > ops.compute, ops.fetch, 0)
+        weight_fetch = fetched[..., self._weights].sum(axis=-1)
+        kv_fetch = fetched[..., self._kv].sum(axis=-1)
+        busy = np.maximum(ops.compute, ops.fetch).sum(axis=-1)
+        components = np.zeros((*np.shape(busy), len(COMPONENTS)), np.int64)
+        components[..., COMPONENT["compute"]] = busy - weight_fetch - kv_fetch
+        components[..., COMPONENT["weight_fetch"]] = weight_fetch
+        components[..., COMPONENT["kv_fetch"]] = kv_fetch
+        components[..., COMPONENT["interconnect"]] = ops.exchange.sum(axis=-1)
+        components[..., COMPONENT["wait_for_peers"]] = ops.wait.sum(axis=-1)
+        components[..., COMPONENT["launch_host"]] = ops.launch.sum(axis=-1)
         return components
 
 
@@ -114,10 +126,16 @@ class NominalStage(Protocol):
     """A stage without noise."""
 
     def ops(self, batch: Batch) -> OpTicks:
-        """Durations of all ops."""
+        """Durations of all ops, shape (ops,) each."""
 
     def components(self, batch: Batch) -> list[int]:
         """The same, summed by component."""
+
+    def run_ops(self, batch: Batch, n_steps: int) -> OpTicks:
+        """Durations of all ops in successive decode steps of one batch, shape (n_steps, ops) each."""
+
+    def run_components(self, batch: Batch, n_steps: int) -> Ticks:
+        """The same, summed by component, shape (n_steps, components)."""
 
 
 class TimedStage:
@@ -144,7 +162,7 @@ class TimedStage:
         self._charge = charge
         self._collectives = np.array(collectives, np.intp)
         self._jitter = jitter
-        self._skew = skew
+        self._skew = skew if len(collectives) else None
 
     def service(self, step: int, batch: Batch) -> Service:
         """Durations and components of this stage for one step."""
@@ -156,23 +174,32 @@ class TimedStage:
             decode_components[COMPONENT["prefill_interference"]] = ticks - sum(decode_components)
         return Service(ticks, components, decode_components, ops)
 
+    def run(self, step: int, batch: Batch, n_steps: int) -> Ticks:
+        """Components of successive decode steps of one batch, shape (n_steps, components)."""
+        if self._jitter is None and self._skew is None:
+            return self._nominal.run_components(batch, n_steps)
+        return self._charge(self._in_this_world(step, n_steps, self._nominal.run_ops(batch, n_steps)))
+
     def _played(self, step: int, batch: Batch) -> tuple[list[int], Callable[[], OpTicks]]:
         """Components in this world, and how to get the ops."""
         if self._jitter is None and self._skew is None:
             return self._nominal.components(batch), lambda: self._nominal.ops(batch)
-        ops = self._in_this_world(step, self._nominal.ops(batch))
-        return self._charge(ops), lambda: ops
+        ops = self._in_this_world(step, 1, self._nominal.ops(batch))
+        return self._charge(ops)[0].tolist(), lambda: OpTicks(*(part.reshape(-1) for part in ops))
 
-    def _in_this_world(self, step: int, ops: OpTicks) -> OpTicks:
-        """The durations with this step's noise: factors on every op's work, delays at every collective."""
-        launch, compute, fetch, wait, exchange = ops
+    def _in_this_world(self, step: int, n_steps: int, ops: OpTicks) -> OpTicks:
+        """
+        The durations with the noise of successive steps, shape (n_steps, ops): factors on every op's work, delays at
+        every collective.
+        """
+        launch, compute, fetch, wait, exchange = (np.broadcast_to(part, (n_steps, part.shape[-1])) for part in ops)
         if self._jitter is not None:
-            factors = self._jitter.factors(step)
+            factors = self._jitter.factors(step, n_steps)
             launch, compute, fetch = (np.rint(d * factors).astype(np.int64) for d in (launch, compute, fetch))
-        if self._skew is not None and len(self._collectives):
-            own, waited = self._skew.delays(step)
-            active = exchange[self._collectives] > 0
+        if self._skew is not None:
+            own, waited = self._skew.delays(step, n_steps)
+            active = exchange[:, self._collectives] > 0
             launch, wait = launch.copy(), wait.copy()
-            launch[self._collectives] += own * active
-            wait[self._collectives] += waited * active
+            launch[:, self._collectives] += own * active
+            wait[:, self._collectives] += waited * active
         return OpTicks(launch, compute, fetch, wait, exchange)

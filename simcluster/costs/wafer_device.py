@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs import wafer
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import IDLE, HostTime, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
 from simcluster.shapes import ModelShape
@@ -83,6 +86,11 @@ class WaferDevice:
             )
         return self._prefill_attention(batch) if batch.prefill_tokens else IDLE
 
+    def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
+        """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
+        time = self._decode_attention_time(contexts, n_tokens)
+        return np.stack([time.overhead_s, time.compute_s, time.fetch_s, time.interconnect_s])
+
     def _one(self, op: Op, batch: Batch) -> OpSeconds:
         """One op that is no attention."""
         if op.kind == "embedding":
@@ -138,7 +146,7 @@ class WaferDevice:
         width = (latent + shape.mla.kv_lora_rank) // 2
         return 1, width, kv_bytes * latent / (2 * width)
 
-    def _decode_attention_time(self, context: float, n_tokens: int) -> wafer.OpTime:
+    def _decode_attention_time(self, context: npt.ArrayLike, n_tokens: int) -> wafer.OpTime:
         kv_heads, head_dim, kv_bytes = self._heads()
         region = (self._grid, self._rows, self._columns, self._calibration)
         heads = self._shape.heads

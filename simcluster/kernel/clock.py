@@ -1,9 +1,9 @@
 """
 The clock in ticks, and the order of things that happen at the same tick.
 
-Work ends first (SimPy's normal priority), then tokens are emitted, replica by replica, then requests arrive, then
-steps are formed. Ties are thus settled by what an event is, not by when it was put into the queue, so that every
-fidelity settles them alike.
+Work ends and tokens are emitted first (SimPy's normal priority), then requests arrive, then steps are formed.
+Ties are thus settled by what an event is, not by when it was put into the queue, so that every fidelity settles them
+alike.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import simpy
 from simpy.events import EventPriority
 
 NORMAL = 1
-EMIT = 2
-"""Of the first replica; each further one comes one later."""
-ARRIVE = 10**6
-DECIDE = 10**6 + 1
+ARRIVE = 2
+DECIDE = 3
 
 
 def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
-from simcluster.trace import Recorder
+from simcluster.trace import Block, Recorder
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,18 @@ class Engine:
         load: Load,
         max_model_len: int,
         fidelity: str,
-        recorder: Recorder,
+        sinks: Iterable[Callable[[Block], None]],
+        rows_per_block: int = 2**15,
     ) -> None:
         self._env = simpy.Environment()
         self._plans = plans
         self._router = router
         self._load = load
         self._max_model_len = max_model_len
+        self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block)
         self._replicas = [
-            Replica(self._env, number, plan, fidelity, recorder, self._finished) for number, plan in enumerate(plans)
+            Replica(self._env, number, plan, fidelity, self._recorder, self._finished)
+            for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0
         self._n_routed = 0
@@ -73,11 +76,20 @@ class Engine:
             self._n_replacing = min(self._load.concurrency, self.n_requests)
             after(self._env, 0, ARRIVE, self._replace)
         self._env.run(until=horizon_ticks)
+        if horizon_ticks is not None:
+            for replica in self._replicas:
+                replica.settle(horizon_ticks)
+        self._recorder.close()
         if horizon_ticks is not None and (
             self._n_arrived < self.n_requests or any(replica.in_system for replica in self._replicas)
         ):
             return horizon_ticks
         return max((request.last_token for request in self.requests if request.last_token >= 0), default=0)
+
+    def _complete_until(self) -> int:
+        """Before which tick the rows of all replicas are recorded."""
+        instant = now(self._env)
+        return min((r.complete_until for r in self._replicas if r.complete_until is not None), default=instant)
 
     def _await_next(self) -> None:
         """Open loop: the next request comes at its time."""

@@ -42,10 +42,6 @@ class Pipeline(Protocol):
     def busy(self) -> bool:
         """Whether the first stage serves a step."""
 
-    @property
-    def ahead_has_prefill(self) -> bool:
-        """Whether the step that entered last carried prompts."""
-
     def enter(self, step: Step) -> None:
         """A step enters the first stage, which must be free."""
 
@@ -80,11 +76,6 @@ class Tandem:
     def busy(self) -> bool:
         """Whether the first stage serves a step."""
         return self._busy
-
-    @property
-    def ahead_has_prefill(self) -> bool:
-        """Whether the step that entered last carried prompts."""
-        return self._ahead_has_prefill
 
     def enter(self, step: Step) -> None:
         """Find the step's whole way, and come back when it leaves."""
@@ -142,11 +133,6 @@ class Chain:
     def busy(self) -> bool:
         """Whether the first stage serves a step."""
         return self._stages[0].busy
-
-    @property
-    def ahead_has_prefill(self) -> bool:
-        """Whether the step that entered last carried prompts."""
-        return self._stages[0].ahead_has_prefill
 
     def enter(self, step: Step) -> None:
         """A step enters the first stage."""

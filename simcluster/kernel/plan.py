@@ -9,12 +9,12 @@ from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchica
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision
 from simcluster.costs.service import Jitter, Skew, StageModel, TimedStage
-from simcluster.costs.stage import BlockStage, blocks_of, charge, timed_blocks
+from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of, charge
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
-from simcluster.policies.schedulers import SCHEDULERS
+from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario import Group, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
 
@@ -25,12 +25,12 @@ TOKEN_BYTES = 4
 def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
     """One plan per replica; stages and wires that are alike are shared, but each has the noise of its own devices."""
     costs = _costs(scenario)
-    timed = timed_blocks(costs)
+    timed = TimedBlocks(costs)
     engine, activation_bytes = scenario.engine, scenario.model.hidden * ACTIVATION_BYTES
 
     @cache
     def quiet(blocks: tuple[BlockName, ...]) -> StageModel:
-        return _stage_model(scenario, BlockStage(costs, timed, blocks), ())
+        return _stage_model(scenario, BlockStage(timed, blocks), ())
 
     @cache
     def wire(latency_s: float, bytes_per_s: float) -> Wire:
@@ -40,7 +40,7 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
         blocks = blocks_of(stage.layers)
         if not scenario.noise.on(scenario.device.kind):
             return quiet(blocks)
-        return _stage_model(scenario, BlockStage(costs, timed, blocks), stage.devices)
+        return _stage_model(scenario, BlockStage(timed, blocks), stage.devices)
 
     def plan(replica: Replica) -> ReplicaPlan:
         hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
@@ -54,6 +54,7 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
+            steady=engine.scheduler in STEADY,
         )
 
     return [plan(replica) for replica in scenario.replicas]

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import simpy
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import StageModel
-from simcluster.kernel.clock import DECIDE, EMIT, NORMAL, after, now
+from simcluster.costs.service import RunModel, StageModel
+from simcluster.kernel.clock import DECIDE, NORMAL, after, now
+from simcluster.kernel.decode_run import DecodeRun, n_new_blocks, n_steps
 from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
 from simcluster.policies.schedulers import Scheduler, Seen, View, blocks_for
-from simcluster.trace import COMPONENT, Recorder
+from simcluster.trace import COMPONENT, N_KEYS, Recorder
 
 PIPELINES: dict[str, Callable[..., Pipeline]] = {"auto": Tandem, "op": Chain}
 """How the pipeline of a replica is played, by fidelity; all give the same times."""
@@ -35,6 +36,9 @@ class ReplicaPlan:
     max_running: int
     max_tokens: int
     scheduler: Scheduler
+    steady: bool = False
+    """Whether the scheduler decides the same again while nobody joins or leaves and blocks last, so that decode steps
+    in a row can be found at once. Only a first stage that is the only one can do so."""
 
     def can_hold(self, n_tokens: int) -> bool:
         """Whether the KV cache has room for a request of so many tokens when it is alone."""
@@ -82,6 +86,10 @@ class Replica:
         self._free_blocks = plan.n_blocks
         self._n_steps = 0
         self._deciding = False
+        self._run: DecodeRun | None = None
+        self._n_runs_planned = 0
+        self._makes_runs = plan.steady and fidelity == "auto" and len(plan.stages) == 1
+        self._ahead_has_prefill = False
         self._waited_as = COMPONENT["queue" if len(plan.stages) == 1 else "pipeline_wait"]
         self._pipeline = PIPELINES[fidelity](env, plan.stages, plan.wires, self._first_left, self._last_left)
 
@@ -90,11 +98,19 @@ class Replica:
         """Requests waiting or running here."""
         return len(self._waiting) + len(self._running)
 
+    @property
+    def complete_until(self) -> int | None:
+        """Before which tick all rows of this replica are recorded; None when that is now."""
+        return None if self._run is None else self._run.started
+
     def arrive(self, request: Request) -> None:
-        """A request joins the queue."""
+        """A request joins the queue; a run of decode steps ends with the step that is being made, for it to join."""
         request.replica = self._number
         self._waiting.append(request)
-        self._decide_soon()
+        if self._run is None:
+            self._decide_soon()
+        elif len(self._running) < self._plan.max_running and self._run.cut(now(self._env)):
+            self._await_run(self._run)
 
     def _decide_soon(self) -> None:
         """Form a step at the end of this instant, if the first stage is free then."""
@@ -104,10 +120,65 @@ class Replica:
 
     def _decide(self) -> None:
         self._deciding = False
-        if not self._pipeline.busy and (self._waiting or self._running):
+        if self._run is None and not self._pipeline.busy and (self._waiting or self._running):
             granted = self._grants()
-            if granted:
-                self._pipeline.enter(self._form_step(granted))
+            if self._makes_runs and self._all_decode(granted):
+                self._start_run([request for request, _ in granted])
+            elif granted:
+                step = self._form_step(granted)
+                self._pipeline.enter(step)
+                self._ahead_has_prefill = step.has_prefill
+
+    def _all_decode(self, granted: list[tuple[Request, int]]) -> bool:
+        """Whether everybody who runs here makes one more token, and nobody does anything else."""
+        return len(granted) == len(self._running) > 0 and all(
+            n_tokens == 1 and request.generated and request.computed + 1 == request.prompt_tokens + request.generated
+            for request, n_tokens in granted
+        )
+
+    def _start_run(self, requests: list[Request]) -> None:
+        """Decode the batch until the first request is done, a KV block is missing, or somebody arrives."""
+        instant, block_size = now(self._env), self._plan.block_size
+        waited_as = COMPONENT["prefill_interference"] if self._ahead_has_prefill else self._waited_as
+        self._ahead_has_prefill = False
+        for request in requests:
+            request.account_wait(instant, waited_as)
+        model: RunModel = self._plan.stages[0]  # type: ignore[assignment]  # what `steady` promises
+        steps = n_steps(requests, self._free_blocks, block_size)
+        self._run = DecodeRun(model, self._n_steps, instant, requests, steps)
+        self._await_run(self._run)
+
+    def _await_run(self, run: DecodeRun) -> None:
+        """Come back at the end of the run, unless it is cut before."""
+        self._n_runs_planned += 1
+        planned = self._n_runs_planned
+
+        def over() -> None:
+            if planned == self._n_runs_planned:
+                self._end_run(run, run.n_steps)
+                self._decide_soon()
+
+        after(self._env, run.ends_at - now(self._env), NORMAL, over)
+
+    def settle(self, horizon: int) -> None:
+        """The simulation stops: the steps of a run that were over before the horizon have been made."""
+        if self._run is not None and (steps := self._run.over_before(horizon)):
+            self._end_run(self._run, steps)
+
+    def _end_run(self, run: DecodeRun, steps: int) -> None:
+        """So many steps of the run are over: everybody in it got as many tokens."""
+        self._run = None
+        self._n_steps += steps
+        run.fill(self._recorder.reserve(steps * len(run.requests)), steps, self._number)
+        taken = n_new_blocks(run.requests, steps, self._plan.block_size)
+        self._free_blocks -= taken
+        ended = int(run.ends[steps - 1])
+        for request in run.requests:
+            request.computed += steps
+            request.blocks = blocks_for(request.computed, self._plan.block_size)
+            request.emit(ended, steps)
+            if request.generated == request.output_tokens:
+                self._release(request)
 
     def _grants(self) -> list[tuple[Request, int]]:
         """Ask the scheduler, take blocks from whom it preempts, admit whom it admits."""
@@ -148,7 +219,7 @@ class Replica:
     def _form_step(self, granted: list[tuple[Request, int]]) -> Step:
         """Give out KV blocks, sum up the batch, and account for everybody's time until now."""
         instant = now(self._env)
-        waited_as = COMPONENT["prefill_interference"] if self._pipeline.ahead_has_prefill else self._waited_as
+        waited_as = COMPONENT["prefill_interference"] if self._ahead_has_prefill else self._waited_as
         decode_context = prefill_tokens = pairs = context = 0
         decoding: list[Request] = []
         finishing: list[Request] = []
@@ -186,39 +257,35 @@ class Replica:
         """A step left the first stage, which can take the next one; for prompts that go on, this is what it took."""
         for request in step.chunked:
             for component, ticks in enumerate(step.in_first_stage):
-                request.head_start[component] += ticks
+                request.add_head_start(component, ticks)
             request.accounted = now(self._env)
         self._decide_soon()
 
     def _last_left(self, step: Step) -> None:
-        """A step left the last stage: its tokens are emitted in this instant, at this replica's turn."""
-        after(self._env, 0, EMIT + self._number, lambda: self._emit(step))
-
-    def _emit(self, step: Step) -> None:
-        """Everybody whose last known token was computed gets the next one."""
+        """A step left the last stage: everybody whose last known token was computed gets the next one."""
         instant = now(self._env)
         emitting = step.decoding + step.finishing
         n_decoding = len(step.decoding)
         rows = self._recorder.reserve(len(emitting))
-        for index, request in enumerate(emitting):
-            shared = step.for_decode if index < n_decoding else step.for_prefill
-            components = [own + common for own, common in zip(request.head_start, shared, strict=True)]
-            keys = (request.number, request.generated, self._number, step.number, step.batch.sequences, instant)
-            rows[index] = (*keys, *components)
-            request.generated += 1
-            request.head_start = [0] * len(components)
-            request.accounted = request.last_token = instant
-            if request.first_token < 0:
-                request.first_token = instant
+        rows[:, 2:N_KEYS] = (self._number, step.number, step.batch.sequences, instant)
+        rows[:n_decoding, N_KEYS:] = step.for_decode
+        rows[n_decoding:, N_KEYS:] = step.for_prefill
+        for row, request in zip(rows, emitting, strict=True):
+            row[:2] = request.number, request.generated
+            if request.head_start is not None:
+                row[N_KEYS:] += request.head_start
+            request.emit(instant)
             if request.generated == request.output_tokens:
                 self._release(request)
             else:
                 request.returning = self._plan.return_ticks
-        if emitting:
-            going_on = [request for request in emitting if request.generated < request.output_tokens]
-            if len(going_on) < len(emitting):
-                self._decide_soon()
+        going_on = [request for request in emitting if request.generated < request.output_tokens]
+        if len(going_on) < len(emitting):
+            self._decide_soon()
+        if self._plan.return_ticks:
             after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
+        else:
+            self._return(going_on)
 
     def _release(self, request: Request) -> None:
         """A request is done: its blocks are free."""

@@ -14,7 +14,7 @@ class Request:
     What the kernel keeps of a request; its true output length is known to the kernel only.
 
     Its time is split into components as it passes: `accounted` is until when, `head_start` what was gathered since
-    its last token by chunks of its prompt.
+    its last token before the step that makes the next one, None if nothing.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Request:
         self.returning = 0
         """Ticks that its last token takes back to the first stage."""
         self.accounted = arrived
-        self.head_start = [0] * len(COMPONENTS)
+        self.head_start: list[int] | None = None
         self.preemptions = 0
         self.replica = -1
         self.scheduled = -1
@@ -53,8 +53,23 @@ class Request:
 
     def account_wait(self, until: int, waited_as: int) -> None:
         """Split the time until its step starts: the way back of its last token, then waiting."""
-        self.head_start[_INTERCONNECT] += self.returning
-        self.head_start[_QUEUE if self.queued else waited_as] += until - self.accounted - self.returning
+        if until != self.accounted:
+            self.add_head_start(_INTERCONNECT, self.returning)
+            self.add_head_start(_QUEUE if self.queued else waited_as, until - self.accounted - self.returning)
         self.returning = 0
         self.queued = False
         self.accounted = until
+
+    def add_head_start(self, component: int, ticks: int) -> None:
+        """Time before the step that makes its next token."""
+        if self.head_start is None:
+            self.head_start = [0] * len(COMPONENTS)
+        self.head_start[component] += ticks
+
+    def emit(self, tick: int, n_tokens: int = 1) -> None:
+        """It got so many tokens, the last of them now."""
+        self.generated += n_tokens
+        self.head_start = None
+        self.accounted = self.last_token = tick
+        if self.first_token < 0:
+            self.first_token = tick

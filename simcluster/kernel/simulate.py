@@ -12,7 +12,7 @@ from simcluster.kernel.plan import replica_plans
 from simcluster.policies.routers import ROUTERS
 from simcluster.scenario import Scenario
 from simcluster.ticks import to_ticks
-from simcluster.trace import Block, Recorder
+from simcluster.trace import Block
 from simcluster.workload import materialise
 
 
@@ -39,15 +39,13 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
     spec = scenario.requests_spec()
     requests = materialise(spec, scenario.seed, Path())
     load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
-    recorder = Recorder(sinks)
     engine = Engine(
         replica_plans(scenario),
         ROUTERS[scenario.engine.router],
         load,
         scenario.engine.max_model_len,
         scenario.fidelity,
-        recorder,
+        sinks,
     )
     duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
-    recorder.close()
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -44,11 +44,6 @@ class Stage:
         self._ahead_has_prefill = False
         self.busy = False
 
-    @property
-    def ahead_has_prefill(self) -> bool:
-        """Whether the step served last carried prompts."""
-        return self._ahead_has_prefill
-
     def arrive(self, step: Step) -> None:
         """A step joins the queue; it starts at once when the stage is free."""
         self._queue.append((step, now(self._env)))

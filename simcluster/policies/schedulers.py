@@ -104,3 +104,7 @@ def fcfs(view: View) -> Decision:
 
 
 SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs}
+
+STEADY = frozenset({"fcfs"})
+"""Schedulers that grant every running request its next token again, as long as all were granted theirs, nobody
+joined, left or waits with a place free, and blocks last: decode steps in a row may then be played at once."""

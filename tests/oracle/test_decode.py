@@ -16,7 +16,7 @@ from simcluster.costs.gpu import op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import Op, Precision, block_ops
 from simcluster.costs.service import OpTicks
-from simcluster.costs.stage import BlockStage, blocks_of, timed_blocks
+from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.resolve import load
 from simcluster.run import simulate
@@ -162,7 +162,7 @@ def ideal_stage(scenario: Scenario) -> BlockStage:
         scenario.model, precision, len(scenario.replicas[0].stages[0].devices), scenario.device, ideal(scenario.gpu),
         "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: 0.0,
     )  # fmt: skip
-    return BlockStage(device, timed_blocks(device), blocks_of(scenario.replicas[0].stages[0].layers))
+    return BlockStage(TimedBlocks(device), blocks_of(scenario.replicas[0].stages[0].layers))
 
 
 def rounding_ticks(ops: OpTicks) -> int:
@@ -271,7 +271,7 @@ def test_twice_the_layers_take_twice_as_long(name: str) -> None:
             scenario.model, Precision(), len(stage.devices), scenario.device, scenario.gpu, "graph", HostTime(0, 0),
             lambda kind, n_bytes: n_bytes / 1e11,
         )  # fmt: skip
-    timed = timed_blocks(device)
-    totals = [BlockStage(device, timed, ["dense"] * n).ops(decode(500)).total() for n in (1, 2, 8)]
+    timed = TimedBlocks(device)
+    totals = [BlockStage(timed, ["dense"] * n).ops(decode(500)).total() for n in (1, 2, 8)]
 
     assert [totals[0], 2 * totals[0], 8 * totals[0]] == totals

@@ -17,8 +17,8 @@ def test_five_hundred_real_requests(shared: Path, name: str) -> None:
     """
     The first 500 requests of the Azure conversation trace of 2023 all finish.
 
-    Every token's components sum to its latency and every request's ttft + sum(itl) is its e2e, in integers; no law of a
-    run is broken.
+    Every token's components sum to its latency and every request's ttft + sum(itl) is its e2e, in integers; no law of
+    a run is broken.
     """
     trace = shared / "traces" / "azure2023" / "AzureLLMInferenceTrace_conv.csv"
     result = simcluster.simulate(simcluster.load(name, [f"workload.trace={trace}", "workload.requests=500"]))

@@ -25,10 +25,10 @@ per_steps = st.integers(1, 9)
 def test_a_step_is_the_same_whenever_it_is_asked_for(per_step: int, steps: list[int]) -> None:
     """Random access gives what reading all steps in order gives, across blocks and back."""
     in_order = Slices(per_step, 7, "op_jitter", "gpu0")
-    expected = [in_order.at(step).tolist() for step in range(1501)]
+    expected = [in_order.at(step)[0].tolist() for step in range(1501)]
     at_random = Slices(per_step, 7, "op_jitter", "gpu0")
 
-    assert [expected[step] for step in steps] == [at_random.at(step).tolist() for step in steps]
+    assert [expected[step] for step in steps] == [at_random.at(step)[0].tolist() for step in steps]
 
 
 @given(per_steps)
@@ -39,14 +39,14 @@ def test_steps_read_the_stream_without_a_gap(per_step: int) -> None:
     expected = words.astype("<u8").view("<u2").reshape(600, -1)[:, :per_step]
     slices = Slices(per_step, 7, "op_jitter", "gpu0")
 
-    assert expected.tolist() == [slices.at(step).tolist() for step in range(600)]
+    assert expected.tolist() == [slices.at(step)[0].tolist() for step in range(600)]
 
 
 @given(per_steps)
 def test_steps_have_draws_of_their_own(per_step: int) -> None:
     """No two of a thousand steps, within a block or across, have the same long run of draws."""
     slices = Slices(per_step, 7, "op_jitter", "gpu0")
-    drawn = np.stack([slices.at(step) for step in range(1000)])
+    drawn = np.concatenate([slices.at(step) for step in range(1000)])
     wide = Slices(40, 7, "op_jitter", "gpu0")
 
     assert (1000, per_step) == drawn.shape
@@ -64,7 +64,7 @@ def test_every_name_has_a_stream_of_its_own() -> None:
 def test_draws_are_even() -> None:
     """65,536 draws fall evenly into 64 bins: chi-square between its quantiles of 1e-4 on either side."""
     slices = Slices(64, 3, "even")
-    drawn = np.concatenate([slices.at(step) for step in range(1024)])
+    drawn = slices.at(0, 1024).ravel()
     counts = np.bincount(drawn // (SLICES // 64), minlength=64)
     chi2 = ((counts - 1024) ** 2 / 1024).sum()
 
@@ -74,7 +74,7 @@ def test_draws_are_even() -> None:
 def test_neighbouring_draws_are_unrelated() -> None:
     """Correlation between ranks, and between successive steps, is within 4 standard errors of none."""
     one, other = (
-        np.concatenate([s.at(step) for step in range(1000)]).astype(float)
+        s.at(0, 1000).ravel().astype(float)
         for s in (Slices(16, 3, "arrival_skew", "gpu0"), Slices(16, 3, "arrival_skew", "gpu1"))
     )
 
@@ -118,7 +118,9 @@ def test_ranks_meet_when_the_last_exponential_has_passed(n_ranks: int) -> None:
     mean_s, n_steps, n_collectives = 4e-6, 400, 16
     ranks = tuple(Slices(n_collectives, 5, "arrival_skew", f"gpu{rank}") for rank in range(n_ranks))
     skew = Skew(exponential_ticks(mean_s), ranks)
-    own, wait = (np.concatenate(parts) for parts in zip(*(skew.delays(step) for step in range(n_steps)), strict=True))
+    own, wait = (
+        np.concatenate(parts) for parts in zip(*(skew.delays(step, 1) for step in range(n_steps)), strict=True)
+    )
     mean = mean_s * 1e12
     harmonic = sum(1 / k for k in range(1, n_ranks + 1))
     deviation = mean * math.sqrt(sum(1 / k**2 for k in range(1, n_ranks + 1)))

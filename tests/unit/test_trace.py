@@ -14,14 +14,15 @@ def record(batches: list[int], rows_per_block: int) -> tuple[list[Block], str]:
     """Numbered rows in batches through a recorder: the blocks that came out, and their digest."""
     blocks: list[Block] = []
     digest = Digest()
-    recorder = Recorder([lambda block: blocks.append(block.copy()), digest.add_tokens], rows_per_block)
+    sinks = [lambda block: blocks.append(block.copy()), digest.add_tokens]
+    recorder = Recorder(sinks, rows_per_block=rows_per_block)
     n = 0
     for size in batches:
         rows = recorder.reserve(size)
         rows[:] = np.arange(n, n + size)[:, None] + np.arange(len(TOKEN_COLUMNS))
         n += size
     recorder.close()
-    assert n == recorder.n_rows
+    assert n == sum(map(len, blocks))
     return blocks, digest.hexdigest()
 
 

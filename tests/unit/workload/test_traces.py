@@ -75,7 +75,11 @@ def test_packed(tmp_path: Path) -> None:
     assert rows(read_trace(FILES / "azure-2023.csv")) == rows(read_trace(packed))
 
 
-@pytest.mark.parametrize("content", [b"not packed", gzip.compress(b"x" * 10_000, mtime=0)[:-12], gzip.compress(b"abc")[:12]])
+@pytest.mark.parametrize(
+    "content",
+    [b"not packed", gzip.compress(b"x" * 10_000, mtime=0)[:-12], gzip.compress(b"abc", mtime=0)[:12]],
+    ids=["not packed", "cut at the end", "cut at the start"],
+)
 def test_damaged_pack(tmp_path: Path, content: bytes) -> None:
     """A damaged gzip file is an input error that names the file."""
     assert "trace.csv.gz" in fault(write(tmp_path, content, "trace.csv.gz"))
