@@ -19,13 +19,13 @@ MOST_STEPS = 512
 """Of one run, which bounds its memory."""
 
 
-def n_steps(requests: list[Request], free_blocks: int, block_size: int) -> int:
+def n_steps(requests: list[Request], most_steps: int, free_blocks: int, block_size: int) -> int:
     """
-    Steps until the first request gets its last token, or until a KV block would be missing.
+    Steps until the first request gets its last token, until a KV block would be missing, or at most so many.
 
     At least one: the scheduler has already found room for the next step.
     """
-    most = min(min(request.output_tokens - request.generated for request in requests), MOST_STEPS)
+    most = min(most_steps, min(request.output_tokens - request.generated for request in requests))
     if n_new_blocks(requests, most, block_size) <= free_blocks:
         return most
     fits, exceeds = 1, most

@@ -11,7 +11,7 @@ import simpy
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import RunModel, StageModel
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
-from simcluster.kernel.decode_run import DecodeRun, n_new_blocks, n_steps
+from simcluster.kernel.decode_run import MOST_STEPS, DecodeRun, n_new_blocks, n_steps
 from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
@@ -121,9 +121,11 @@ class Replica:
     def _decide(self) -> None:
         self._deciding = False
         if self._run is None and not self._pipeline.busy and (self._waiting or self._running):
+            n_waiting = len(self._waiting)
             granted = self._grants()
             if self._makes_runs and self._all_decode(granted):
-                self._start_run([request for request, _ in granted])
+                has_preempted = len(self._waiting) > n_waiting
+                self._start_run([request for request, _ in granted], 1 if has_preempted else MOST_STEPS)
             elif granted:
                 step = self._form_step(granted)
                 self._pipeline.enter(step)
@@ -136,15 +138,19 @@ class Replica:
             for request, n_tokens in granted
         )
 
-    def _start_run(self, requests: list[Request]) -> None:
-        """Decode the batch until the first request is done, a KV block is missing, or somebody arrives."""
+    def _start_run(self, requests: list[Request], most_steps: int) -> None:
+        """
+        Decode the batch until the first request is done, a KV block is missing, or somebody arrives.
+
+        Whoever was preempted a moment ago may be admitted again at the next step, so that one is all there is then.
+        """
         instant, block_size = now(self._env), self._plan.block_size
         waited_as = COMPONENT["prefill_interference"] if self._ahead_has_prefill else self._waited_as
         self._ahead_has_prefill = False
         for request in requests:
             request.account_wait(instant, waited_as)
         model: RunModel = self._plan.stages[0]  # type: ignore[assignment]  # what `steady` promises
-        steps = n_steps(requests, self._free_blocks, block_size)
+        steps = n_steps(requests, most_steps, self._free_blocks, block_size)
         self._run = DecodeRun(model, self._n_steps, instant, requests, steps)
         self._await_run(self._run)
 

@@ -120,6 +120,18 @@ def test_op_and_auto_agree_to_the_byte_on_one_replica(case: Case) -> None:
     assert (expected.digest, expected.duration_ticks) == (actual.digest, actual.duration_ticks)
 
 
+def test_who_was_preempted_may_come_back_at_the_next_step() -> None:
+    """After a preemption auto decides again one step later, as op does, for the preempted may find blocks by then."""
+    stage = [dict.fromkeys(("launch", "compute", "fetch", "wait", "exchange"), (0, 0, 0))]
+    case = Case(
+        stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=3, block_size=2,
+        max_running=2, max_tokens=2, requests=((0, 1, 4), (0, 1, 3)), concurrency=None, router="round_robin",
+        noisy=False, seed=0, horizon_ticks=None,
+    )  # fmt: skip
+    assert 1 == sum(case.play("op").requests["preemptions"])
+    assert case.play("op").digest == case.play("auto").digest
+
+
 @cases
 @given(runs(st.integers(2, 3)))
 def test_op_and_auto_agree_on_every_row(case: Case) -> None:
