@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,61 +26,41 @@ OpRow = tuple[int, int, int, int]
 """Launch, compute, fetch and exchange of one op in ticks."""
 
 
-class TimedBlock(NamedTuple):
-    """A block's durations for a batch: op by op, and summed by component."""
-
-    rows: list[OpRow]
-    components: list[int]
-
-
-_COMPUTE, _LAUNCH, _EXCHANGE = COMPONENT["compute"], COMPONENT["launch_host"], COMPONENT["interconnect"]
+_COMPUTE, _KV_FETCH = COMPONENT["compute"], COMPONENT["kv_fetch"]
+_LAUNCH, _EXCHANGE = COMPONENT["launch_host"], COMPONENT["interconnect"]
 
 
 class TimedBlocks:
     """
     Durations of the blocks of a device in ticks, each op's rounded once.
 
-    What depends on the numbers of tokens only is kept, since decode repeats it; and the last batches are kept whole,
-    since all stages of a pipeline ask for the same blocks of a batch.
+    What depends on the numbers of tokens only is kept, since decode repeats it; and attention of the last batches is
+    kept, since all stages of a pipeline ask for the same.
     """
 
     def __init__(self, costs: BlockCosts) -> None:
         self.costs = costs
-        self._fetch_component = {
-            op: COMPONENT[FETCH_COMPONENT[op.kind]] for name in costs.names for op in costs.ops(name)
-        }
         self.attention = {
             name: [(index, op) for index, op in enumerate(costs.ops(name)) if op.is_attention] for name in costs.names
         }
         """The attention ops of each block with their places."""
         self.without_attention = lru_cache(maxsize=8192)(self._without_attention)
-        self.of = lru_cache(maxsize=256)(self._of)
+        self.attention_rows = lru_cache(maxsize=256)(self._attention_rows)
 
-    def _without_attention(self, name: BlockName, tokens: Batch) -> TimedBlock:
+    def _without_attention(self, name: BlockName, tokens: Batch) -> list[OpRow]:
         """A block for so many tokens, its attention idle."""
-        rows = [_in_ticks(seconds) for seconds in self.costs.seconds(name, tokens)]
-        components = [0] * len(COMPONENTS)
-        for op, row in zip(self.costs.ops(name), rows, strict=True):
-            self._add(components, op, row)
-        return TimedBlock(rows, components)
+        return [_in_ticks(seconds) for seconds in self.costs.seconds(name, tokens)]
 
-    def _of(self, name: BlockName, batch: Batch) -> TimedBlock:
-        """A block for a batch."""
-        kept = self.without_attention(name, batch.without_contexts())
-        if not self.attention[name]:
-            return kept
-        rows, components = kept.rows.copy(), kept.components.copy()
-        for index, op in self.attention[name]:
-            rows[index] = _in_ticks(self.costs.attention(op, batch))
-            self._add(components, op, rows[index])
-        return TimedBlock(rows, components)
+    def _attention_rows(self, name: BlockName, batch: Batch) -> list[tuple[int, OpRow]]:
+        """The attention ops of a block for a batch, with their places."""
+        return [(index, _in_ticks(self.costs.attention(op, batch))) for index, op in self.attention[name]]
 
-    def _add(self, components: list[int], op: Op, row: OpRow) -> None:
-        """Add an op's durations to the components."""
-        launch, compute, fetch, exchange = row
-        components[_LAUNCH] += launch
-        components[self._fetch_component[op] if fetch > compute else _COMPUTE] += max(compute, fetch)
-        components[_EXCHANGE] += exchange
+    def rows(self, name: BlockName, batch: Batch) -> list[OpRow]:
+        """All ops of a block for a batch."""
+        rows = list(self.without_attention(name, batch.without_contexts()))
+        for index, row in self.attention_rows(name, batch):
+            rows[index] = row
+        return rows
 
     def run_attention(self, name: BlockName, batch: Batch, n_steps: int) -> list[tuple[int, Ticks]]:
         """
@@ -133,23 +112,38 @@ class BlockStage:
             for name in self._counts
             for index, _ in timed.attention[name]
         }
+        self._with_attention = {name: count for name, count in self._counts.items() if timed.attention[name]}
+        self._without_attention = lru_cache(maxsize=8192)(self._sum_without_attention)
         self.all_ops: tuple[Op, ...] = tuple(op for name in blocks for op in timed.costs.ops(name))
         """The ops in order, all layers."""
 
     def ops(self, batch: Batch) -> OpTicks:
         """Nominal durations in ticks, shape (ops,) each."""
-        rows = [row for name in self._counts for row in self._timed.of(name, batch).rows]
+        rows = [row for name in self._counts for row in self._timed.rows(name, batch)]
         launch, compute, fetch, exchange = np.array(rows, np.int64)[self._rows].T
         return OpTicks(launch, compute, fetch, np.zeros_like(launch), exchange)
 
     def components(self, batch: Batch) -> list[int]:
         """Nominal durations summed by component: exact, since layers of a kind are alike to the tick."""
-        return self._summed([self._timed.of(name, batch).components for name in self._counts])
+        sums = list(self._without_attention(batch.without_contexts()))
+        for name, count in self._with_attention.items():
+            for _, row in self._timed.attention_rows(name, batch):
+                _add(sums, row, _KV_FETCH, count)
+        return sums
+
+    def _sum_without_attention(self, tokens: Batch) -> list[int]:
+        """Components of all ops but attention, which depend on the numbers of tokens only."""
+        sums = [0] * len(COMPONENTS)
+        for name, count in self._counts.items():
+            rows = self._timed.without_attention(name, tokens)
+            for op, row in zip(self._timed.costs.ops(name), rows, strict=True):
+                _add(sums, row, COMPONENT[FETCH_COMPONENT[op.kind]], count)
+        return sums
 
     def run_ops(self, batch: Batch, n_steps: int) -> OpTicks:
         """Nominal durations in successive decode steps of one batch, shape (n_steps, ops) each."""
         launch, compute, fetch, wait, exchange = (np.tile(part, (n_steps, 1)) for part in self.ops(batch))
-        for name in self._counts:
+        for name in self._with_attention:
             for index, ticks in self._timed.run_attention(name, batch, n_steps):
                 places = self._places[name, index]
                 for part, values in zip((launch, compute, fetch, exchange), ticks, strict=True):
@@ -158,23 +152,21 @@ class BlockStage:
 
     def run_components(self, batch: Batch, n_steps: int) -> Ticks:
         """The same, summed by component, shape (n_steps, components)."""
-        tokens = batch.without_contexts()
-        fixed = self._summed([self._timed.without_attention(name, tokens).components for name in self._counts])
+        fixed = self._without_attention(batch.without_contexts())
         components = np.tile(np.array(fixed, np.int64), (n_steps, 1))
-        for name, count in self._counts.items():
+        for name, count in self._with_attention.items():
             for _, (launch, compute, fetch, exchange) in self._timed.run_attention(name, batch, n_steps):
                 fetch_bound = fetch > compute
                 components[:, _LAUNCH] += count * launch
                 components[:, _EXCHANGE] += count * exchange
-                components[:, COMPONENT["kv_fetch"]] += count * np.where(fetch_bound, fetch, 0)
+                components[:, _KV_FETCH] += count * np.where(fetch_bound, fetch, 0)
                 components[:, _COMPUTE] += count * np.where(fetch_bound, 0, compute)
         return components
 
-    def _summed(self, of_blocks: Iterable[list[int]]) -> list[int]:
-        """Components of the stage from those of its distinct blocks."""
-        sums = [0] * len(COMPONENTS)
-        for components, count in zip(of_blocks, self._counts.values(), strict=True):
-            for index, ticks in enumerate(components):
-                if ticks:
-                    sums[index] += count * ticks
-        return sums
+
+def _add(components: list[int], row: OpRow, fetch_component: int, count: int) -> None:
+    """Add the durations of so many equal ops; of compute and fetch the longer one counts."""
+    launch, compute, fetch, exchange = row
+    components[_LAUNCH] += count * launch
+    components[fetch_component if fetch > compute else _COMPUTE] += count * max(compute, fetch)
+    components[_EXCHANGE] += count * exchange

@@ -25,7 +25,9 @@ def n_steps(requests: list[Request], most_steps: int, free_blocks: int, block_si
 
     At least one: the scheduler has already found room for the next step.
     """
-    most = min(most_steps, min(request.output_tokens - request.generated for request in requests))
+    most = min(most_steps, min([request.output_tokens - request.generated for request in requests]))
+    if len(requests) * blocks_for(most, block_size) <= free_blocks:
+        return most  # nobody takes more than that
     if n_new_blocks(requests, most, block_size) <= free_blocks:
         return most
     fits, exceeds = 1, most

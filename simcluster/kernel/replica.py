@@ -11,7 +11,7 @@ import simpy
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import RunModel, StageModel
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
-from simcluster.kernel.decode_run import MOST_STEPS, DecodeRun, n_new_blocks, n_steps
+from simcluster.kernel.decode_run import MOST_STEPS, DecodeRun, n_steps
 from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
@@ -121,6 +121,9 @@ class Replica:
     def _decide(self) -> None:
         self._deciding = False
         if self._run is None and not self._pipeline.busy and (self._waiting or self._running):
+            if self._makes_runs and self._can_only_decode():
+                self._start_run(list(self._running.values()), MOST_STEPS)
+                return
             n_waiting = len(self._waiting)
             granted = self._grants()
             if self._makes_runs and self._all_decode(granted):
@@ -130,6 +133,15 @@ class Replica:
                 step = self._form_step(granted)
                 self._pipeline.enter(step)
                 self._ahead_has_prefill = step.has_prefill
+
+    def _can_only_decode(self) -> bool:
+        """Whether a steady scheduler need not be asked: nobody can join, and everybody can make one more token."""
+        plan, running = self._plan, self._running
+        if (self._waiting and len(running) < plan.max_running) or not 0 < len(running) <= plan.max_tokens:
+            return False
+        return len(running) <= self._free_blocks and all(
+            r.generated and r.computed + 1 == r.prompt_tokens + r.generated for r in running.values()
+        )
 
     def _all_decode(self, granted: list[tuple[Request, int]]) -> bool:
         """Whether everybody who runs here makes one more token, and nobody does anything else."""
@@ -176,12 +188,12 @@ class Replica:
         self._run = None
         self._n_steps += steps
         run.fill(self._recorder.reserve(steps * len(run.requests)), steps, self._number)
-        taken = n_new_blocks(run.requests, steps, self._plan.block_size)
-        self._free_blocks -= taken
         ended = int(run.ends[steps - 1])
         for request in run.requests:
             request.computed += steps
-            request.blocks = blocks_for(request.computed, self._plan.block_size)
+            n_blocks = blocks_for(request.computed, self._plan.block_size)
+            self._free_blocks -= n_blocks - request.blocks
+            request.blocks = n_blocks
             request.emit(ended, steps)
             if request.generated == request.output_tokens:
                 self._release(request)
