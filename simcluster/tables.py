@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from simcluster.trace import TOKEN_COLUMNS, Block
 
-ROWS_PER_GROUP = 2**20
+ROWS_PER_GROUP = 2**18
 SMALL = {"token", "replica", "batch_size"}
 """Columns that repeat few values, for which a dictionary is smaller than differences."""
 

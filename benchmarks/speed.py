@@ -1,0 +1,122 @@
+"""
+How fast simcluster simulates, as ratios to what this machine does in the same run.
+
+    python benchmarks/speed.py [--runs 3] [--only 1k]
+
+Every figure is the median over the runs. The simulation proper is timed inside its process, without imports, resolving
+and writing; the whole command is the CPU time of `simcluster replay` from start to end, token Parquet included.
+Ratios: against bare SimPy timeouts (how many of them fit into the time of one simulated token), and against writing
+the token rows with numpy alone (the least that any simulator with this trace must do).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+CASES = {
+    "1k": ("benchmark/llama-2-70b-tp8-1k", "none"),
+    "1k, noise": ("benchmark/llama-2-70b-tp8-1k", "datacenter"),
+    "10k": ("benchmark/llama-2-70b-tp8-10k", "none"),
+    "10k, noise": ("benchmark/llama-2-70b-tp8-10k", "datacenter"),
+}
+
+PROPER = """
+import json, sys, time
+import simcluster
+from simcluster.kernel import engine
+from simcluster.kernel.simulate import play
+scenario = simcluster.load(sys.argv[1], [f"noise={sys.argv[2]}"])
+environments = []
+make = engine.simpy.Environment
+engine.simpy.Environment = lambda: environments.append(make()) or environments[-1]
+n_tokens = 0
+def count(block):
+    global n_tokens
+    n_tokens += len(block)
+started = time.process_time()
+play(scenario, [count])
+cpu_s = time.process_time() - started
+print(json.dumps({"tokens": n_tokens, "cpu_s": cpu_s, "events": next(environments[0]._eid)}))
+"""
+
+
+def proper(name: str, noise: str) -> dict[str, float]:
+    """The simulation alone, in a process of its own."""
+    command = [sys.executable, "-c", PROPER, name, noise]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def whole(name: str, noise: str) -> tuple[float, float]:
+    """CPU seconds and peak MB of the whole command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "simcluster", "replay", name, "--set", f"noise={noise}", "-o", folder]
+        subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s, after.ru_maxrss / 1024
+
+
+def simpy_timeouts_per_s(n: int = 200_000) -> float:
+    """Bare timeouts that one process waits for, a CPU second."""
+    import simpy
+
+    def wait(env):
+        for _ in range(n):
+            yield env.timeout(1)
+
+    env = simpy.Environment()
+    env.process(wait(env))
+    started = time.process_time()
+    env.run()
+    return n / (time.process_time() - started)
+
+
+def numpy_rows_per_s(n: int = 2_000_000) -> float:
+    """Token rows of 16 integers filled from step constants, 24 at a time, a CPU second."""
+    import numpy as np
+
+    rows = np.empty((2**15, 16), np.int64)
+    step = np.arange(16)
+    started = time.process_time()
+    for start in range(0, n, 24):
+        at = start % (len(rows) - 24)
+        rows[at : at + 24] = step
+    return n / (time.process_time() - started)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=list(CASES))
+    options = parser.parse_args()
+    timeouts = statistics.median(simpy_timeouts_per_s() for _ in range(options.runs))
+    rows = statistics.median(numpy_rows_per_s() for _ in range(options.runs))
+    print(f"bare SimPy {timeouts:,.0f} timeouts/s, bare numpy {rows:,.0f} rows/s (CPU)\n")
+    header = ("case", "tokens", "tokens/CPU s", "events/token", "timeouts/token", "of numpy", "command s", "peak MB")
+    print("{:12}{:>12}{:>14}{:>14}{:>16}{:>10}{:>11}{:>9}".format(*header))
+    for title, (name, noise) in CASES.items():
+        if options.only not in (None, title):
+            continue
+        runs = [proper(name, noise) for _ in range(options.runs)]
+        commands = [whole(name, noise) for _ in range(options.runs)]
+        tokens = runs[0]["tokens"]
+        rate = statistics.median(tokens / run["cpu_s"] for run in runs)
+        cpu_s = statistics.median(command[0] for command in commands)
+        print(
+            f"{title:12}{tokens:>12,}{rate:>14,.0f}{runs[0]['events'] / tokens:>14.4f}{timeouts / rate:>16.2f}"
+            f"{rate / rows:>10.1%}{cpu_s:>11.2f}{max(command[1] for command in commands):>9.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
