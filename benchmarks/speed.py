@@ -3,10 +3,10 @@ How fast simcluster simulates, as ratios to what this machine does in the same r
 
     python benchmarks/speed.py [--runs 3] [--only 1k]
 
-Every figure is the median over the runs. The simulation proper is timed inside its process, without imports, resolving
-and writing; the whole command is the CPU time of `simcluster replay` from start to end, token Parquet included.
-Ratios: against bare SimPy timeouts (how many of them fit into the time of one simulated token), and against writing
-the token rows with numpy alone (the least that any simulator with this trace must do).
+Every figure is the median over the runs. The simulation proper is timed inside its process, without imports,
+resolving and writing; the whole command is the CPU time of `simcluster replay` from start to end, token Parquet
+included. Ratios: against bare SimPy timeouts (how many of them fit into the time of one simulated token), and against
+writing the token rows with numpy alone (the least that any simulator with this trace must do).
 """
 
 from __future__ import annotations
