@@ -12,9 +12,9 @@ from simcluster import units
 
 
 class Frozen(BaseModel):
-    """Base of all data that is read from files: immutable, no unknown keys, no coercion of text to numbers."""
+    """Base of all data read from files: immutable, no unknown keys, no coercion of text to numbers, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def fault(found: str, expected: str) -> PydanticCustomError:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path as FilePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
 
 import simcluster
 from simcluster import catalog, source
@@ -24,28 +29,40 @@ from simcluster.problems import InputError, Problem, nearest
 from simcluster.scenario import (
     FORMAT,
     Engine,
+    Fault,
     Group,
     Hop,
     Replica,
     Scenario,
     Stage,
+    contradictions,
     files_sha256,
     workload_files,
 )
 from simcluster.shapes import ModelShape, largest_layer_parameters
-from simcluster.source import Document, Path
+from simcluster.source import Document, Path, show_path
 from simcluster.spec import Deployment, ModelFile, NoiseOverride, ScenarioFile
+from simcluster.ticks import TICKS_PER_S
 from simcluster.topology.measure import group_link
 from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
 from simcluster.topology.read import from_document
 from simcluster.topology.read import load as load_topology
 from simcluster.units import show
+from simcluster.validation import at as value_at
 from simcluster.validation import validate
-from simcluster.workload import WorkloadSpec
+from simcluster.workload import WorkloadSpec, materialise
 from simcluster.workload.lengths import Fixed, Lengths, Uniform
 
 T = TypeVar("T")
+
+_LONGEST_S = 1e7
+"""Of any single time: a third of a year."""
+
+MAX_STAGES = 1024
+"""Of all replicas of several stages together: between any two a path is looked for."""
+MAX_LAYERS = 150_000
+"""Of all replicas together: each is written out in the resolved scenario, which must stay readable."""
 
 DEFAULT_UTILIZATION = {"gpu": 0.9, "lpu": 0.95, "rdu": 0.9, "wafer": 0.95}
 """Share of the memory for weights and KV cache: vLLM's default on GPUs; assumed elsewhere."""
@@ -65,7 +82,7 @@ def load(file: str | FilePath, settings: Sequence[str] = (), seed: int | None = 
     """
     path = find(file)
     document = source.read(path)
-    if isinstance(document.data, dict) and document.data.get("format") == FORMAT:
+    if isinstance(document.data, dict) and "format" in document.data:
         return _resolved(document, settings, seed)
     document = with_settings(document, settings)
     if seed is not None:
@@ -76,13 +93,20 @@ def load(file: str | FilePath, settings: Sequence[str] = (), seed: int | None = 
 def find(file: str | FilePath) -> FilePath:
     """A scenario by path, or by the name of one that comes with simcluster (`benchmark/x` in a folder of it)."""
     path = FilePath(file)
-    if path.suffix in (".yaml", ".yml", ".json") or path.exists():
+    if path.suffix in (".yaml", ".yml", ".json") or _exists(path):
         return path
     known = names()
     if str(file) not in known:
         found = f"no scenario '{str(file)[:80]}'"
         raise InputError([Problem(str(file)[:200], 0, "", found, nearest(str(file)[:80], known))])
     return folder() / f"{file}.yaml"
+
+
+def _exists(path: FilePath) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than the system looks up, say
+        return False
 
 
 def names() -> tuple[str, ...]:
@@ -111,7 +135,7 @@ def with_settings(document: Document, settings: Sequence[str]) -> Document:
     for setting in settings:
         key, equals, text = setting.partition("=")
         path = tuple(key.split("."))
-        if not equals or not all(path):
+        if not equals or not all(path) or len(path) > source.MAX_DEPTH:
             problems.append(
                 Problem("--set", 0, "", f"'{setting[:80]}'", "expected key=value such as workload.requests=100")
             )
@@ -140,7 +164,7 @@ def _set(document: Document, path: Path, value: Any) -> Document:
         found = "a value that has no keys" if data is not None else "an empty file"
         raise InputError([Problem("--set", 0, source.show_path(path), found, "expected a key of the scenario")])
     here[path[-1]] = value
-    if path == ("workload", "trace"):
+    if path == ("workload", "trace") and value is not None:
         for drawn in ("arrivals", "prompt_tokens", "output_tokens", "requests"):
             here.pop(drawn, None)
     return replace(document, data=data, given=document.given | {path})
@@ -154,20 +178,79 @@ def _copied(data: Any) -> Any:
 
 def _resolved(document: Document, settings: Sequence[str], seed: int | None) -> Scenario:
     """A resolved scenario read back; only its seed can be changed."""
+    if document.data["format"] != FORMAT:
+        found = f"format '{document.data['format']!s:.80}'"
+        raise InputError([document.problem(("format",), found, f"expected {FORMAT}, or no format in a scenario")])
     if settings:
         raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
     document = _set(document, ("seed",), seed) if seed is not None else document
     parsed = validate(document, Scenario, from_json=True)
+    workload = validate(document, WorkloadSpec, ("workload",))
+    faults = list(_unphysical(document.data)) or contradictions(parsed)
+    problems = [document.problem(*fault) for fault in faults]
     for path in workload_files(parsed.workload):
-        at = parsed.workload[path[0]] if len(path) == 1 else parsed.workload[path[0]][path[1]]
-        if not FilePath(at).is_file():
-            raise InputError(
-                [document.problem(("workload", *path), f"no file '{at}'", "expected the file of the run")]
+        file = value_at(parsed.workload, path)
+        if not source.is_file(FilePath(file)):
+            problems.append(
+                document.problem(("workload", *path), f"no file '{file}'", "expected the file of the run")
             )
+    if problems:
+        raise InputError(problems)
     if files_sha256(parsed.workload) != parsed.workload_sha256:
         found = "its files have changed since the scenario was resolved"
         raise InputError([document.problem(("workload",), found, "expected the same content")])
+    _require_requests(document, workload, parsed.seed)
     return parsed
+
+
+_LEAST = (
+    (r"_(per_s|hz)(\.\w+)?$", 1e3),
+    (r"(_efficiency|_per_cycle|_per_core|_bytes_per_token|memory_bytes|grid\.\w*(rows|columns|ports))$", 1e-6),
+)
+_MOST = (
+    (r"(?<!_per)_s(\.\w+)?$", 3600.0),
+    (r"_cycles$", 1e9),
+    (r"grid\.\w*(rows|columns|ports)$", 1e6),
+    (r"cv$", 10.0),
+)
+"""How small and how large numbers of a resolved scenario may be, by the ends of their paths."""
+
+
+def _unphysical(data: Any, path: Path = ()) -> Iterator[Fault]:
+    """Numbers that no resolved scenario has: negative ones, rates of zero, hours for a step."""
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            if path or key != "workload":  # is as it was written, and has checks of its own
+                yield from _unphysical(value, (*path, key))
+    elif isinstance(data, int | float) and not isinstance(data, bool):
+        name = ".".join(part for part in path if isinstance(part, str))
+        if data < 0:
+            yield path, f"{data:g}", "expected no negative number"
+            return
+        for pattern, least in _LEAST:
+            if data < least and re.search(pattern, name):
+                yield path, f"{data:g}", f"expected at least {least:g}"
+        for pattern, most in _MOST:
+            if data > most and re.search(pattern, name):
+                yield path, f"{data:g}", f"expected at most {most:g}"
+
+
+def _require_requests(document: Document, workload: WorkloadSpec, seed: int) -> None:
+    """Hold that the requests can be made, files and all; faults that have no file are told of the document."""
+    horizon_s = workload.horizon_s
+    if horizon_s is not None and not 1 / TICKS_PER_S <= horizon_s <= _LONGEST_S:
+        expected = f"expected from 1 ps to {_LONGEST_S:g} s"
+        raise InputError([document.problem(("workload", "horizon"), f"{horizon_s:g} s", expected)])
+    try:
+        with np.errstate(over="ignore", divide="ignore"):  # infinite arrivals are refused by their own words
+            materialise(workload, seed, FilePath())
+    except InputError as error:
+        raise InputError(
+            document.problem(("workload", problem.path), problem.found, problem.expected)
+            if problem.file == "workload"
+            else problem
+            for problem in error.problems
+        ) from None
 
 
 class _Resolver:
@@ -192,7 +275,13 @@ class _Resolver:
         self._policies(file.deployment)
         if model is None or topology is None or self._problems or noise is None or workload is None:
             raise InputError(self._problems)
-        return self._laid_out(file, model, topology, noise, workload)
+        try:
+            return self._laid_out(file, model, topology, noise, workload)
+        except ValidationError as error:  # values that are fine one by one and make something beyond all bounds
+            raise InputError(
+                self._document.problem((), f"{show_path(fault['loc'])} of {fault['input']!s:.80}", fault["msg"])
+                for fault in error.errors()
+            ) from None
 
     def _try(self, part: Callable[[], T]) -> T | None:
         """The part, or None with its problems kept."""
@@ -205,6 +294,23 @@ class _Resolver:
     def _fail(self, path: Path, found: str, expected: str) -> InputError:
         return InputError([self._document.problem(path, found, expected)])
 
+    def _folder(self, path: Path) -> FilePath:
+        """Where a file named at this path is looked for: what came by `--set` is as the shell sees it."""
+        given = any(path[:length] in self._document.given for length in range(1, len(path) + 1))
+        return FilePath() if given else self._path.parent
+
+    def _from_file(self, path: Path, read: Callable[[], T]) -> T:
+        """What a file named at this path holds; one that cannot be read is a fault of the line that names it."""
+        try:
+            return read()
+        except InputError as error:
+            raise InputError(
+                problem
+                if problem.line or problem.path
+                else self._document.problem(path, f"{problem.file}: {problem.found}", problem.expected)
+                for problem in error.problems
+            ) from None
+
     def _topology(self) -> Topology | None:
         data = self._document.data.get("topology") if isinstance(self._document.data, dict) else None
         if isinstance(data, dict):
@@ -212,7 +318,7 @@ class _Resolver:
         if not isinstance(data, str):
             return None  # the form of the file is told elsewhere
         try:
-            return load_topology(data, self._path.parent)
+            return self._from_file(("topology",), lambda: load_topology(data, self._folder(("topology",))))
         except catalog.UnknownName as error:
             raise self._fail(("topology",), error.found, error.expected) from None
 
@@ -220,7 +326,9 @@ class _Resolver:
         if isinstance(file.model, ModelFile):
             from simcluster import hf_config
 
-            shape = hf_config.read(self._path.parent / file.model.config)
+            at: Path = ("model", "config")
+            config = self._folder(at) / file.model.config
+            shape = self._from_file(at, lambda: hf_config.read(config))
         else:
             try:
                 shape = catalog.model(file.model)
@@ -248,12 +356,11 @@ class _Resolver:
         workload: dict[str, Any] = _copied(self._document.data["workload"])
         for path in workload_files(workload):
             inner = workload if len(path) == 1 else workload[path[0]]
-            given = ("workload", *path) in self._document.given or ("workload", path[0]) in self._document.given
-            base = FilePath.cwd() if given else self._path.parent
-            found = (base / inner[path[-1]]).absolute()
-            if not found.is_file():
+            found = (self._folder(("workload", *path)) / inner[path[-1]]).absolute()
+            if not source.is_file(found):
                 raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
             inner[path[-1]] = str(found)
+        _require_requests(self._document, WorkloadSpec.model_validate(workload), file.seed)
         return workload
 
     def _policies(self, deployment: Deployment) -> None:
@@ -263,6 +370,12 @@ class _Resolver:
                 self._problems.append(
                     self._document.problem(("deployment", key), f"unknown {key} '{name}'", nearest(name, known))
                 )
+        algorithm = deployment.all_reduce
+        known_algorithms = ("auto", *collectives.ALGORITHMS["all_reduce"], *get_args(collectives.Library))
+        if algorithm not in known_algorithms:
+            found = f"unknown algorithm '{algorithm}'"
+            at = ("deployment", "all_reduce")
+            self._problems.append(self._document.problem(at, found, nearest(algorithm, known_algorithms)))
 
     def _laid_out(
         self, file: ScenarioFile, model: ModelShape, topology: Topology, noise: Noise, workload: dict[str, Any]
@@ -297,6 +410,10 @@ class _Resolver:
                     ("deployment", "num_gpu_blocks_override"), found, f"the memory holds {blocks:,} at most"
                 )
             blocks = deployment.num_gpu_blocks_override
+        if blocks * deployment.block_size < needed:
+            at = ("deployment", "num_gpu_blocks_override" if deployment.num_gpu_blocks_override else "block_size")
+            found = f"{blocks:,} KV blocks of {deployment.block_size:,} tokens"
+            raise self._fail(at, found, f"expected room for the {needed:,} tokens of a request")
         gpu_constants, wafer_constants = self._calibration(device)
         group = self._group(deployment, names, topology)
         replicas = self._replicas(deployment, stages, names, topology, blocks, group)
@@ -351,21 +468,21 @@ class _Resolver:
                 )
                 raise self._fail(("deployment",), found, f"topology {topology.name} has {len(topology.devices)}")
             return list(topology.devices[:n_needed])
-        known = set(topology.devices)
-        problems = [
-            self._document.problem(("deployment", "devices", index), f"no device '{name}'", nearest(name, known))
-            for index, name in enumerate(deployment.devices)
-            if name not in known
-        ]
-        problems += [
-            self._document.problem(("deployment", "devices", index), f"'{name}' again", "expected each device once")
-            for index, name in enumerate(deployment.devices)
-            if name in deployment.devices[:index]
-        ]
+        known, seen = set(topology.devices), set[str]()
+        at: Path = ("deployment", "devices")
+        problems = []
         if len(deployment.devices) != n_needed:
-            found = f"{len(deployment.devices)} devices"
-            expected = f"expected {n_needed}: replicas x stages x ranks"
-            problems.append(self._document.problem(("deployment", "devices"), found, expected))
+            found, expected = f"{len(deployment.devices)} devices", f"expected {n_needed}: replicas x stages x ranks"
+            problems.append(self._document.problem(at, found, expected))
+        for index, name in enumerate(deployment.devices):
+            if name not in known:
+                hint = nearest(name, known) if len(known) <= 100 else f"expected a device of topology {topology.name}"
+                problems.append(self._document.problem((*at, index), f"no device '{name[:80]}'", hint))
+            elif name in seen:
+                problems.append(self._document.problem((*at, index), f"'{name}' again", "expected each device once"))
+            seen.add(name)
+            if len(problems) == source.MAX_PROBLEMS:
+                break
         if problems:
             raise InputError(problems)
         return deployment.devices
@@ -394,6 +511,11 @@ class _Resolver:
                     "layers are not cut across wafers: use pipeline stages",
                 )
             )
+        n_joined = n_stages if n_stages > 1 else 0
+        for n_each, what, most in ((n_joined, "joined stages", MAX_STAGES), (model.layers, "layers", MAX_LAYERS)):
+            if deployment.replicas * n_each > most:
+                found = f"{deployment.replicas:,} x {n_each:,} {what}"
+                problems.append((("deployment", "replicas"), found, f"at most {most:,} are laid out"))
         if n_stages > model.layers:
             found = f"{n_stages} stages for {model.layers} layers"
             problems.append((("deployment", "pipeline_parallel_size"), found, "expected at most one stage a layer"))
@@ -551,7 +673,17 @@ def _used_constants(deployment: Deployment, model: ModelShape) -> set[str]:
 
 def dump(scenario: Scenario) -> str:
     """The resolved scenario as YAML text, which `load` reads back to the same scenario."""
-    import yaml
-
     data = json.loads(scenario.model_dump_json())
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `source` would read as something else than text: PyYAML writes 1e6 and 08 as they are."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(source.scalar(text), str) and text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _text)

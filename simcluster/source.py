@@ -16,17 +16,21 @@ from typing import Any
 import yaml
 
 from simcluster.problems import InputError, Problem
-from simcluster.units import NUMBER
+from simcluster.units import DIGITS, NUMBER
 
 MAX_FILE_BYTES = 16 * 2**20
 MAX_VALUES = 300_000
 MAX_DEPTH = 40
 MAX_SCALAR_CHARACTERS = 10_000
+MAX_INTEGER_DIGITS = 19
+MAX_PROBLEMS = 100
+"""Faults that are told of one file."""
 
 Path = tuple[str | int, ...]
 
-_INT = re.compile(r"[+-]?\d[\d_]*")
+_INT = re.compile(rf"[+-]?{DIGITS}")
 _FLOAT = re.compile(NUMBER)
+_UNPRINTABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -50,7 +54,8 @@ class Document:
 
     def problem(self, path: Path, found: str, expected: str) -> Problem:
         """A fault at `path`, with its line, or with `--set` for what was set on the command line."""
-        if any(path[: len(given)] == given for given in self.given):
+        is_new = path not in self.lines
+        if any(path[: len(given)] == given or (is_new and given[: len(path)] == path) for given in self.given):
             return Problem("--set", 0, show_path(path), found, expected)
         return Problem(self.file, self.line(path), show_path(path), found, expected)
 
@@ -86,18 +91,25 @@ def read_text(file: str | FilePath, max_bytes: int = MAX_FILE_BYTES) -> str:
     path = FilePath(file)
     try:
         if not path.is_file():
-            missing = "is a folder" if path.is_dir() else "no such file"
-            raise InputError([Problem(name, 0, "", missing, "expected a readable file")])
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise InputError(
-                [Problem(name, 0, "", f"the file has {size:,} bytes", f"at most {max_bytes:,} are read")]
-            )
-        return path.read_bytes().decode("utf-8")
+            found = "is a folder" if path.is_dir() else ("is no regular file" if path.exists() else "no such file")
+            raise InputError([Problem(name, 0, "", found, "expected a readable file")])
+        with path.open("rb") as handle:
+            content = handle.read(max_bytes + 1)  # whatever its size was said to be
+        if len(content) > max_bytes:
+            raise InputError([Problem(name, 0, "", "a larger file", f"at most {max_bytes:,} bytes are read")])
+        return content.decode("utf-8")
     except OSError as error:
         raise InputError([Problem(name, 0, "", str(error.strerror or error), "expected a readable file")]) from None
     except UnicodeDecodeError as error:
         raise InputError([Problem(name, 0, "", f"byte {error.start} is not UTF-8", "expected UTF-8 text")]) from None
+
+
+def is_file(path: FilePath) -> bool:
+    """Whether a regular file is there; a path that the system does not even look up is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def parse(text: str, name: str = "<text>") -> Document:
@@ -107,6 +119,10 @@ def parse(text: str, name: str = "<text>") -> Document:
     Raises:
         InputError: see `read`.
     """
+    if unprintable := _UNPRINTABLE.search(text):
+        line = text.count("\n", 0, unprintable.start()) + 1
+        found = f"the character U+{ord(unprintable.group()):04X}"
+        raise InputError([Problem(name, line, "", found, "expected text without control characters")])
     reader = _Reader(name)
     try:
         data = reader.read(text)
@@ -159,19 +175,23 @@ class _Reader:
             self._refuse(event, f"more than {MAX_VALUES:,} values", "expected a smaller file", path)
         if len(path) > MAX_DEPTH:
             self._refuse(event, f"nested deeper than {MAX_DEPTH}", "expected a flatter file", path)
+        self._require_plain(event, path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(loader, path)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(loader, path)
+        return scalar(event.value) if event.implicit[0] else event.value
+
+    def _require_plain(self, event: Any, path: Path) -> None:
+        """Hold that a value or a key is written out, of a bounded length."""
         if isinstance(event, yaml.AliasEvent):
             self._refuse(event, f"alias '*{event.anchor}'", "aliases are not read; write the value out", path)
         if event.anchor:
             self._refuse(event, f"anchor '&{event.anchor}'", "anchors are not read; remove it", path)
         if event.tag:
             self._refuse(event, f"tag '{event.tag}'", "tags are not read; remove it", path)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._sequence(loader, path)
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._mapping(loader, path)
-        if len(event.value) > MAX_SCALAR_CHARACTERS:
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR_CHARACTERS:
             self._refuse(event, f"a text of {len(event.value):,} characters", "expected a shorter one", path)
-        return scalar(event.value) if event.implicit[0] else event.value
 
     def _sequence(self, loader: Any, path: Path) -> list[Any]:
         items: list[Any] = []
@@ -184,6 +204,7 @@ class _Reader:
         items: dict[str, Any] = {}
         while not loader.check_event(yaml.MappingEndEvent):
             key_event = loader.get_event()
+            self._require_plain(key_event, path)
             if not isinstance(key_event, yaml.ScalarEvent):
                 self._refuse(key_event, "a key that is not a plain text", "expected text keys", path)
             key = key_event.value
@@ -199,6 +220,8 @@ class _Reader:
                     "expected it once",
                 )
                 self.problems.append(problem)
+                if len(self.problems) == MAX_PROBLEMS:
+                    raise InputError(self.problems)
                 kept, self.lines = self.lines, {}
                 self._value(loader, at)
                 self.lines = kept
@@ -213,14 +236,14 @@ def scalar(text: str) -> str | int | float | bool | None:
     """
     A plain (unquoted) scalar as YAML 1.2 core reads it: null, true/false, decimal integer, float, else text.
 
-    `1e-6` and `5e9` are numbers; `no`, `12:30`, `0x10` and `.inf` are text. Integers of more than 18 digits stay
+    `1e-6` and `5e9` are numbers; `no`, `12:30`, `0x10` and `.inf` are text. Integers of more than 19 digits stay
     text, so that nothing huge is computed on the way in.
     """
     if text in _WORDS:
         return _WORDS[text]  # type: ignore[no-any-return]
     if _INT.fullmatch(text):
-        digits = text.replace("_", "")
-        return int(digits) if len(digits) <= 18 else text
+        number = text.replace("_", "")
+        return int(number) if len(number.lstrip("+-")) <= MAX_INTEGER_DIGITS else text
     if len(text) <= 40 and _FLOAT.fullmatch(text):
         return float(text.replace("_", ""))
     return text

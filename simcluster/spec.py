@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from simcluster.quantities import Bits, Frozen, PositiveInt, Ratio, Seconds, fault
+from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
 
-ConfigFile = Annotated[str, Field(min_length=1, max_length=4096)]
+
+def _printable(text: str) -> str:
+    """A text that is safe to print as it is."""
+    if not text.isprintable():
+        raise fault("a text with line breaks or control characters", "expected one printable line")
+    return text
+
+
+Title = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+FileName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]
+Width = Annotated[Bits, Field(ge=1, le=64)]
+Moment = Annotated[Seconds, Field(le=3600)]
+Limit = Annotated[Seconds, Field(le=100 * 86_400)]
 
 
 class ModelFile(Frozen):
     """A model shape from a Hugging Face `config.json`."""
 
-    config: ConfigFile
+    config: FileName
     """Path of the file, relative to the scenario's folder."""
 
 
@@ -28,11 +41,11 @@ class Deployment(Frozen):
     """Ranks among which every layer is cut."""
     pipeline_parallel_size: PositiveInt = 1
     """Stages in a row, each with a contiguous run of layers."""
-    devices: list[str] | None = None
+    devices: Annotated[list[str], Field(max_length=MAX_NODES)] | None = None
     """Device names in order of use: replicas, then stages, then ranks. Default: the topology's, from the first."""
-    weights: Bits = 16.0
+    weights: Width = 16.0
     """Bits of a weight."""
-    kv_cache: Bits = 16.0
+    kv_cache: Width = 16.0
     """Bits of a cached key or value."""
     weight_residency: Literal["resident", "streamed"] = "resident"
     """Weights stay in the devices, or come over the links from the topology's memory node in every step."""
@@ -48,33 +61,26 @@ class Deployment(Frozen):
     """Tokens that a step may process; longer prompts are prefilled in chunks."""
     max_model_len: PositiveInt | None = None
     """Prompt and output tokens a request may have together. Default: the model's context."""
-    block_size: PositiveInt = 16
+    block_size: Annotated[int, Field(gt=0, le=65_536)] = 16
     """Tokens of a KV block."""
-    gpu_memory_utilization: Ratio | None = None
+    gpu_memory_utilization: Annotated[Ratio, Field(gt=0, le=1)] | None = None
     """Share of each device's memory for weights and KV cache. Default: 90 %, on wafers 95 %."""
     num_gpu_blocks_override: PositiveInt | None = None
     """KV blocks of a replica, instead of what the memory allows."""
-    host_time_per_step: Seconds | None = None
+    host_time_per_step: Moment | None = None
     """Host time before every step, instead of the calibration's."""
-
-    @model_validator(mode="after")
-    def _checks(self) -> Deployment:
-        share = self.gpu_memory_utilization
-        if share is not None and not 0 < share <= 1:
-            raise fault(f"gpu_memory_utilization of {share:.0%}", "expected more than 0 % and at most 100 %")
-        return self
 
 
 class OpJitter(Frozen):
     """Independent lognormal factor on every op's time, mean 1."""
 
-    cv: Ratio
+    cv: Annotated[Ratio, Field(le=10)]
 
 
 class ArrivalSkew(Frozen):
     """Exponential delay of every rank at every collective."""
 
-    mean: Seconds
+    mean: Moment
 
 
 class NoiseOverride(Frozen):
@@ -88,19 +94,19 @@ class NoiseOverride(Frozen):
 class Slo(Frozen):
     """Latency limits that a good request meets, all of those given."""
 
-    ttft: Seconds | None = None
-    tpot: Seconds | None = None
-    e2el: Seconds | None = None
+    ttft: Limit | None = None
+    tpot: Limit | None = None
+    e2el: Limit | None = None
 
 
 class ScenarioFile(Frozen):
     """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
 
-    title: str = ""
+    title: Title = ""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     model: str | ModelFile
     """A model of the catalogue, or a file."""
-    topology: str | dict[str, object]
+    topology: FileName | dict[str, object]
     """A topology by name, a file, or one written in place."""
     deployment: Deployment = Deployment()
     workload: WorkloadSpec

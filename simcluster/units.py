@@ -47,7 +47,8 @@ EXAMPLES = {
 NAMES = {name: f"a {name}" for name in UNITS} | {"bytes": "a size", "bits": "a number of bits"}
 """What a quantity of each dimension is called in messages."""
 
-NUMBER = r"[+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+DIGITS = r"[0-9](?:_?[0-9])*"
+NUMBER = rf"[+-]?(?:{DIGITS}(?:\.(?:{DIGITS})?)?|\.{DIGITS})(?:[eE][+-]?[0-9]+)?"
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*(\S*)\s*")
 _LONGEST_TEXT = 64
 _LARGEST = Fraction(10) ** 308

@@ -9,9 +9,22 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from simcluster.problems import InputError, Problem, nearest
-from simcluster.source import Document, Path
+from simcluster.source import MAX_PROBLEMS, Document, Path
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_TYPES = {
+    "string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number",
+    "bool_type": "true or false", "list_type": "a list", "tuple_type": "a list", "dict_type": "a mapping",
+    "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
+"""What pydantic's faults of type ask for, in words."""
+
+_WORDINGS = (
+    ("Value error, ", ""), ("Input should be", "expected"), ("String should have", "expected"),
+    ("greater than or equal to", "at least"), ("less than or equal to", "at most"), ("greater than", "more than"),
+    (" after validation, not 0", ""),
+)  # fmt: skip
 
 
 def validate(document: Document, model: type[Model], path: Path = (), *, from_json: bool = False) -> Model:
@@ -25,7 +38,7 @@ def validate(document: Document, model: type[Model], path: Path = (), *, from_js
         from_json: read as JSON is: lists stand for tuples and text keys for numbers, as in what a program wrote.
 
     Raises:
-        InputError: with every fault that pydantic finds.
+        InputError: with every fault that pydantic finds, or the first `MAX_PROBLEMS` and how many there are.
     """
     data = at(document.data, path)
     if not isinstance(data, dict):
@@ -48,31 +61,48 @@ def at(data: Any, path: Path) -> Any:
 
 
 def _problems(error: ValidationError, document: Document, model: type[BaseModel], path: Path) -> Iterable[Problem]:
-    for item in error.errors(include_url=False):
-        where = _in_data(at(document.data, path), item["loc"])
-        found, expected = _words(item, model)
-        yield document.problem((*path, *where), found, expected)
+    data = at(document.data, path)
+    items = [(_in_data(data, item["loc"], _of_key(item, model)), item) for item in error.errors(include_url=False)]
+    if len(items) > MAX_PROBLEMS:
+        yield document.problem(path, f"{len(items):,} faults", f"the first {MAX_PROBLEMS} are told")
+    types: dict[Path, list[str]] = {}
+    inner = {where[:length] for where, _ in items for length in range(len(where))}
+    inner |= {where for where, item in items if item["type"] not in _TYPES}
+    for where, item in items[:MAX_PROBLEMS]:
+        if item["type"] in _TYPES:
+            types.setdefault(where, []).append(_TYPES[item["type"]])
+        else:
+            yield document.problem((*path, *where), *_words(item, model, at(data, where)))
+    for where, wanted in types.items():
+        if where not in inner:  # else another member of a union fits better, and tells what is wrong
+            expected = "expected " + " or ".join(dict.fromkeys(wanted))
+            yield document.problem((*path, *where), _kind(at(data, where)), expected)
 
 
-def _in_data(data: Any, loc: tuple[str | int, ...]) -> Path:
-    """The part of pydantic's location that exists in the data: names of union members are dropped."""
+def _of_key(item: Any, model: type[BaseModel]) -> bool:
+    """Whether the last part of a fault's location is a key, which may be missing, and not a union's member."""
+    *where, last = item["loc"] or ("",)
+    return item["type"] == "missing" or (item["type"] == "fault" and last in _keys_at(model, tuple(where)))
+
+
+def _in_data(data: Any, loc: tuple[str | int, ...], may_be_missing: bool) -> Path:
+    """The part of pydantic's location that exists in the data, and a key that is missing: union members' names go."""
     where: list[str | int] = []
     for index, part in enumerate(loc):
         if isinstance(data, dict) and part in data:
             data = data[part]
         elif isinstance(data, list) and isinstance(part, int) and part < len(data):
             data = data[part]
-        elif index < len(loc) - 1 or not isinstance(part, str) or not isinstance(data, dict):
+        elif not may_be_missing or index < len(loc) - 1 or not isinstance(data, dict):
             continue
         where.append(part)
     return tuple(where)
 
 
-def _words(item: Any, model: type[BaseModel]) -> tuple[str, str]:
-    """What was found and what would be right, in plain words."""
+def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
+    """What was found (`value`, as in the file) and what would be right, in plain words."""
     kind = item["type"]
     context = item.get("ctx", {})
-    value = item.get("input")
     if kind == "fault":
         return context["found"], context["expected"]
     if kind == "extra_forbidden":
@@ -83,10 +113,16 @@ def _words(item: Any, model: type[BaseModel]) -> tuple[str, str]:
     if kind in ("literal_error", "enum"):
         return f"{_kind(value)}", f"expected {context['expected']}"
     if kind == "union_tag_not_found":
-        return "no " + context["discriminator"], "it says which kind this is"
+        return "no " + context["discriminator"].strip("'"), "it says which kind this is"
     if kind == "union_tag_invalid":
-        return f"{context['discriminator']} '{context['tag']}'", f"expected one of {context['expected_tags']}"
-    message = item["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+        key = context["discriminator"].strip("'")
+        known = [tag.strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"{key} '{context['tag']}'", nearest(str(context["tag"]), known)
+    if kind == "too_long":
+        return f"{context['actual_length']:,} entries", f"expected at most {context['max_length']:,}"
+    message = item["msg"]
+    for pydantics, ours in _WORDINGS:
+        message = message.replace(pydantics, ours)
     return _kind(value), message[0].lower() + message[1:]
 
 

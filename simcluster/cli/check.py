@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from simcluster.cli.problems import INPUT_ERROR, VIOLATION
+from simcluster.cli.problems import INPUT_ERROR, VIOLATION, tell
 
 
 @click.command()
@@ -27,15 +27,13 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
         try:
             violations = _check(file, settings)
         except InputError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
+            tell(error.problems)
             worst = max(worst, INPUT_ERROR)
         except UnknownName as error:
-            click.echo(f"{file}: {error}", err=True)
+            tell([f"{file}: {error}"])
             worst = max(worst, INPUT_ERROR)
         else:
-            for violation in violations:
-                click.echo(f"{file}: {violation}", err=True)
+            tell(f"{file}: {violation}" for violation in violations)
             if violations:
                 worst = VIOLATION
             else:
@@ -45,7 +43,7 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
 
 def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     """Check one thing; returns violated invariants of a run."""
-    if Path(file).is_dir():
+    if _is_folder(file):
         from simcluster.invariants import check_run
 
         return [str(violation) for violation in check_run(Path(file))]
@@ -60,6 +58,13 @@ def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     else:
         resolve.load(file, settings)
     return []
+
+
+def _is_folder(file: str) -> bool:
+    try:
+        return Path(file).is_dir()
+    except (OSError, ValueError):  # longer than the system looks up, say
+        return False
 
 
 def _is_topology(data: dict[str, object]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -10,6 +10,8 @@ import click
 
 INPUT_ERROR = 2
 VIOLATION = 4
+LONGEST_LINE = 2000
+MOST_LINES = 1000
 
 
 def told(command: Callable[..., int]) -> Callable[..., int]:
@@ -23,10 +25,23 @@ def told(command: Callable[..., int]) -> Callable[..., int]:
         try:
             return command(*args, **kwargs)
         except InputError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
+            tell(error.problems)
         except UnknownName as error:
-            click.echo(str(error), err=True)
+            tell([error])
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # of what is written: what is read has problems of its own
+            tell([f"{error.filename or 'output'}: {error.strerror or error}; expected a place to write to"])
         return INPUT_ERROR
 
     return run
+
+
+def tell(problems: Iterable[object]) -> None:
+    """Print problems to stderr, one a line, whatever characters their input had."""
+    lines = [str(problem) for problem in problems]
+    for text in lines[:MOST_LINES]:
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:LONGEST_LINE])
+        click.echo(line + ("…" if len(text) > LONGEST_LINE else ""), err=True)
+    if len(lines) > MOST_LINES:
+        click.echo(f"… and {len(lines) - MOST_LINES:,} more", err=True)

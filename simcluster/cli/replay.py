@@ -43,16 +43,24 @@ def replay(
     (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
     scenario.resolved.yaml and provenance.json.
     """
+    from simcluster.problems import InputError, Problem
     from simcluster.run import record
 
-    if fidelity is not None:
-        settings = (*settings, f"fidelity={fidelity}")
     resolved = _load(scenarios, settings, seed)
+    if fidelity is not None:
+        resolved = [scenario.model_copy(update={"fidelity": fidelity}) for scenario in resolved]
     folders = _folders(resolved, output)
     summaries = []
     for scenario, folder in zip(resolved, folders, strict=True):
         with _progress(scenario) as advance:
-            summaries.append(record(scenario, folder, advance))
+            try:
+                summaries.append(record(scenario, folder, advance))
+            except OverflowError:  # the clock's int64 picoseconds are at their end
+                found, expected = (
+                    "a run of more than 106 days",
+                    "expected fewer requests, a horizon, or less time a step",
+                )
+                raise InputError([Problem(scenario.name, 0, "", found, expected)]) from None
     if as_json:
         click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
     else:

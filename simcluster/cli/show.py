@@ -25,13 +25,18 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
     """List what comes with simcluster, or show one entry with the source of every value."""
     if plot is not None and (kind != "topologies" or name is None):
         raise click.UsageError("--plot goes with a topology: simcluster show topologies NAME --plot FILE")
+    if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
+        raise click.BadParameter(f"'{plot}' does not end in .svg, .png or .pdf", param_hint="--plot")
     if name is None:
         _print_table(_listing(kind))
     elif kind == "topologies":
         _show_topology(name, plot)
     elif kind == "scenarios":
-        from simcluster import resolve, source
+        from simcluster import catalog, resolve, source
+        from simcluster.problems import nearest
 
+        if name not in resolve.names():
+            raise catalog.UnknownName(f"no scenario '{name[:80]}'", nearest(name[:80], resolve.names()))
         click.echo(source.read_text(resolve.find(name)).rstrip())
     else:
         _show_entry(kind, name)

@@ -92,11 +92,11 @@ class TestFaults:
         """Missing keys, wrong types, impossible sizes and unknown quantisation are told together, with lines."""
         assert [
             "faulty-llama.json:1: vocab_size: missing; it must be given",
-            "faulty-llama.json:3: hidden_size: '4096'; expected a valid integer",
-            "faulty-llama.json:4: num_hidden_layers: 32000000; expected less than or equal to 10000",
-            "faulty-llama.json:7: intermediate_size: -1; expected greater than 0",
+            "faulty-llama.json:3: hidden_size: '4096'; expected a whole number",
+            "faulty-llama.json:4: num_hidden_layers: 32000000; expected at most 10000",
+            "faulty-llama.json:7: intermediate_size: -1; expected more than 0",
             "faulty-llama.json:8: attention_bias: 'yes'; expected true or false",
-            "faulty-llama.json:10: tie_word_embeddings: 0; expected a valid boolean",
+            "faulty-llama.json:10: tie_word_embeddings: 0; expected true or false",
             "faulty-llama.json:12: quantization_config.quant_method: 'awq'; expected fp8 or mxfp4, "
             "or remove quantization_config and state the bits in the scenario",
         ] == told("faulty-llama")

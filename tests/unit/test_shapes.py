@@ -252,8 +252,8 @@ class TestFile:
     def test_types(self) -> None:
         """Wrong types, impossible sizes, unknown keys and bits without a unit are told together, with their lines."""
         assert [
-            "m.yaml:4: shape.hidden: -1; expected greater than 0",
-            "m.yaml:5: shape.layers: 'many'; expected a valid integer",
+            "m.yaml:4: shape.hidden: -1; expected more than 0",
+            "m.yaml:5: shape.layers: 'many'; expected a whole number",
             "m.yaml:10: shape.ffn_kind: 'gated'; expected 'glu' or 'mlp'",
             "m.yaml:13: shape.norms: unknown key 'norms'; did you mean 'norm'?",
             "m.yaml:14: shape.native_bits: 8 has no unit; expected a number of bits such as '16 bit'",

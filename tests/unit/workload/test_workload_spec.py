@@ -91,7 +91,7 @@ def test_single_needs_no_count() -> None:
         (drawn(requests="ten"), "w.yaml:1: requests: 'ten'"),
         (
             drawn(arrivals="{kind: poison, rate: 4 req/s}"),
-            "w.yaml:2: arrivals: 'kind' 'poison'; expected one of 'single', 'closed'",
+            "w.yaml:2: arrivals: kind 'poison'; did you mean 'poisson'?",
         ),
         (drawn(arrivals="{kind: poisson, rate: 4}"), "w.yaml:2: arrivals.rate: 4 has no unit"),
         (drawn(arrivals="{kind: poisson, rate: 0 req/s}"), "w.yaml:2: arrivals.rate: '0 req/s' is too small"),
