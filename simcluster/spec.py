@@ -54,7 +54,9 @@ class Deployment(Frozen):
     all_reduce: str = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
     scheduler: str = "fcfs"
+    """Which requests take part in a step, and with how many tokens."""
     router: str = "round_robin"
+    """Which replica serves a request."""
     max_num_seqs: PositiveInt = 256
     """Requests that may run at once in a replica."""
     max_num_batched_tokens: PositiveInt = 8192
@@ -64,7 +66,7 @@ class Deployment(Frozen):
     block_size: Annotated[int, Field(gt=0, le=65_536)] = 16
     """Tokens of a KV block."""
     gpu_memory_utilization: Annotated[Ratio, Field(gt=0, le=1)] | None = None
-    """Share of each device's memory for weights and KV cache. Default: 90 %, on wafers 95 %."""
+    """Share of each device's memory for weights and KV cache. Default: 90 %, on wafers and LPUs 95 %."""
     num_gpu_blocks_override: PositiveInt | None = None
     """KV blocks of a replica, instead of what the memory allows."""
     host_time_per_step: Moment | None = None
@@ -72,7 +74,7 @@ class Deployment(Frozen):
 
 
 class OpJitter(Frozen):
-    """Independent lognormal factor on every op's time, mean 1."""
+    """Lognormal factor on every op's time, mean 1, drawn for each op and step, common to the ranks of a group."""
 
     cv: Annotated[Ratio, Field(le=10)]
 
@@ -87,31 +89,42 @@ class NoiseOverride(Frozen):
     """A preset with some of its sources changed."""
 
     preset: str = "none"
+    """The preset that the rest comes from."""
     op_jitter: OpJitter | None = None
+    """Instead of the preset's."""
     arrival_skew: ArrivalSkew | None = None
+    """Instead of the preset's."""
 
 
 class Slo(Frozen):
     """Latency limits that a good request meets, all of those given."""
 
     ttft: Limit | None = None
+    """Time to first token, queueing included."""
     tpot: Limit | None = None
+    """Mean time per output token after the first."""
     e2el: Limit | None = None
+    """From arrival to the last token."""
 
 
 class ScenarioFile(Frozen):
     """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
 
     title: Title = ""
+    """What it is, for people."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of the drawn workload and of the noise world."""
     model: str | ModelFile
     """A model of the catalogue, or a file."""
     topology: FileName | dict[str, object]
     """A topology by name, a file, or one written in place."""
     deployment: Deployment = Deployment()
+    """How the model is laid out and run."""
     workload: WorkloadSpec
+    """Which requests come when."""
     noise: str | NoiseOverride = "none"
     """A preset by name, or a preset with changes."""
     fidelity: Literal["auto", "op"] = "auto"
     """`op` plays an event for every compute, fetch and exchange, `auto` one per stage and step; results are equal."""
     slo: Slo = Slo()
+    """Latency limits, for goodput."""

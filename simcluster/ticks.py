@@ -17,8 +17,16 @@ def to_ticks(duration_s: float) -> int:
 
 
 def array_to_ticks(durations_s: Seconds) -> Ticks:
-    """Round durations in seconds, any shape, to int64 ticks of the same shape, half to even as `to_ticks`."""
-    return np.rint(durations_s * TICKS_PER_S).astype(np.int64)
+    """
+    Round durations in seconds, any shape, to int64 ticks of the same shape, half to even as `to_ticks`.
+
+    Raises:
+        OverflowError: one of them does not fit.
+    """
+    ticks = np.rint(durations_s * TICKS_PER_S)
+    if ticks.size and not np.abs(ticks).max() < 2.0**63:
+        raise OverflowError("a duration of more than 106 days, the most that ticks can hold")
+    return ticks.astype(np.int64)
 
 
 def to_seconds(ticks: int) -> float:

@@ -14,12 +14,22 @@ import simpy
 from simpy.events import EventPriority
 
 NORMAL = 1
+MAX_TICK = 2**63 - 1
+"""The last tick that an int64 holds, after 106 days."""
+
 ARRIVE = 2
 DECIDE = 3
 
 
 def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Callable[[], None]) -> None:
-    """Call `action` once, `delay_ticks` from now, among the events of that instant at the place of its priority."""
+    """
+    Call `action` once, `delay_ticks` from now, among the events of that instant at the place of its priority.
+
+    Raises:
+        OverflowError: the time is past what a trace can hold, 106 days.
+    """
+    if not 0 <= delay_ticks <= MAX_TICK - env.now:
+        raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
     event = simpy.Event(env)
     event._ok = True
     event._value = None

@@ -11,6 +11,7 @@ import numpy as np
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import RunModel
+from simcluster.kernel.clock import MAX_TICK
 from simcluster.kernel.request import Request
 from simcluster.policies.schedulers import blocks_for
 from simcluster.trace import N_KEYS, Block
@@ -57,6 +58,8 @@ class DecodeRun:
         context = sum(request.computed + 1 for request in requests)
         batch = Batch(n_requests, context, outputs=n_requests, sequences=n_requests)
         self._components = model.run(first_step, batch, steps)  # (steps, components)
+        if started + self._components.sum(dtype=np.float64) > MAX_TICK:
+            raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
         self.ends = started + np.cumsum(self._components.sum(axis=1))  # (steps,)
 
     @property

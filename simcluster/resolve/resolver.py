@@ -1,24 +1,17 @@
-"""From a scenario file to what is simulated: names become values, and everything that cannot work is told at once."""
+"""Resolve a scenario document: names become values, and everything that cannot work is told at once."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, get_args
 
-import numpy as np
-import yaml
 from pydantic import ValidationError
 
-import simcluster
 from simcluster import catalog, source
 from simcluster.calibration import collectives, gpu, wafer
 from simcluster.costs.collectives import available
-from simcluster.costs.memory_device import nearest_width
 from simcluster.hardware import Device
 from simcluster.noise import Noise
 from simcluster.noise_file import read_noise
@@ -26,38 +19,32 @@ from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fi
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.problems import InputError, Problem, nearest
+from simcluster.resolve.files import copied
+from simcluster.resolve.remarks import assumptions
+from simcluster.resolve.requests import require_requests
 from simcluster.scenario import (
-    FORMAT,
     Engine,
-    Fault,
     Group,
     Hop,
     Replica,
     Scenario,
     Stage,
-    contradictions,
     files_sha256,
     workload_files,
 )
 from simcluster.shapes import ModelShape, largest_layer_parameters
 from simcluster.source import Document, Path, show_path
 from simcluster.spec import Deployment, ModelFile, NoiseOverride, ScenarioFile
-from simcluster.ticks import TICKS_PER_S
 from simcluster.topology.measure import group_link
 from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
 from simcluster.topology.read import from_document
 from simcluster.topology.read import load as load_topology
-from simcluster.units import show
-from simcluster.validation import at as value_at
 from simcluster.validation import validate
-from simcluster.workload import WorkloadSpec, materialise
+from simcluster.workload import WorkloadSpec
 from simcluster.workload.lengths import Fixed, Lengths, Uniform
 
 T = TypeVar("T")
-
-_LONGEST_S = 1e7
-"""Of any single time: a third of a year."""
 
 MAX_STAGES = 1024
 """Of all replicas of several stages together: between any two a path is looked for."""
@@ -68,192 +55,7 @@ DEFAULT_UTILIZATION = {"gpu": 0.9, "lpu": 0.95, "rdu": 0.9, "wafer": 0.95}
 """Share of the memory for weights and KV cache: vLLM's default on GPUs; assumed elsewhere."""
 
 
-def load(file: str | FilePath, settings: Sequence[str] = (), seed: int | None = None) -> Scenario:
-    """
-    Read and resolve a scenario.
-
-    Args:
-        file: a scenario file, a resolved scenario, or the name of a scenario that comes with simcluster.
-        settings: changes as on the command line, `a.b=c`, applied in order.
-        seed: instead of the file's.
-
-    Raises:
-        InputError: with every fault that was found, each with its place.
-    """
-    path = find(file)
-    document = source.read(path)
-    if isinstance(document.data, dict) and "format" in document.data:
-        return _resolved(document, settings, seed)
-    document = with_settings(document, settings)
-    if seed is not None:
-        document = _set(document, ("seed",), seed)
-    return _Resolver(document, path).scenario()
-
-
-def find(file: str | FilePath) -> FilePath:
-    """A scenario by path, or by the name of one that comes with simcluster (`benchmark/x` in a folder of it)."""
-    path = FilePath(file)
-    if path.suffix in (".yaml", ".yml", ".json") or _exists(path):
-        return path
-    known = names()
-    if str(file) not in known:
-        found = f"no scenario '{str(file)[:80]}'"
-        raise InputError([Problem(str(file)[:200], 0, "", found, nearest(str(file)[:80], known))])
-    return folder() / f"{file}.yaml"
-
-
-def _exists(path: FilePath) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # longer than the system looks up, say
-        return False
-
-
-def names() -> tuple[str, ...]:
-    """The scenarios that come with simcluster, sorted."""
-    root = folder()
-    return tuple(sorted(f.relative_to(root).with_suffix("").as_posix() for f in root.rglob("*.yaml")))
-
-
-def folder() -> FilePath:
-    """Where these are: inside the installed package, or beside it in a checkout."""
-    package = FilePath(simcluster.__file__).parent
-    packaged = package / "data" / "scenarios"
-    return packaged if packaged.is_dir() else package.parent / "scenarios"
-
-
-def with_settings(document: Document, settings: Sequence[str]) -> Document:
-    """
-    The document with `a.b=c` applied; c is read as in the file.
-
-    Setting `workload.trace` replaces the drawn workload: arrivals, lengths and number of requests go.
-
-    Raises:
-        InputError: a setting without `=`, without a key, or through something that is no mapping.
-    """
-    problems = []
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        path = tuple(key.split("."))
-        if not equals or not all(path) or len(path) > source.MAX_DEPTH:
-            problems.append(
-                Problem("--set", 0, "", f"'{setting[:80]}'", "expected key=value such as workload.requests=100")
-            )
-            continue
-        try:
-            value = source.parse(text, f"--set {key}").data
-            document = _set(document, path, value)
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return document
-
-
-def _set(document: Document, path: Path, value: Any) -> Document:
-    """A copy of the document with one value changed."""
-    data = _copied(document.data)
-    here = data
-    for part in path[:-1]:
-        if not isinstance(here, dict):
-            break
-        here = here.setdefault(part, {})
-        if here is None or isinstance(here, str | int | float | bool):
-            break
-    if not isinstance(here, dict):
-        found = "a value that has no keys" if data is not None else "an empty file"
-        raise InputError([Problem("--set", 0, source.show_path(path), found, "expected a key of the scenario")])
-    here[path[-1]] = value
-    if path == ("workload", "trace") and value is not None:
-        for drawn in ("arrivals", "prompt_tokens", "output_tokens", "requests"):
-            here.pop(drawn, None)
-    return replace(document, data=data, given=document.given | {path})
-
-
-def _copied(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {key: _copied(value) for key, value in data.items()}
-    return [_copied(value) for value in data] if isinstance(data, list) else data
-
-
-def _resolved(document: Document, settings: Sequence[str], seed: int | None) -> Scenario:
-    """A resolved scenario read back; only its seed can be changed."""
-    if document.data["format"] != FORMAT:
-        found = f"format '{document.data['format']!s:.80}'"
-        raise InputError([document.problem(("format",), found, f"expected {FORMAT}, or no format in a scenario")])
-    if settings:
-        raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
-    document = _set(document, ("seed",), seed) if seed is not None else document
-    parsed = validate(document, Scenario, from_json=True)
-    workload = validate(document, WorkloadSpec, ("workload",))
-    faults = list(_unphysical(document.data)) or contradictions(parsed)
-    problems = [document.problem(*fault) for fault in faults]
-    for path in workload_files(parsed.workload):
-        file = value_at(parsed.workload, path)
-        if not source.is_file(FilePath(file)):
-            problems.append(
-                document.problem(("workload", *path), f"no file '{file}'", "expected the file of the run")
-            )
-    if problems:
-        raise InputError(problems)
-    if files_sha256(parsed.workload) != parsed.workload_sha256:
-        found = "its files have changed since the scenario was resolved"
-        raise InputError([document.problem(("workload",), found, "expected the same content")])
-    _require_requests(document, workload, parsed.seed)
-    return parsed
-
-
-_LEAST = (
-    (r"_(per_s|hz)(\.\w+)?$", 1e3),
-    (r"(_efficiency|_per_cycle|_per_core|_bytes_per_token|memory_bytes|grid\.\w*(rows|columns|ports))$", 1e-6),
-)
-_MOST = (
-    (r"(?<!_per)_s(\.\w+)?$", 3600.0),
-    (r"_cycles$", 1e9),
-    (r"grid\.\w*(rows|columns|ports)$", 1e6),
-    (r"cv$", 10.0),
-)
-"""How small and how large numbers of a resolved scenario may be, by the ends of their paths."""
-
-
-def _unphysical(data: Any, path: Path = ()) -> Iterator[Fault]:
-    """Numbers that no resolved scenario has: negative ones, rates of zero, hours for a step."""
-    if isinstance(data, dict | list):
-        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            if path or key != "workload":  # is as it was written, and has checks of its own
-                yield from _unphysical(value, (*path, key))
-    elif isinstance(data, int | float) and not isinstance(data, bool):
-        name = ".".join(part for part in path if isinstance(part, str))
-        if data < 0:
-            yield path, f"{data:g}", "expected no negative number"
-            return
-        for pattern, least in _LEAST:
-            if data < least and re.search(pattern, name):
-                yield path, f"{data:g}", f"expected at least {least:g}"
-        for pattern, most in _MOST:
-            if data > most and re.search(pattern, name):
-                yield path, f"{data:g}", f"expected at most {most:g}"
-
-
-def _require_requests(document: Document, workload: WorkloadSpec, seed: int) -> None:
-    """Hold that the requests can be made, files and all; faults that have no file are told of the document."""
-    horizon_s = workload.horizon_s
-    if horizon_s is not None and not 1 / TICKS_PER_S <= horizon_s <= _LONGEST_S:
-        expected = f"expected from 1 ps to {_LONGEST_S:g} s"
-        raise InputError([document.problem(("workload", "horizon"), f"{horizon_s:g} s", expected)])
-    try:
-        with np.errstate(over="ignore", divide="ignore"):  # infinite arrivals are refused by their own words
-            materialise(workload, seed, FilePath())
-    except InputError as error:
-        raise InputError(
-            document.problem(("workload", problem.path), problem.found, problem.expected)
-            if problem.file == "workload"
-            else problem
-            for problem in error.problems
-        ) from None
-
-
-class _Resolver:
+class Resolver:
     """Resolves one document, gathering problems; each part goes on as far as what it needs is there."""
 
     def __init__(self, document: Document, path: FilePath) -> None:
@@ -268,9 +70,10 @@ class _Resolver:
             file = validate(self._document, ScenarioFile)
         except InputError as error:
             self._problems += error.problems
+            self._look_up_names()
             raise InputError(self._problems) from None
-        model = self._try(lambda: self._model(file))
-        noise = self._try(lambda: self._noise(file))
+        model = self._try(lambda: self._model(file.model))
+        noise = self._try(lambda: self._noise(file.noise))
         workload = self._try(lambda: self._workload(file))
         self._policies(file.deployment)
         if model is None or topology is None or self._problems or noise is None or workload is None:
@@ -322,16 +125,25 @@ class _Resolver:
         except catalog.UnknownName as error:
             raise self._fail(("topology",), error.found, error.expected) from None
 
-    def _model(self, file: ScenarioFile) -> ModelShape:
-        if isinstance(file.model, ModelFile):
+    def _look_up_names(self) -> None:
+        """The form of the file is wrong somewhere; tell unknown names too, as far as they stand there as such."""
+        data = self._document.data if isinstance(self._document.data, dict) else {}
+        model, noise = data.get("model"), data.get("noise")
+        if isinstance(model, str):
+            self._try(lambda: self._model(model))
+        if isinstance(noise, str):
+            self._try(lambda: self._noise(noise))
+
+    def _model(self, named: str | ModelFile) -> ModelShape:
+        if isinstance(named, ModelFile):
             from simcluster import hf_config
 
             at: Path = ("model", "config")
-            config = self._folder(at) / file.model.config
+            config = self._folder(at) / named.config
             shape = self._from_file(at, lambda: hf_config.read(config))
         else:
             try:
-                shape = catalog.model(file.model)
+                shape = catalog.model(named)
             except catalog.UnknownName as error:
                 raise self._fail(("model",), error.found, error.expected) from None
         if shape.kind != "decoder":
@@ -340,12 +152,12 @@ class _Resolver:
             )
         return shape
 
-    def _noise(self, file: ScenarioFile) -> Noise:
-        override = file.noise if isinstance(file.noise, NoiseOverride) else NoiseOverride(preset=file.noise)
+    def _noise(self, named: str | NoiseOverride) -> Noise:
+        override = named if isinstance(named, NoiseOverride) else NoiseOverride(preset=named)
         try:
             preset = read_noise(override.preset)
         except catalog.UnknownName as error:
-            at: Path = ("noise",) if isinstance(file.noise, str) else ("noise", "preset")
+            at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
             raise self._fail(at, error.found, error.expected) from None
         cv = override.op_jitter.cv if override.op_jitter else None
         mean_s = override.arrival_skew.mean if override.arrival_skew else None
@@ -353,14 +165,14 @@ class _Resolver:
 
     def _workload(self, file: ScenarioFile) -> dict[str, Any]:
         """The section as written, files by absolute path."""
-        workload: dict[str, Any] = _copied(self._document.data["workload"])
+        workload: dict[str, Any] = copied(self._document.data["workload"])
         for path in workload_files(workload):
             inner = workload if len(path) == 1 else workload[path[0]]
             found = (self._folder(("workload", *path)) / inner[path[-1]]).absolute()
             if not source.is_file(found):
                 raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
             inner[path[-1]] = str(found)
-        _require_requests(self._document, WorkloadSpec.model_validate(workload), file.seed)
+        require_requests(self._document, WorkloadSpec.model_validate(workload), file.seed)
         return workload
 
     def _policies(self, deployment: Deployment) -> None:
@@ -454,7 +266,7 @@ class _Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
-            assumptions=tuple(_assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
+            assumptions=tuple(assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )
 
     def _devices(self, deployment: Deployment, topology: Topology) -> list[str]:
@@ -554,6 +366,9 @@ class _Resolver:
             across = collectives.fabric(link.links[-1]) if n_nodes > 1 else None
         except LookupError as error:
             raise self._fail(at, f"ranks joined by {' and '.join(link.links)}", str(error)) from None
+        if n_nodes > 1 and deployment.all_reduce != "auto":
+            expected = f"expected auto: ranks on {n_nodes} nodes reduce in three phases"
+            raise self._fail(("deployment", "all_reduce"), f"'{deployment.all_reduce}'", expected)
         try:
             available(inside.all_reduce, n_ranks // n_nodes, deployment.launch, deployment.all_reduce)
         except ValueError as error:
@@ -626,64 +441,3 @@ def _host(
         return gpu_constants.host_fixed_s, gpu_constants.host_per_sequence_s
     assert wafer_constants is not None
     return wafer_constants.host_step_s, 0.0
-
-
-def _assumptions(
-    deployment: Deployment, device: Device, gpu_constants: gpu.GpuCalibration | None,
-    wafer_constants: wafer.WaferCalibration | None, group: Group | None, noise: Noise, model: ModelShape,
-) -> Iterable[str]:  # fmt: skip
-    """What a reader of the results must know that nobody measured for this case."""
-    if "estimate" in model.name:
-        yield f"{model.title}: the shape is an estimate, its maker has published none of it"
-    if gpu_constants is not None:
-        used = _used_constants(deployment, model)
-        weak = [f"{row.name} ({row.status})" for row in gpu_constants.constants
-                if row.name in used and row.status != "fitted"]  # fmt: skip
-        if gpu_constants.status != "fitted":
-            yield f"{device.name}: op costs are {gpu_constants.status}, not measured on this device"
-        elif weak:
-            yield f"{device.name}: not fitted to measurements: {', '.join(weak)}"
-    if wafer_constants is not None:
-        weak = [f"{name} ({status})" for name, status in wafer_constants.statuses.items() if status == "assumed"]
-        scaled = [name for name, status in wafer_constants.statuses.items() if status == "scaled"]
-        if scaled:
-            yield f"{device.name}: scaled from another wafer generation: {', '.join(scaled)}"
-        if weak:
-            yield f"{device.name}: {', '.join(weak)}"
-        yield f"{device.name}: no distribution of token times was ever published: zero spread is assumed"
-    if group is not None:
-        for fabric in (group.inside, group.across):
-            if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
-                yield f"{fabric.name}: some costs of collectives are assumed"
-    for row in noise.rows:
-        if device.kind in row.device_kinds:
-            yield f"noise {row.source}: {row.basis}"
-    yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
-
-
-def _used_constants(deployment: Deployment, model: ModelShape) -> set[str]:
-    """Names of the calibrated constants that a deployment rests on."""
-    weights, kv = nearest_width(deployment.weights), nearest_width(deployment.kv_cache)
-    used = {f"gemm {weights} bit", f"attention_prefill {kv} bit", f"attention_decode {kv} bit"}
-    used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {deployment.launch}"}
-    if deployment.host_time_per_step is None:
-        used |= {"host per step", "host per sequence"}
-    return used | {f"moe {weights} bit"} if model.moe else used
-
-
-def dump(scenario: Scenario) -> str:
-    """The resolved scenario as YAML text, which `load` reads back to the same scenario."""
-    data = json.loads(scenario.model_dump_json())
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what `source` would read as something else than text: PyYAML writes 1e6 and 08 as they are."""
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if isinstance(source.scalar(text), str) and text.isprintable() else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-_Dumper.add_representer(str, _text)
