@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
+
+LONGEST_SHOWN = 60
+"""Characters of a value that a message repeats."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,3 +51,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{close[0]}'?"
     return "expected one of " + ", ".join(names)
+
+
+def shown(value: Any) -> str:
+    """A value as it stood in a file, cut short, or what sort of thing it is."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if len(text) > LONGEST_SHOWN:
+        return f"'{text[:LONGEST_SHOWN]}…'"
+    return f"'{text}'" if isinstance(value, str) else text

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from simcluster import units
+from simcluster.problems import shown
 
 
 class Frozen(BaseModel):
@@ -28,7 +29,7 @@ def _reader(dimension: str, minimum: float, exclusive: bool) -> Callable[[Any], 
     def read(value: Any) -> float:
         example = units.EXAMPLES[dimension]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise fault(f"{_shown(value)} is not {units.NAMES[dimension]}", f"expected text such as '{example}'")
+            raise fault(f"{shown(value)} is not {units.NAMES[dimension]}", f"expected text such as '{example}'")
         if not isinstance(value, str):
             raise fault(f"{value} has no unit", f"expected {units.NAMES[dimension]} such as '{example}'")
         try:
@@ -40,17 +41,6 @@ def _reader(dimension: str, minimum: float, exclusive: bool) -> Callable[[Any], 
         return number
 
     return read
-
-
-def _shown(value: Any) -> str:
-    """A short name for a value of the wrong type."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _schema(dimension: str) -> WithJsonSchema:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from simcluster.problems import InputError, Problem, nearest
+from simcluster.problems import InputError, Problem, nearest, shown
 from simcluster.source import MAX_PROBLEMS, Document, Path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -42,7 +42,7 @@ def validate(document: Document, model: type[Model], path: Path = (), *, from_js
     """
     data = at(document.data, path)
     if not isinstance(data, dict):
-        found = "an empty file" if data is None and not path else f"{_kind(data)} where a mapping belongs"
+        found = "an empty file" if data is None and not path else f"{shown(data)} where a mapping belongs"
         raise InputError([document.problem(path, found, f"expected the keys {', '.join(_keys(model))}")])
     try:
         return model.model_validate_json(json.dumps(data)) if from_json else model.model_validate(data)
@@ -76,7 +76,7 @@ def _problems(error: ValidationError, document: Document, model: type[BaseModel]
     for where, wanted in types.items():
         if where not in inner:  # else another member of a union fits better, and tells what is wrong
             expected = "expected " + " or ".join(dict.fromkeys(wanted))
-            yield document.problem((*path, *where), _kind(at(data, where)), expected)
+            yield document.problem((*path, *where), shown(at(data, where)), expected)
 
 
 def _of_key(item: Any, model: type[BaseModel]) -> bool:
@@ -111,7 +111,7 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
     if kind == "missing":
         return "missing", "it must be given"
     if kind in ("literal_error", "enum"):
-        return f"{_kind(value)}", f"expected {context['expected']}"
+        return f"{shown(value)}", f"expected {context['expected']}"
     if kind == "union_tag_not_found":
         return "no " + context["discriminator"].strip("'"), "it says which kind this is"
     if kind == "union_tag_invalid":
@@ -123,21 +123,7 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
     message = item["msg"]
     for pydantics, ours in _WORDINGS:
         message = message.replace(pydantics, ours)
-    return _kind(value), message[0].lower() + message[1:]
-
-
-def _kind(value: Any) -> str:
-    """A value as it stood in the file, or what sort of thing it is."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value)
-    return f"'{text[:60]}…'" if len(text) > 60 else (f"'{text}'" if isinstance(value, str) else text)
+    return shown(value), message[0].lower() + message[1:]
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

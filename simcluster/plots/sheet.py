@@ -122,7 +122,7 @@ def sheet(
     for number, text in enumerate(footer):
         figure.text(left, bottom - number * _LINE_IN / height_in, text, size=7.5, va="top", color="#444444")
     return figure, GridSpec(
-        1, 1, figure, left=0.75 / WIDTH_IN, right=1 - _MARGIN_IN / WIDTH_IN, bottom=below_in / height_in,
+        1, 1, figure, left=0.92 / WIDTH_IN, right=1 - _MARGIN_IN / WIDTH_IN, bottom=below_in / height_in,
         top=1 - above_in / height_in,
     )  # fmt: skip
 
