@@ -359,13 +359,14 @@ class Resolver:
         enclosures = [topology.graph.nodes[name]["group"] for name in names[:n_ranks]]
         n_nodes = len(set(enclosures)) if len(link.links) > 1 else 1
         at: Path = ("deployment", "tensor_parallel_size")
-        if n_ranks % n_nodes or any(enclosures.count(e) * n_nodes != n_ranks for e in enclosures):
+        if n_nodes > 1 and any(enclosures.count(e) * n_nodes != n_ranks for e in enclosures):
             raise self._fail(at, f"{n_ranks} ranks unevenly over {n_nodes} nodes", "expected the same number on each")
         try:
             inside = collectives.fabric(link.links[0])
             across = collectives.fabric(link.links[-1]) if n_nodes > 1 else None
         except LookupError as error:
-            raise self._fail(at, f"ranks joined by {' and '.join(link.links)}", str(error)) from None
+            joined = " and ".join(name or "a link without a name" for name in link.links)
+            raise self._fail(at, f"ranks joined by {joined}", str(error)) from None
         if n_nodes > 1 and deployment.all_reduce != "auto":
             expected = f"expected auto: ranks on {n_nodes} nodes reduce in three phases"
             raise self._fail(("deployment", "all_reduce"), f"'{deployment.all_reduce}'", expected)
