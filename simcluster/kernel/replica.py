@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import simpy
 
@@ -15,7 +16,7 @@ from simcluster.kernel.decode_run import MOST_STEPS, DecodeRun, n_steps
 from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
-from simcluster.policies.schedulers import Scheduler, Seen, View, blocks_for
+from simcluster.policies.schedulers import Scheduler, View, blocks_for
 from simcluster.trace import COMPONENT, N_KEYS, Recorder
 
 PIPELINES: dict[str, Callable[..., Pipeline]] = {"auto": Tandem, "op": Chain}
@@ -43,19 +44,6 @@ class ReplicaPlan:
     def can_hold(self, n_tokens: int) -> bool:
         """Whether the KV cache has room for a request of so many tokens when it is alone."""
         return blocks_for(n_tokens, self.block_size) <= self.n_blocks
-
-
-class Queue:
-    """The waiting requests as a scheduler sees them, made one by one as it looks."""
-
-    def __init__(self, waiting: deque[Request]) -> None:
-        self._waiting = waiting
-
-    def __iter__(self) -> Iterator[Seen]:
-        return (request.seen() for request in self._waiting)
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
 
 class Replica:
@@ -120,7 +108,9 @@ class Replica:
 
     def _decide(self) -> None:
         self._deciding = False
-        if self._run is None and not self._pipeline.busy and (self._waiting or self._running):
+        if self._run is not None or self._pipeline.busy:
+            return
+        if self._waiting or self._running:
             if self._makes_runs and self._can_only_decode():
                 self._start_run(list(self._running.values()), MOST_STEPS)
                 return
@@ -185,9 +175,10 @@ class Replica:
 
     def _end_run(self, run: DecodeRun, steps: int) -> None:
         """So many steps of the run are over: everybody in it got as many tokens."""
+        # While the run is there, rows of other replicas that come after its own are held back.
+        run.fill(self._recorder.reserve(steps * len(run.requests)), steps, self._number)
         self._run = None
         self._n_steps += steps
-        run.fill(self._recorder.reserve(steps * len(run.requests)), steps, self._number)
         ended = int(run.ends[steps - 1])
         for request in run.requests:
             request.computed += steps
@@ -203,8 +194,8 @@ class Replica:
         plan = self._plan
         n_active = min(plan.max_running, self.in_system)
         view = View(
-            running=[request.seen() for request in self._running.values() if not request.in_flight],
-            waiting=Queue(self._waiting),
+            running=[request.seen() for request in self._running.values() if self._can_take_part(request)],
+            waiting=(request.seen() for request in takewhile(self._can_take_part, self._waiting)),
             n_running=len(self._running),
             free_blocks=self._free_blocks,
             block_size=plan.block_size,
@@ -216,6 +207,10 @@ class Replica:
         for number in decision.preempted:
             self._preempt(self._running.pop(number))
         return [(self._admitted(number), n_tokens) for number, n_tokens in decision.grants]
+
+    def _can_take_part(self, request: Request) -> bool:
+        """Its last token is known, and fewer chunks of its prompt are under way than there are stages."""
+        return not request.in_flight and request.chunks_under_way < len(self._plan.stages)
 
     def _preempt(self, request: Request) -> None:
         """Take its blocks away and put it at the head of the queue; all its tokens will be computed again."""
@@ -259,6 +254,7 @@ class Replica:
                 pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
                 context += request.computed
                 (finishing if request.in_flight else chunked).append(request)
+                request.chunks_under_way += not request.in_flight
             if request.scheduled < 0:
                 request.scheduled = instant
             request.account_wait(instant, waited_as if is_decoding else self._waited_as)
@@ -282,6 +278,9 @@ class Replica:
     def _last_left(self, step: Step) -> None:
         """A step left the last stage: everybody whose last known token was computed gets the next one."""
         instant = now(self._env)
+        for request in step.chunked:
+            request.chunks_under_way -= 1
+        self._decide_soon()
         emitting = step.decoding + step.finishing
         n_decoding = len(step.decoding)
         rows = self._recorder.reserve(len(emitting))
@@ -298,8 +297,6 @@ class Replica:
             else:
                 request.returning = self._plan.return_ticks
         going_on = [request for request in emitting if request.generated < request.output_tokens]
-        if len(going_on) < len(emitting):
-            self._decide_soon()
         if self._plan.return_ticks:
             after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
         else:

@@ -18,9 +18,9 @@ class Request:
     """
 
     __slots__ = (
-        "accounted", "arrived", "blocks", "computed", "first_token", "generated", "head_start", "in_flight",
-        "last_token", "number", "output_tokens", "preemptions", "prompt_tokens", "queued", "replica", "returning",
-        "scheduled",
+        "accounted", "arrived", "blocks", "chunks_under_way", "computed", "first_token", "generated",
+        "head_start", "in_flight", "last_token", "number", "output_tokens", "preemptions", "prompt_tokens",
+        "queued", "replica", "returning", "scheduled",
     )  # fmt: skip
 
     def __init__(self, number: int, arrived: int, prompt_tokens: int, output_tokens: int) -> None:
@@ -34,6 +34,8 @@ class Request:
         self.blocks = 0
         self.in_flight = False
         """Its next token is being made by a step under way, so that it cannot be scheduled."""
+        self.chunks_under_way = 0
+        """Chunks of its prompt that are in the pipeline and make no token."""
         self.queued = True
         """It waits for admission, so that time until its next step is queueing."""
         self.returning = 0

@@ -39,7 +39,7 @@ def assumptions(
         yield f"{device.name}: no distribution of token times was ever published: zero spread is assumed"
     if group is not None:
         names = " and ".join(dict.fromkeys(f.name for f in (group.inside, group.across) if f is not None))
-        yield f"tensor-parallel exchanges: fitted for {names} as such, whatever figures a topology file gives the links"
+        yield f"tensor-parallel exchanges: fitted for {names} as such, whatever else a topology file says of it"
         for fabric in (group.inside, group.across):
             if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
                 yield f"{fabric.name}: some costs of collectives are assumed"

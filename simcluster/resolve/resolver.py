@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path as FilePath
@@ -355,12 +356,17 @@ class Resolver:
         n_ranks = deployment.tensor_parallel_size
         if n_ranks == 1:
             return None
-        link = group_link(topology, names[:n_ranks])
-        enclosures = [topology.graph.nodes[name]["group"] for name in names[:n_ranks]]
+        groups = [names[start : start + n_ranks] for start in range(0, len(names), n_ranks)]
+        link = group_link(topology, groups[0])
+        enclosures = [topology.graph.nodes[name]["group"] for name in groups[0]]
         n_nodes = len(set(enclosures)) if len(link.links) > 1 else 1
         at: Path = ("deployment", "tensor_parallel_size")
         if n_nodes > 1 and any(enclosures.count(e) * n_nodes != n_ranks for e in enclosures):
             raise self._fail(at, f"{n_ranks} ranks unevenly over {n_nodes} nodes", "expected the same number on each")
+        for group in groups[1:]:
+            if group_link(topology, group) != link or _by_node(topology, group) != _by_node(topology, groups[0]):
+                found = f"{', '.join(group[:3])} … lie otherwise than {', '.join(groups[0][:3])} …"
+                raise self._fail(at, found, "expected all groups of ranks alike: other sizes, or 'devices' reordered")
         try:
             inside = collectives.fabric(link.links[0])
             across = collectives.fabric(link.links[-1]) if n_nodes > 1 else None
@@ -404,6 +410,11 @@ class Resolver:
             )  # fmt: skip
         found = route(topology, memories[0], device)
         return Hop(nodes=found.nodes, latency_s=found.latency_s, bytes_per_s=found.bytes_per_s)
+
+
+def _by_node(topology: Topology, group: list[str]) -> list[int]:
+    """How many ranks of a group each node holds."""
+    return sorted(Counter(topology.graph.nodes[name]["group"] for name in group).values())
 
 
 def _at_least(lengths: Lengths) -> int:

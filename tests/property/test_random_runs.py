@@ -52,7 +52,7 @@ class Case:
         plans = [self._plan(replica) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
-        return play(plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks)
+        return play(plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, rows_per_block=4)
 
     def _plan(self, replica: int) -> Any:
         stages = [self._stage(f"{replica}.{index}", ops) for index, ops in enumerate(self.stages)]
