@@ -27,8 +27,3 @@ def array_to_ticks(durations_s: Seconds) -> Ticks:
     if ticks.size and not np.abs(ticks).max() < 2.0**63:
         raise OverflowError("a duration of more than 106 days, the most that ticks can hold")
     return ticks.astype(np.int64)
-
-
-def to_seconds(ticks: int) -> float:
-    """Seconds as a float, for tables that people read."""
-    return ticks / TICKS_PER_S
