@@ -1,10 +1,17 @@
 """What several tests need."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("new", print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+"""The random examples are the same on every run of the quick tests; `./dev slow` draws new ones each time."""
 
 
 @pytest.fixture

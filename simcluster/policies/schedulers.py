@@ -61,8 +61,9 @@ def fcfs(view: View) -> Decision:
     Continuous batching with chunked prefill, first come first served, running requests first.
 
     Running requests get what they lack within the token budget; when blocks run out the last admitted one is
-    preempted and will be computed again. Then waiting requests are admitted while tokens, places and blocks last, but
-    none in a step that preempted.
+    preempted and will be computed again. While steps under way hold requests that cannot be preempted, whoever lacks
+    blocks waits for these instead of giving its own up: so the first admitted one is never preempted, and ends.
+    Then waiting requests are admitted while tokens, places and blocks last, but none in a step that preempted.
 
     Source: vLLM V1's scheduler, as its documentation describes it; no priorities, no prefix cache.
     """
@@ -79,6 +80,8 @@ def fcfs(view: View) -> Decision:
             victim = candidates.pop()
             preempted.append(victim.request)
             free += victim.blocks
+        if needed > free and view.n_running > len(view.running):
+            return Decision(grants, preempted)
         if needed > free:
             candidates.pop()
             preempted.append(seen.request)

@@ -283,6 +283,27 @@ def test_random_runs_meet_what_they_are_for() -> None:
     assert met >= {"preempted", "chunked", "finished", "failed", "unfinished", "tied"}
 
 
+def standstill() -> Case:
+    """
+    Four stages, seven requests, and KV blocks for one long one.
+
+    The blocks that the first admitted request lacks are held by requests in steps under way. It waits for them: were
+    it to give up its own and be computed again, the others would do the same in turn, for ever.
+    """
+    op = {"launch": (2, 0, 0), "compute": (4, 0, 0), "fetch": (4, 0, 0), "wait": (2, 0, 0), "exchange": (4, 1, 1)}
+    return Case(
+        stages=([op], [op], [op] * 3, [op] * 2), hop_ticks=(4, 5, 0), wire_ticks_per_token=2, return_ticks=3,
+        n_replicas=1, n_blocks=6, block_size=3, max_running=4, max_tokens=1,
+        requests=((17, 8, 3), (18, 12, 4), (0, 7, 2), (1, 8, 8), (14, 7, 8), (15, 16, 2), (6, 11, 8)),
+        concurrency=4, router="round_robin", noisy=False, seed=0, horizon_ticks=None,
+    )  # fmt: skip
+
+
+def test_a_full_pipeline_does_not_stand_still() -> None:
+    """Requests in a pipeline that all lack blocks do not preempt each other for ever: all get their tokens."""
+    assert {"finished"} == set(standstill().play("op").requests["status"])
+
+
 @pytest.mark.slow
 @settings(deadline=None, max_examples=5000)
 @given(runs())

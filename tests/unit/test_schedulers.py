@@ -61,17 +61,25 @@ def test_tokens_places_and_requests_are_never_exceeded(view: View) -> None:
     assert view.n_running - len(preempted) + len(admitted) <= view.max_running
 
 
+def _taken(view: View, decision: Decision) -> dict[int, int]:
+    """Blocks that everybody who is granted tokens takes."""
+    seen = {s.request: s for s in (*view.running, *view.waiting)}
+    return {
+        number: blocks_for(seen[number].computed + n, view.block_size) - seen[number].blocks
+        for number, n in decision.grants
+    }
+
+
 @cases
 @given(views())
 def test_blocks_are_never_exceeded(view: View) -> None:
     """What a decision grants fits into the free blocks and those of whom it preempts."""
     decision = fcfs(view)
     seen = {s.request: s for s in (*view.running, *view.waiting)}
-    needed = sum(
-        blocks_for(seen[number].computed + n, view.block_size) - seen[number].blocks for number, n in decision.grants
-    )
 
-    assert needed <= view.free_blocks + sum(seen[number].blocks for number in decision.preempted)
+    given_up = sum(seen[number].blocks for number in decision.preempted)
+
+    assert sum(_taken(view, decision).values()) <= view.free_blocks + given_up
 
 
 @cases
@@ -113,24 +121,24 @@ def test_only_the_last_grant_may_be_a_part(view: View) -> None:
 @cases
 @given(views())
 def test_the_step_is_as_full_as_it_may_be(view: View) -> None:
-    """Who is not served without a preemption would exceed tokens, requests, places or blocks."""
+    """Who is not served without a preemption would exceed tokens, requests, places or blocks, or waits for these."""
     decision = fcfs(view)
     granted, admitted, preempted = told(view, decision)
     if preempted:
         return
     tokens_left = view.max_tokens - sum(n for _, n in decision.grants)
     full = tokens_left == 0 or len(decision.grants) == view.max_requests
+    if not full and len(granted) < len(view.running):
+        lacking = view.running[len(granted)]
+        needed = blocks_for(lacking.computed + min(lacking.pending, tokens_left), view.block_size) - lacking.blocks
+        free = view.free_blocks - sum(_taken(view, decision).values())
+        assert needed > free and view.n_running > len(view.running)
+        return
 
-    assert full or len(granted) == len(view.running)
     if not full and len(admitted) < len(list(view.waiting)):
         following = list(view.waiting)[len(admitted)]
-        seen = {s.request: s for s in (*view.running, *view.waiting)}
-        needed = [
-            blocks_for(seen[r].computed + n, view.block_size) - seen[r].blocks for r, n in decision.grants
-        ]  # fmt: skip
-        lacks_blocks = blocks_for(min(following.pending, tokens_left), view.block_size) > view.free_blocks - sum(
-            needed
-        )
+        free = view.free_blocks - sum(_taken(view, decision).values())
+        lacks_blocks = blocks_for(min(following.pending, tokens_left), view.block_size) > free
         assert lacks_blocks or view.n_running + len(admitted) == view.max_running
 
 
@@ -156,6 +164,15 @@ def test_the_last_admitted_gives_way_by_hand() -> None:
 
     # The first takes the block of the last; the second has nobody behind it any more and goes too.
     assert Decision([(0, 1)], [2, 1]) == fcfs(view)
+
+
+def test_who_lacks_blocks_waits_for_steps_under_way_by_hand() -> None:
+    """The first lacks a block and nobody behind it can give one, but a third is in a step: nobody is preempted."""
+    running = [Seen(0, 1, 4, 1)]
+    view = View(running, [Seen(2, 4, 0, 0)], 2, 0, 4, 100, 10, 10)
+
+    assert Decision([], []) == fcfs(view)
+    assert Decision([], [0]) == fcfs(view._replace(n_running=1))
 
 
 def test_every_scheduler_takes_an_empty_replica() -> None:
