@@ -9,12 +9,14 @@ engine's clock: no client, no network to it.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import TICKS_PER_S
+from simcluster.ticks import TICKS_PER_S, Ticks
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +31,7 @@ class TokenSums:
     """
     What the summary needs of the token table, gathered block by block: the gaps, and the components' sums.
 
+    Requests of a step have the same gap nearly always, so runs of equal ones are kept as value and count.
     Without a horizon every request finishes or fails before its first token, so all rows count and nothing need be
     known of their requests. With one, each row is kept with its request until it is known which have finished.
     """
@@ -36,13 +39,13 @@ class TokenSums:
     def __init__(self, has_horizon: bool = False) -> None:
         self._has_horizon = has_horizon
         self._kept: list[Block] = []
-        self._gaps: list[npt.NDArray[np.int64]] = []
+        self._gaps: list[tuple[Ticks, Ticks]] = []
         self._sums = {"ttft": [0] * len(COMPONENTS), "itl": [0] * len(COMPONENTS)}
 
     def add(self, block: Block) -> None:
-        """Add rows of the token table."""
+        """Add rows of the token table, shape (columns, rows)."""
         if self._has_horizon:
-            self._kept.append(block.copy())
+            self._kept.append(block)
         else:
             self._count(block)
 
@@ -50,29 +53,72 @@ class TokenSums:
         """The run is over: count the rows of finished requests that were kept."""
         finished = _finished(requests)
         for block in self._kept:
-            self._count(block[finished[block[:, 0]]])
+            self._count(block[:, finished[block[0]]])
         self._kept = []
 
     def _count(self, block: Block) -> None:
-        components = block[:, N_KEYS:]
-        later = block[:, 1] > 0
-        self._gaps.append(components[later].sum(axis=1))
-        for name, rows in (("ttft", components[~later]), ("itl", components[later])):
-            # In two halves: the waits of a block of tokens may add up to more than an int64 holds.
-            high, low = (rows >> 32).sum(axis=0).tolist(), (rows & (2**32 - 1)).sum(axis=0).tolist()
-            for index, (h, l_) in enumerate(zip(high, low, strict=True)):
-                self._sums[name][index] += (h << 32) + l_
+        first = np.flatnonzero(block[1] == 0)
+        components = block[N_KEYS:]
+        latencies = np.zeros(block.shape[1], np.int64)
+        for index, ticks in enumerate(components):
+            if ticks.any():
+                latencies += ticks
+                of_first = _sum(ticks[first])
+                self._sums["ttft"][index] += of_first
+                self._sums["itl"][index] += _sum(ticks) - of_first
+        gaps = np.delete(latencies, first)
+        if len(gaps):
+            starts = np.flatnonzero(np.diff(gaps, prepend=gaps[0] - 1))
+            self._gaps.append((gaps[starts], np.diff(starts, append=len(gaps))))
 
-    def gaps_ms(self) -> Floats:
-        """Every inter-token latency in ms, in the order of emission, shape (tokens that are no first ones,)."""
-        gaps = np.concatenate(self._gaps) if self._gaps else np.empty(0, np.int64)
-        return gaps / TICKS_PER_MS
+    def gaps_ms(self) -> Weighted:
+        """Every inter-token latency in ms, each value with how often it occurs, in ascending order."""
+        if not self._gaps:
+            return Weighted(np.empty(0), np.empty(0, np.int64))
+        ticks, counts = (np.concatenate(parts) for parts in zip(*self._gaps, strict=True))
+        order = np.argsort(ticks)
+        ordered = ticks[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+        return Weighted(ordered[starts] / TICKS_PER_MS, np.add.reduceat(counts[order], starts))
 
     def shares(self, kind: str) -> dict[str, float]:
         """Share of each component in the sum of all first-token (`ttft`) or inter-token (`itl`) latencies."""
         sums = self._sums[kind]
         total = sum(sums)
         return {name: ticks / total if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
+
+
+def _sum(ticks: Ticks) -> int:
+    """Of ticks that may add up to more than an int64 holds: in two halves."""
+    return (int((ticks >> 32).sum()) << 32) + int((ticks & (2**32 - 1)).sum())
+
+
+class Weighted(NamedTuple):
+    """Values in ascending order, and how often each occurs."""
+
+    values: Floats
+    counts: Ticks
+
+    @classmethod
+    def of(cls, values: Floats) -> Weighted:
+        """Each once."""
+        return cls(np.sort(values), np.ones(len(values), np.int64))
+
+    def written_out(self) -> Floats:
+        """Every value as often as it occurs."""
+        return np.repeat(self.values, self.counts)
+
+    def percentiles(self, percentiles: Sequence[float]) -> list[float]:
+        """As `numpy.percentile` gives for the values written out, with linear interpolation."""
+        ends = np.cumsum(self.counts)  # (values,)
+        found = []
+        for percentile in percentiles:
+            place = percentile / 100 * (int(ends[-1]) - 1)
+            below = math.floor(place)
+            low, high = self.values[np.searchsorted(ends, [below, min(below + 1, int(ends[-1]) - 1)], side="right")]
+            share = place - below
+            found.append(float(low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)))
+        return found
 
 
 def _finished(requests: Table) -> npt.NDArray[np.bool_]:
@@ -95,16 +141,18 @@ def latencies_ms(requests: Table) -> dict[str, Floats]:
     }
 
 
-def describe(values_ms: Floats, name: str) -> dict[str, float | None]:
+def describe(latencies: Weighted, name: str) -> dict[str, float | None]:
     """Mean, median, standard deviation and percentiles of a latency, under vLLM's keys; None without values."""
     keys = [f"mean_{name}_ms", f"median_{name}_ms", f"std_{name}_ms", *(f"p{p:g}_{name}_ms" for p in PERCENTILES)]
-    if not len(values_ms):
+    values, counts = latencies
+    if not len(values):
         return dict.fromkeys(keys)
-    percentiles = np.percentile(values_ms, PERCENTILES)
+    n = int(counts.sum())
+    mean = float(values @ counts) / n
     # A spread of nothing but floating-point rounding is no spread.
-    std = 0.0 if values_ms.min() == values_ms.max() else float(values_ms.std())
-    values = [float(values_ms.mean()), float(np.median(values_ms)), std, *map(float, percentiles)]
-    return dict(zip(keys, values, strict=True))
+    std = 0.0 if values[0] == values[-1] else math.sqrt(float((values - mean) ** 2 @ counts) / n)
+    median, *others = latencies.percentiles((50, *PERCENTILES))
+    return dict(zip(keys, [mean, median, std, *others], strict=True))
 
 
 def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> float | None:
@@ -162,7 +210,7 @@ def summarise(
         "power_w": power_w,
         "joules_per_output_token": power_w * duration_s / n_emitted if n_emitted else None,
     }
-    values = latencies_ms(requests) | {"itl": tokens.gaps_ms()}
+    values = {name: Weighted.of(ms) for name, ms in latencies_ms(requests).items()} | {"itl": tokens.gaps_ms()}
     for name in LATENCIES:
         summary |= describe(values[name], name)
     summary["ttft_shares"] = tokens.shares("ttft")

@@ -23,11 +23,12 @@ from simcluster.quantities import Frozen
 from simcluster.streams import stream
 from simcluster.ticks import Ticks, array_to_ticks
 
-Factors = npt.NDArray[np.float64]
-
 DEVICE_KINDS: tuple[DeviceKind, ...] = get_args(DeviceKind)
 SLICES = 2**16
-_STEPS_PER_BLOCK = 256
+STEPS_PER_BLOCK = 256
+"""Steps whose draws are read at once."""
+FACTOR_BITS = 16
+"""Factors are whole numbers of 2^-16."""
 _WORDS_PER_COUNTER = 4  # a Philox 4x64 counter yields four 64-bit words
 
 
@@ -90,17 +91,18 @@ def _mid_points() -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def lognormal_factors(cv: float) -> Factors:
+def lognormal_factors(cv: float) -> Ticks:
     """
-    Quantiles of a lognormal with mean 1 and this coefficient of variation, shape (65536,).
+    Quantiles of a lognormal with mean 1 and this coefficient of variation, in units of 2^-16, shape (65536,).
 
-    Rounded to 2^-24 so that a last-bit difference between mathematical libraries does not reach a trace.
+    Whole numbers, so that sums of them are exact and a last-bit difference between mathematical libraries does not
+    reach a trace.
     """
     variance = math.log1p(cv * cv)
     sigma = math.sqrt(variance)
     normal = NormalDist()
     quantiles = [math.exp(sigma * normal.inv_cdf(u) - variance / 2) for u in _mid_points().tolist()]
-    factors: Factors = np.rint(np.array(quantiles) * 2**24) / 2**24
+    factors: Ticks = np.rint(np.array(quantiles) * 2**FACTOR_BITS).astype(np.int64)
     return factors
 
 
@@ -126,19 +128,19 @@ class Slices:
 
     def at(self, step: int, n_steps: int = 1) -> npt.NDArray[np.uint16]:
         """The indices of successive steps, shape (n_steps, per_step)."""
-        block, row = divmod(step, _STEPS_PER_BLOCK)
+        block, row = divmod(step, STEPS_PER_BLOCK)
         if block != self._block:
-            self._read(block)
-        found: npt.NDArray[np.uint16] = self._indices[row : row + n_steps, : self._per_step]
+            self._indices, self._block = self.block(block), block
+        found: npt.NDArray[np.uint16] = self._indices[row : row + n_steps]
         if len(found) == n_steps:
             return found
         return np.concatenate([found, self.at(step + len(found), n_steps - len(found))])
 
-    def _read(self, block: int) -> None:
+    def block(self, number: int) -> npt.NDArray[np.uint16]:
+        """The indices of a whole block of steps, shape (STEPS_PER_BLOCK, per_step)."""
         seed, names = self._key
         generator = stream(seed, *names)
-        n_words = _STEPS_PER_BLOCK * self._words
-        generator.advance(block * n_words // _WORDS_PER_COUNTER)
+        n_words = STEPS_PER_BLOCK * self._words
+        generator.advance(number * n_words // _WORDS_PER_COUNTER)
         words = generator.random_raw(n_words)
-        self._indices = words.astype("<u8").view("<u2").reshape(_STEPS_PER_BLOCK, -1)
-        self._block = block
+        return words.astype("<u8", copy=False).view("<u2").reshape(STEPS_PER_BLOCK, -1)[:, : self._per_step]

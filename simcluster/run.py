@@ -47,8 +47,9 @@ class Result:
         import numpy as np
         import pandas as pd
 
-        rows = np.concatenate(self.blocks) if self.blocks else np.empty((0, len(TOKEN_COLUMNS)), np.int64)
-        return pd.DataFrame(rows, columns=list(TOKEN_COLUMNS))
+        none = np.empty((len(TOKEN_COLUMNS), 0), np.int64)
+        rows = np.concatenate([none, *self.blocks], axis=1)
+        return pd.DataFrame(dict(zip(TOKEN_COLUMNS, rows, strict=True)))
 
     def requests(self) -> Any:
         """One row per request, a pandas DataFrame."""
@@ -66,7 +67,7 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
         progress: called now and then with the number of tokens made since the last call.
     """
     blocks: list[Block] = []
-    outcome, digest, sums = _play(scenario, [lambda block: blocks.append(block.copy()), *_reporting(progress)])
+    outcome, digest, sums = _play(scenario, [blocks.append, *_reporting(progress)])
     summary = _summary(scenario, outcome, digest, sums)
     return Result(scenario, summary, outcome.requests, tuple(blocks))
 
@@ -125,7 +126,7 @@ def _play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple
 
 
 def _reporting(progress: Callable[[int], None] | None) -> list[Callable[[Block], None]]:
-    return [] if progress is None else [lambda block: progress(len(block))]
+    return [] if progress is None else [lambda block: progress(block.shape[1])]
 
 
 def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums) -> dict[str, Any]:

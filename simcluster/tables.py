@@ -47,9 +47,9 @@ class TokenFile:
         self._writer.close()
 
     def write(self, block: Block) -> None:
-        """Add rows of the token table."""
-        self._blocks.append(block.copy())
-        self._n_rows += len(block)
+        """Add rows of the token table, shape (columns, rows), which are not changed any more."""
+        self._blocks.append(block)
+        self._n_rows += block.shape[1]
         if self._n_rows >= ROWS_PER_GROUP:
             self._flush()
 
@@ -59,8 +59,7 @@ class TokenFile:
 
     def _flush(self) -> None:
         if self._blocks:
-            rows = np.concatenate(self._blocks)
-            columns = [_integers(column) for column in rows.T]
+            columns = [_integers(np.concatenate(parts)) for parts in zip(*self._blocks, strict=True)]
             self._writer.write_table(
                 pa.Table.from_arrays(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP
             )

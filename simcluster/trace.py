@@ -1,19 +1,22 @@
 """
 The token trace: one row per token, its latency split into components that sum to it exactly, in ticks.
 
-Rows are collected in a buffer of fixed size and handed on in blocks, so memory does not grow with the run.
+Rows are collected and handed on in blocks of shape (columns, rows), so memory does not grow with the run.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.ticks import Ticks
+
 Block = npt.NDArray[np.int64]
+"""Rows of the token table, shape (columns, rows)."""
 
 COMPONENTS = {
     "queue": "waiting for a place in a batch: admission, preemption, steps without this request",
@@ -48,13 +51,31 @@ REQUEST_COLUMNS = (
 STATUSES = ("finished", "failed", "unfinished")
 
 
+class Segment(NamedTuple):
+    """Rows of one group of requests that all get a token in each of some steps in a row."""
+
+    replica: int
+    first_step: int
+    batch_size: int
+    ends: Ticks
+    """When each step's tokens are emitted, shape (steps,)."""
+    components: Ticks
+    """Of every step, shape (steps, components)."""
+    requests: Ticks
+    """Shape (requests,)."""
+    tokens: Ticks
+    """Index of each request's token in the first step, shape (requests,)."""
+    head_starts: Sequence[tuple[int, Sequence[int]]] = ()
+    """Place among the requests and components that come on top of its first token."""
+
+
 class Recorder:
     """
-    Collects token rows and hands them to the sinks block by block, in the order of emission.
+    Collects token rows and hands them to the sinks in blocks, in the order of emission.
 
-    Rows of one instant are in the order of their replicas, and each replica's in the order it recorded them.
-    A replica may record rows later than they are emitted: `complete_until` says up to which tick all rows are there.
-    `close` hands on what is left.
+    Rows come as segments, which are short, and are written out many at a time. Rows of one instant are in the order
+    of their replicas, and each replica's in the order it recorded them. A replica may record rows later than they
+    are emitted: `complete_until` says up to which tick all rows are there. `close` hands on what is left.
     """
 
     def __init__(
@@ -67,42 +88,67 @@ class Recorder:
         self._sinks = tuple(sinks)
         self._sorted = n_replicas == 1
         self._complete_until = complete_until
-        self._buffer = np.empty((rows_per_block, len(TOKEN_COLUMNS)), np.int64)
-        self._used = 0
+        self._rows_per_block = rows_per_block
+        self._segments: list[Segment] = []
+        self._n_rows = 0
+        self._early: Block = np.empty((len(TOKEN_COLUMNS), 0), np.int64)
 
-    def reserve(self, n_rows: int) -> Block:
-        """A writable view of `n_rows` new rows, shape (n_rows, columns); all of it must be filled."""
-        if self._used + n_rows > len(self._buffer):
+    def add(self, segment: Segment) -> None:
+        """Record rows; those of a replica come in the order of emission."""
+        self._segments.append(segment)
+        self._n_rows += len(segment.ends) * len(segment.requests)
+        if self._n_rows >= self._rows_per_block:
             self._flush(None if self._complete_until is None else self._complete_until())
-            self._grow(self._used + n_rows)
-        rows = self._buffer[self._used : self._used + n_rows]
-        self._used += n_rows
-        return rows
 
     def close(self) -> None:
         """Hand on the rows that are left."""
         self._flush(None)
 
-    def _grow(self, n_rows: int) -> None:
-        """Make room, when rows that cannot be handed on yet, or a long run of steps, need it."""
-        if n_rows > len(self._buffer):
-            larger = np.empty((max(n_rows, 2 * len(self._buffer)), self._buffer.shape[1]), np.int64)
-            larger[: self._used] = self._buffer[: self._used]
-            self._buffer = larger
-
     def _flush(self, complete_until: int | None) -> None:
         """Hand on the rows emitted before that tick, or all."""
-        rows = self._buffer[: self._used]
+        rows = written_out(self._segments)
+        self._segments, self._n_rows = [], 0
         if not self._sorted:
-            rows = rows[np.lexsort((rows[:, _REPLICA], rows[:, _EMITTED_AT]))]
-        n_ready = len(rows)
-        if not self._sorted and complete_until is not None:
-            n_ready = int(np.searchsorted(rows[:, _EMITTED_AT], complete_until))
-        if n_ready:
+            rows = np.concatenate([self._early, rows], axis=1)
+            rows = rows[:, np.lexsort((rows[_REPLICA], rows[_EMITTED_AT]))]
+            n_ready = rows.shape[1]
+            if complete_until is not None:
+                n_ready = int(np.searchsorted(rows[_EMITTED_AT], complete_until))
+            rows, self._early = rows[:, :n_ready], rows[:, n_ready:].copy()
+        if rows.shape[1]:
             for sink in self._sinks:
-                sink(rows[:n_ready])
-        self._used = len(rows) - n_ready
-        self._buffer[: self._used] = rows[n_ready:]
+                sink(rows)
+
+
+def written_out(segments: Sequence[Segment]) -> Block:
+    """The rows of some segments, shape (columns, rows): step after step, and in each step request after request."""
+    n_steps = np.array([len(s.ends) for s in segments], np.intp)
+    n_requests = np.array([len(s.requests) for s in segments], np.intp)
+    rows: Block = np.zeros((len(TOKEN_COLUMNS), int(n_steps @ n_requests)), np.int64)
+    if not rows.shape[1]:
+        return rows
+    in_segment = np.arange(n_steps.sum()) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)  # (steps,)
+    per_step = np.repeat(n_requests, n_steps)
+    first_row = np.cumsum(per_step) - per_step
+    first_request = np.repeat(np.cumsum(n_requests) - n_requests, n_steps)
+    member = np.arange(rows.shape[1]) + np.repeat(first_request - first_row, per_step)  # (rows,)
+    rows[0] = np.concatenate([s.requests for s in segments])[member]
+    rows[1] = np.concatenate([s.tokens for s in segments])[member] + np.repeat(in_segment, per_step)
+    numbers = np.array([(s.replica, s.first_step, s.batch_size) for s in segments], np.int64).T
+    replica, step, batch_size = np.repeat(numbers, n_steps, axis=1)
+    ends = np.concatenate([s.ends for s in segments])
+    for row, column in zip(rows[2:], (replica, step + in_segment, batch_size, ends), strict=False):
+        row[:] = np.repeat(column, per_step)
+    components = np.concatenate([s.components for s in segments])
+    for row, column in zip(rows[N_KEYS:], components.T, strict=True):
+        if column.any():
+            row[:] = np.repeat(column, per_step)
+    if any(s.head_starts for s in segments):
+        starts = (np.cumsum(n_steps * n_requests) - n_steps * n_requests).tolist()
+        for start, segment in zip(starts, segments, strict=True):
+            for place, ticks in segment.head_starts:
+                rows[N_KEYS:, start + place] += ticks
+    return rows
 
 
 class Digest:
@@ -113,8 +159,8 @@ class Digest:
         self._requests = hashlib.sha256()
 
     def add_tokens(self, block: Block) -> None:
-        """Add rows of the token table."""
-        for column, digest in zip(block.T, self._columns, strict=True):
+        """Add rows of the token table, shape (columns, rows)."""
+        for column, digest in zip(block, self._columns, strict=True):
             digest.update(np.ascontiguousarray(column, "<i8").data)
 
     def add_requests(self, table: dict[str, Any]) -> None:

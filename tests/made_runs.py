@@ -59,7 +59,7 @@ def write_run(
     rows.sort(key=lambda row: row[5])
     for step, row in enumerate(rows):
         row[3], row[4] = step, batch_sizes[step % len(batch_sizes)]
-    block = np.array(rows, np.int64).reshape(-1, len(TOKEN_COLUMNS))
+    block = np.array(rows, np.int64).reshape(-1, len(TOKEN_COLUMNS)).T
     n_tokens = np.array([len(given_ms) for given_ms in latencies_ms], np.int64)
     requests = {
         "request": np.arange(len(arrived)),

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import Charge, Jitter, OpTicks, Service, Skew, StageModel, TimedStage
+from simcluster.costs.service import NO_WORK, OpRow, OpTicks, Service, StageModel, TimedStage
+from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.invariants import Limits, Violation, check
 from simcluster.kernel.engine import Engine, Load
 from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.policies.routers import Router, round_robin
-from simcluster.policies.schedulers import fcfs
+from simcluster.policies.schedulers import admit, fcfs
 from simcluster.run import Result
-from simcluster.ticks import Ticks
 from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest
 
 UNBOUNDED = 10**9
@@ -42,31 +42,26 @@ class GivenService:
 class LinearOps:
     """Made-up ops: each part lasts a + b x decode context + c x prefill tokens ticks, (a, b, c)."""
 
-    def __init__(self, ops: Sequence[dict[str, tuple[int, int, int]]], charge: Charge) -> None:
-        self._forms = {
-            part: np.array([op.get(part, (0, 0, 0)) for op in ops], np.int64)  # (ops, 3)
-            for part in ("launch", "compute", "fetch", "wait", "exchange")
-        }
-        self._charge = charge
+    PARTS = ("launch", "compute", "fetch", "wait", "exchange")
 
-    def ops(self, batch: Batch) -> OpTicks:
-        sums = np.array([1, batch.decode_context, batch.prefill_tokens])
-        return OpTicks(**{part: form @ sums for part, form in self._forms.items()})
+    def __init__(self, ops: Sequence[dict[str, tuple[int, int, int]]]) -> None:
+        self._forms = [[op.get(part, (0, 0, 0)) for part in self.PARTS] for op in ops]
+        self.kind_of_op = range(len(ops))
+        names = ("weight_fetch", "kv_fetch", "compute")
+        self.fetch_components = [COMPONENT[names[index % 3]] for index in range(len(ops))]
 
-    def components(self, batch: Batch) -> list[int]:
-        return self._charge(self.ops(batch)).tolist()
+    def rows(self, tokens: Batch) -> list[OpRow]:
+        return [NO_WORK] * len(self._forms)
 
-    def run_ops(self, batch: Batch, n_steps: int) -> OpTicks:
-        steps = [self.ops(_later(batch, n)) for n in range(n_steps)]
-        return OpTicks(*(np.stack(part) for part in zip(*steps, strict=True)))
+    def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
+        return [(kind, self._row(form, batch.decode_context, batch)) for kind, form in enumerate(self._forms)]
 
-    def run_components(self, batch: Batch, n_steps: int) -> Ticks:
-        return self._charge(self.run_ops(batch, n_steps))
+    def run_rows(self, batch: Batch, n_steps: int) -> list[tuple[int, OpRow]]:
+        contexts = batch.decode_context + batch.decode_tokens * np.arange(n_steps)
+        return [(kind, self._row(form, contexts, batch)) for kind, form in enumerate(self._forms)]
 
-
-def _later(batch: Batch, n_steps: int) -> Batch:
-    """The decode batch so many steps on."""
-    return batch._replace(decode_context=batch.decode_context + n_steps * batch.decode_tokens)
+    def _row(self, form: list[tuple[int, int, int]], contexts: Any, batch: Batch) -> OpRow:
+        return OpRow(*(a + b * contexts + c * batch.prefill_tokens for a, b, c in form))
 
 
 def linear_stage(
@@ -76,9 +71,8 @@ def linear_stage(
     skew: Skew | None = None,
 ) -> TimedStage:
     """A real stage over made-up ops; what they fetch is weights, KV entries and activations in turn."""
-    names = ("weight_fetch", "kv_fetch", "compute")
-    charge = Charge([names[index % 3] for index in range(len(ops))])
-    return TimedStage(LinearOps(ops, charge), charge, collectives, jitter, skew)
+    noise = StepNoise(range(len(ops)), collectives, jitter, skew) if jitter or skew else None
+    return TimedStage(LinearOps(ops), noise)
 
 
 def plan(
@@ -102,7 +96,7 @@ def plan(
         max_running=max_running,
         max_tokens=max_tokens,
         scheduler=fcfs,
-        steady=all(hasattr(stage, "run") for stage in stages),
+        admit=admit if all(hasattr(stage, "run") for stage in stages) else None,
     )
 
 
@@ -151,7 +145,7 @@ def play(
     """Run the kernel on these replicas."""
     blocks: list[Block] = []
     digest = Digest()
-    sinks = [lambda block: blocks.append(block.copy()), digest.add_tokens]
+    sinks = [blocks.append, digest.add_tokens]
     engine = Engine(plans, router, requests, max_model_len, fidelity, sinks, rows_per_block)
     duration_ticks = engine.run(horizon_ticks)
     table = engine.table()
@@ -168,8 +162,8 @@ def play(
 
 def columns(blocks: Sequence[Block]) -> dict[str, Any]:
     """Blocks of rows as columns by name."""
-    rows = np.concatenate(blocks) if blocks else np.empty((0, len(TOKEN_COLUMNS)), np.int64)
-    return {name: rows[:, index] for index, name in enumerate(TOKEN_COLUMNS)}
+    rows = np.concatenate([np.empty((len(TOKEN_COLUMNS), 0), np.int64), *blocks], axis=1)
+    return dict(zip(TOKEN_COLUMNS, rows, strict=True))
 
 
 def played(result: Result) -> Played:

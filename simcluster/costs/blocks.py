@@ -33,6 +33,16 @@ class OpSeconds(NamedTuple):
     exchange: float
 
 
+class Line(NamedTuple):
+    """Durations of a decode attention op as straight lines over the sum of contexts."""
+
+    launch_s: float
+    compute_s: float
+    compute_s_per_context: float
+    fetch_s: float
+    fetch_s_per_context: float
+
+
 class BlockCosts(Protocol):
     """The ops of each block, and how long they take for a batch."""
 
@@ -59,6 +69,9 @@ class BlockCosts(Protocol):
 
         The same numbers as `attention` gives for each: launch, compute, fetch and exchange in seconds.
         """
+
+    def decode_line(self, op: Op, n_tokens: int) -> Line | None:
+        """The straight lines that `attention` gives a decode attention op for so many tokens, if it does."""
 
 
 IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)

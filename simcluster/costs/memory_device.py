@@ -8,7 +8,7 @@ import numpy as np
 
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import IDLE, ExchangeTime, Floats, HostTime, Integers, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, ExchangeTime, Floats, HostTime, Integers, Line, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
 from simcluster.costs.ops import BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
@@ -43,6 +43,9 @@ class MemoryDevice:
         self._rates = {
             op: _attained(op, device, calibration) for ops in self._ops.values() for op in ops if op.kind != "host"
         }
+        self._per_feature = {
+            op: self._parts_per_feature(op) for ops in self._ops.values() for op in ops if op.is_attention
+        }
 
     @property
     def names(self) -> Iterable[BlockName]:
@@ -62,18 +65,46 @@ class MemoryDevice:
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op."""
-        return self._one(op, batch._asdict())
+        if op.kind != "attention_decode":
+            return self._prefill_attention(op, batch) if batch.prefill_tokens else IDLE
+        if not batch.decode_tokens:
+            return IDLE
+        line, context = self.decode_line(op, batch.decode_tokens), batch.decode_context
+        compute_s = line.compute_s + line.compute_s_per_context * context
+        return OpSeconds(line.launch_s, compute_s, line.fetch_s + line.fetch_s_per_context * context, 0.0)
 
     def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
         """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
-        tokens = np.full(contexts.shape, float(n_tokens))
-        of_batch: dict[str, Floats] = {"decode_tokens": tokens, "decode_context": contexts.astype(np.float64)}
-        flop, kv_bytes = value(op.flop, of_batch), value(op.kv_bytes, of_batch)
-        activation_bytes = value(op.activation_bytes, of_batch)
-        attained = self._rates[op]
-        compute, fetch = parts_s(flop, kv_bytes, activation_bytes, attained)
-        launch = np.full(contexts.shape, attained.fixed_s + self._launch_s)
-        return np.stack([launch, compute, fetch, np.zeros(contexts.shape)])
+        launch_s, compute_s, per_context_s, fetch_s, fetch_per_context_s = self.decode_line(op, n_tokens)
+        launch, none = np.full(contexts.shape, launch_s), np.zeros(contexts.shape)
+        return np.stack(
+            [launch, compute_s + per_context_s * contexts, fetch_s + fetch_per_context_s * contexts, none]
+        )
+
+    def decode_line(self, op: Op, n_tokens: int) -> Line:
+        """A decode attention op for so many tokens, over the sum of their contexts."""
+        of_token, of_context = self._per_feature[op]["decode_tokens"], self._per_feature[op]["decode_context"]
+        compute_s, fetch_s = n_tokens * of_token[0], n_tokens * of_token[1]
+        return Line(self._rates[op].fixed_s + self._launch_s, compute_s, of_context[0], fetch_s, of_context[1])
+
+    def _prefill_attention(self, op: Op, batch: Batch) -> OpSeconds:
+        """A prefill attention op, whose work is that of its tokens, pairs and entries read."""
+        (tokens_c, tokens_f), (pairs_c, pairs_f), (context_c, context_f) = (
+            self._per_feature[op][name] for name in ("prefill_tokens", "prefill_pairs", "prefill_context")
+        )
+        n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
+        compute_s = n_tokens * tokens_c + pairs * pairs_c + context * context_c
+        fetch_s = n_tokens * tokens_f + pairs * pairs_f + context * context_f
+        return OpSeconds(self._rates[op].fixed_s + self._launch_s, compute_s, fetch_s, 0.0)
+
+    def _parts_per_feature(self, op: Op) -> dict[str, tuple[float, float]]:
+        """Compute and fetch of an attention op in seconds for one of each feature of a batch."""
+        parts = {}
+        for name in Batch._fields:
+            of_batch = {field: float(field == name) for field in Batch._fields}
+            flop, kv_bytes = value(op.flop, of_batch), value(op.kv_bytes, of_batch)
+            parts[name] = parts_s(flop, kv_bytes, value(op.activation_bytes, of_batch), self._rates[op])
+        return parts
 
     def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
         """One op; without work it takes no time."""

@@ -1,26 +1,37 @@
 """
-What a pipeline stage needs for a step: durations per op in ticks, with the world's noise, and their sum by component.
+What a pipeline stage needs for a step: durations in ticks with the world's noise, by component and op by op.
 
-The durations of an op are rounded once each; everything after is integer arithmetic, so that playing the ops one by
-one and adding them up agree to the tick. A stage of ranks that meet at every collective lasts
+Ops of a kind are alike in every layer, so a step's time by component is a sum over kinds. Noise multiplies every op's
+work by a factor counted in 2^-16; the factors of a kind's ops are added up first, then multiplied once, in whole
+numbers, and a component is rounded once. Played op by op the running sums are rounded, so that the ops of a step add
+up to the same ticks. A stage of ranks that meet at every collective lasts
 sum over ops of launch + max(compute, fetch) + wait for the last rank + exchange.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.noise import Factors, Slices
+from simcluster.costs.step_noise import ONE, ONE_BITS, StepNoise
 from simcluster.ticks import Ticks
 from simcluster.trace import COMPONENT, COMPONENTS
 
+_COMPUTE, _LAUNCH = COMPONENT["compute"], COMPONENT["launch_host"]
+_EXCHANGE, _WAIT = COMPONENT["interconnect"], COMPONENT["wait_for_peers"]
+_INTERFERENCE = COMPONENT["prefill_interference"]
+_HALF = ONE // 2
+_MOST = 2**62
+"""Of a product of ticks and factors, which must stay an int64."""
+
 
 class OpTicks(NamedTuple):
-    """Durations of a stage's ops in order, int64 ticks, shape (..., ops) each; a leading axis is successive steps."""
+    """Durations of a stage's ops in order, int64 ticks, shape (ops,) each."""
 
     launch: Ticks
     compute: Ticks
@@ -28,10 +39,22 @@ class OpTicks(NamedTuple):
     wait: Ticks
     exchange: Ticks
 
-    def total(self) -> Ticks:
-        """The closed form, shape (...): launch + max(compute, fetch) + wait + exchange, over all ops."""
-        sums: Ticks = (self.launch + np.maximum(self.compute, self.fetch) + self.wait + self.exchange).sum(axis=-1)
-        return sums
+    def total(self) -> int:
+        """The closed form: launch + max(compute, fetch) + wait + exchange, over all ops."""
+        return int((self.launch + np.maximum(self.compute, self.fetch) + self.wait + self.exchange).sum())
+
+
+class OpRow(NamedTuple):
+    """Durations of one op in ticks: whole numbers, or in successive steps of a run arrays of shape (steps,)."""
+
+    launch: Any
+    compute: Any
+    fetch: Any
+    wait: Any
+    exchange: Any
+
+
+NO_WORK = OpRow(0, 0, 0, 0, 0)
 
 
 class Service:
@@ -54,6 +77,15 @@ class Service:
         return self._ops()
 
 
+class Run(NamedTuple):
+    """Successive decode steps of one batch in a stage."""
+
+    ticks: Ticks
+    """Of each step, shape (steps,)."""
+    components: Ticks
+    """Of each step, shape (steps, components)."""
+
+
 class StageModel(Protocol):
     """Gives the service of a step; the same step number and batch always get the same answer."""
 
@@ -64,78 +96,48 @@ class StageModel(Protocol):
 class RunModel(StageModel, Protocol):
     """A stage that also knows many decode steps at once."""
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Ticks:
+    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
         """
-        Components of successive decode steps of one batch, int64 ticks, shape (n_steps, components).
+        Successive decode steps of one batch, whose contexts grow by one token per request and step.
 
-        The contexts grow by one token per request and step; each row equals what `service` gives for that step.
+        Each step equals what `service` gives for it.
         """
-
-
-class Jitter(NamedTuple):
-    """Lognormal factors per op: a table and the stream that chooses from it."""
-
-    table: Factors
-    slices: Slices
-
-    def factors(self, step: int, n_steps: int) -> Factors:
-        """Factors of successive steps, shape (n_steps, ops)."""
-        return self.table[self.slices.at(step, n_steps)]
-
-
-class Skew(NamedTuple):
-    """Arrival delays of the ranks at each collective of a stage; rank 0, which makes the token, comes first."""
-
-    table: Ticks
-    ranks: tuple[Slices, ...]
-
-    def delays(self, step: int, n_steps: int) -> tuple[Ticks, Ticks]:
-        """Rank 0's own delay and its wait for the last rank at each collective, shape (n_steps, collectives) each."""
-        own = self.table[self.ranks[0].at(step, n_steps)]
-        last = own
-        for rank in self.ranks[1:]:
-            last = np.maximum(last, self.table[rank.at(step, n_steps)])
-        return own, last - own
-
-
-class Charge:
-    """Sums durations by component; of compute and fetch side by side the longer one is charged."""
-
-    def __init__(self, fetch_component: Sequence[str]) -> None:
-        """`fetch_component` names for each op the component that a fetch longer than the arithmetic belongs to."""
-        self._weights = np.array([name == "weight_fetch" for name in fetch_component], dtype=bool)
-        self._kv = np.array([name == "kv_fetch" for name in fetch_component], dtype=bool)
-
-    def __call__(self, ops: OpTicks) -> Ticks:
-        """Ticks per component, shape (..., components); they sum to `ops.total()`."""
-        fetched = np.where(ops.fetch > ops.compute, ops.fetch, 0)
-        weight_fetch = fetched[..., self._weights].sum(axis=-1)
-        kv_fetch = fetched[..., self._kv].sum(axis=-1)
-        busy = np.maximum(ops.compute, ops.fetch).sum(axis=-1)
-        components = np.zeros((*np.shape(busy), len(COMPONENTS)), np.int64)
-        components[..., COMPONENT["compute"]] = busy - weight_fetch - kv_fetch
-        components[..., COMPONENT["weight_fetch"]] = weight_fetch
-        components[..., COMPONENT["kv_fetch"]] = kv_fetch
-        components[..., COMPONENT["interconnect"]] = ops.exchange.sum(axis=-1)
-        components[..., COMPONENT["wait_for_peers"]] = ops.wait.sum(axis=-1)
-        components[..., COMPONENT["launch_host"]] = ops.launch.sum(axis=-1)
-        return components
 
 
 class NominalStage(Protocol):
-    """A stage without noise."""
+    """A stage without noise, as kinds of ops that are alike."""
 
-    def ops(self, batch: Batch) -> OpTicks:
-        """Durations of all ops, shape (ops,) each."""
+    @property
+    def kind_of_op(self) -> Sequence[int]:
+        """For every op of the stage in order, its kind."""
 
-    def components(self, batch: Batch) -> list[int]:
-        """The same, summed by component."""
+    @property
+    def fetch_components(self) -> Sequence[int]:
+        """For every kind the component that a fetch longer than the arithmetic belongs to."""
 
-    def run_ops(self, batch: Batch, n_steps: int) -> OpTicks:
-        """Durations of all ops in successive decode steps of one batch, shape (n_steps, ops) each."""
+    def rows(self, tokens: Batch) -> Sequence[OpRow]:
+        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
 
-    def run_components(self, batch: Batch, n_steps: int) -> Ticks:
-        """The same, summed by component, shape (n_steps, components)."""
+    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
+        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
+
+    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
+        """The same in successive decode steps of one batch; of compute and fetch the shorter may be left 0."""
+
+
+class _Fixed(NamedTuple):
+    """What a step takes for so many tokens, whatever the contexts."""
+
+    components: list[int]
+    """Without noise, shape (components,)."""
+    noisy: Ticks
+    """By kind of op, what noise multiplies, shape (kinds, components)."""
+    quiet: list[int]
+    """What it does not: exchange and waits of all ops, shape (components,)."""
+    meets: Ticks
+    """Whether the ranks meet after this kind of op, 0 or 1, shape (kinds,)."""
+    most: int
+    """Sum of `noisy`, one op of each kind."""
 
 
 class TimedStage:
@@ -144,62 +146,163 @@ class TimedStage:
 
     Args:
         nominal: durations without noise.
-        charge: sums them by component.
-        collectives: indices of the ops that end in an exchange among ranks.
-        jitter: factors per op, or None.
-        skew: delays per collective, or None.
+        noise: of this stage's devices, or None.
     """
 
-    def __init__(
-        self,
-        nominal: NominalStage,
-        charge: Charge,
-        collectives: Sequence[int],
-        jitter: Jitter | None,
-        skew: Skew | None,
-    ) -> None:
+    def __init__(self, nominal: NominalStage, noise: StepNoise | None = None) -> None:
         self._nominal = nominal
-        self._charge = charge
-        self._collectives = np.array(collectives, np.intp)
-        self._jitter = jitter
-        self._skew = skew if len(collectives) else None
+        self._noise = noise
+        self._fetch = list(nominal.fetch_components)
+        self._counts = np.bincount(np.asarray(nominal.kind_of_op, np.intp), minlength=len(self._fetch)).tolist()
+        self._fixed = lru_cache(maxsize=8192)(self._of_tokens)
 
     def service(self, step: int, batch: Batch) -> Service:
         """Durations and components of this stage for one step."""
-        components, ops = self._played(step, batch)
+        components = self._components(step, batch)
         ticks = sum(components)
         decode_components = components
         if batch.prefill_tokens and batch.decode_tokens:
-            decode_components = list(self._played(step, batch.decode_only())[0])
-            decode_components[COMPONENT["prefill_interference"]] = ticks - sum(decode_components)
-        return Service(ticks, components, decode_components, ops)
+            decode_components = self._components(step, batch.decode_only())
+            decode_components[_INTERFERENCE] = ticks - sum(decode_components)
+        return Service(ticks, components, decode_components, lambda: self._ops(step, batch))
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Ticks:
-        """Components of successive decode steps of one batch, shape (n_steps, components)."""
-        if self._jitter is None and self._skew is None:
-            return self._nominal.run_components(batch, n_steps)
-        return self._charge(self._in_this_world(step, n_steps, self._nominal.run_ops(batch, n_steps)))
+    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
+        """Successive decode steps of one batch."""
+        fixed = self._fixed(batch.without_contexts())
+        rows = self._nominal.run_rows(batch, n_steps)
+        if self._noise is not None:
+            components = self._in_this_world(fixed, rows, step, n_steps)
+            return Run(components.sum(axis=1), components)
+        base = list(fixed.components)
+        changing: list[tuple[int, Ticks]] = []
+        for kind, row in rows:
+            count = self._counts[kind]
+            for component, ticks in self._charged(kind, row):
+                if isinstance(ticks, int):
+                    base[component] += count * ticks
+                else:
+                    changing.append((component, count * ticks))
+        components = np.empty((n_steps, len(COMPONENTS)), np.int64)
+        components[:] = base
+        total: Any = sum(base)
+        for component, ticks in changing:
+            components[:, component] += ticks
+            total = total + ticks
+        return Run(total if changing else np.full(n_steps, total), components)
 
-    def _played(self, step: int, batch: Batch) -> tuple[list[int], Callable[[], OpTicks]]:
-        """Components in this world, and how to get the ops."""
-        if self._jitter is None and self._skew is None:
-            return self._nominal.components(batch), lambda: self._nominal.ops(batch)
-        ops = self._in_this_world(step, 1, self._nominal.ops(batch))
-        return self._charge(ops)[0].tolist(), lambda: OpTicks(*(part.reshape(-1) for part in ops))
+    def _components(self, step: int, batch: Batch) -> list[int]:
+        """Ticks of a step by component, in this world."""
+        fixed = self._fixed(batch.without_contexts())
+        rows = self._nominal.context_rows(batch)
+        if self._noise is not None:
+            return self._in_this_world(fixed, rows, step, 1)[0].tolist()  # type: ignore[no-any-return]
+        components = list(fixed.components)
+        for kind, (launch, compute, fetch, wait, exchange) in rows:
+            count = self._counts[kind]
+            components[_LAUNCH] += count * launch
+            components[self._fetch[kind] if fetch > compute else _COMPUTE] += count * max(compute, fetch)
+            components[_EXCHANGE] += count * exchange
+            components[_WAIT] += count * wait
+        return components
 
-    def _in_this_world(self, step: int, n_steps: int, ops: OpTicks) -> OpTicks:
-        """
-        The durations with the noise of successive steps, shape (n_steps, ops): factors on every op's work, delays at
-        every collective.
-        """
-        launch, compute, fetch, wait, exchange = (np.broadcast_to(part, (n_steps, part.shape[-1])) for part in ops)
-        if self._jitter is not None:
-            factors = self._jitter.factors(step, n_steps)
-            launch, compute, fetch = (np.rint(d * factors).astype(np.int64) for d in (launch, compute, fetch))
-        if self._skew is not None:
-            own, waited = self._skew.delays(step, n_steps)
-            active = exchange[:, self._collectives] > 0
-            launch, wait = launch.copy(), wait.copy()
-            launch[:, self._collectives] += own * active
-            wait[:, self._collectives] += waited * active
-        return OpTicks(launch, compute, fetch, wait, exchange)
+    def _charged(self, kind: int, row: OpRow) -> list[tuple[int, Any]]:
+        """Components that an op's durations belong to; of compute and fetch side by side the longer is charged."""
+        launch, compute, fetch, wait, exchange = row
+        parts: list[tuple[int, Any]] = []
+        if type(compute) is int and type(fetch) is int:
+            if compute or fetch:
+                parts.append((self._fetch[kind], fetch) if fetch > compute else (_COMPUTE, compute))
+        elif type(compute) is int and not compute:
+            parts.append((self._fetch[kind], fetch))
+        elif type(fetch) is int and not fetch:
+            parts.append((_COMPUTE, compute))
+        else:
+            fetches = fetch > compute
+            parts += [(self._fetch[kind], np.where(fetches, fetch, 0)), (_COMPUTE, np.where(fetches, 0, compute))]
+        for component, ticks in ((_LAUNCH, launch), (_EXCHANGE, exchange), (_WAIT, wait)):
+            if type(ticks) is not int or ticks:
+                parts.append((component, ticks))
+        return parts
+
+    def _of_tokens(self, tokens: Batch) -> _Fixed:
+        """All that does not depend on contexts."""
+        rows = self._nominal.rows(tokens)
+        noisy = np.zeros((len(rows), len(COMPONENTS)), np.int64)
+        quiet = [0] * len(COMPONENTS)
+        meets = np.zeros(len(rows), np.int64)
+        for kind, row in enumerate(rows):
+            for component, ticks in self._charged(kind, row):
+                if component in (_EXCHANGE, _WAIT):
+                    quiet[component] += self._counts[kind] * ticks
+                else:
+                    noisy[kind, component] += ticks
+            meets[kind] = row.exchange > 0
+        # Python's integers, since a step may be longer than what noise can be multiplied to.
+        sums = [sum(c * n for c, n in zip(self._counts, of, strict=True)) for of in noisy.T.tolist()]
+        components = [s + q for s, q in zip(sums, quiet, strict=True)]
+        return _Fixed(components, noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
+
+    def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
+        """Components with the noise of successive steps, shape (steps, components)."""
+        assert self._noise is not None
+        factors, own, waited, greatest = self._noise.sums(step, n_steps)  # (steps, kinds) each
+        shares = factors @ fixed.noisy
+        quiet = list(fixed.quiet)
+        meets, most = fixed.meets, fixed.most
+        late: list[tuple[int, Any]] = []
+        for kind, row in rows:
+            for component, ticks in self._charged(kind, row):
+                if component not in (_EXCHANGE, _WAIT):
+                    shares[:, component] += factors[:, kind] * ticks
+                    most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
+                elif isinstance(ticks, int):
+                    quiet[component] += self._counts[kind] * ticks
+                else:
+                    late.append((component, self._counts[kind] * ticks))
+            if isinstance(row.exchange, int):
+                if row.exchange:
+                    meets = meets.copy()
+                    meets[kind] = 1
+            else:
+                own, waited = own.copy(), waited.copy()
+                own[:, kind] *= row.exchange > 0
+                waited[:, kind] *= row.exchange > 0
+                meets = meets.copy()
+                meets[kind] = 1
+        if most * greatest >= _MOST:
+            raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
+        components: Ticks = (shares + _HALF) >> ONE_BITS
+        components += quiet
+        components[:, _LAUNCH] += own @ meets
+        components[:, _WAIT] += waited @ meets
+        for component, ticks in late:
+            components[:, component] += ticks
+        return components
+
+    def _ops(self, step: int, batch: Batch) -> OpTicks:
+        """Durations op by op: differences of the running sums by component, each rounded."""
+        rows = list(self._nominal.rows(batch.without_contexts()))
+        for kind, row in self._nominal.context_rows(batch):
+            rows[kind] = OpRow(*map(operator.add, rows[kind], row))
+        kinds = np.asarray(self._nominal.kind_of_op, np.intp)
+        launch, compute, fetch, wait, exchange = np.array(rows, np.int64)[kinds].T  # (ops,) each
+        if self._noise is None:
+            return OpTicks(launch, compute, fetch, wait, exchange)
+        factors, own, waited = self._noise.ops(step)  # (ops,) each
+        busy = np.maximum(compute, fetch)
+        charged = np.where(fetch > compute, np.array(self._fetch)[kinds], _COMPUTE)
+        places = np.arange(len(kinds))
+        shares = np.zeros((len(kinds), len(COMPONENTS)), np.int64)
+        shares[places, charged] = busy * factors
+        shares[:, _LAUNCH] += launch * factors
+        rounded = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
+        busy = rounded[places, charged]
+        meets = exchange > 0
+        shorter = np.minimum((np.minimum(compute, fetch) * factors + _HALF) >> ONE_BITS, busy)
+        return OpTicks(
+            rounded[:, _LAUNCH] + own * meets,
+            np.where(fetch > compute, shorter, busy),
+            np.where(fetch > compute, busy, shorter),
+            wait + waited * meets,
+            exchange,
+        )

@@ -11,6 +11,7 @@ import simpy
 from simcluster.kernel.clock import ARRIVE, after, now
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
+from simcluster.kernel.steady import SteadyReplica
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
 from simcluster.trace import Block, Recorder
@@ -25,6 +26,11 @@ class Load:
     output_tokens: Ticks
     concurrency: int | None = None
     """Closed loop: so many requests at a time, the next one arrives when one is done; arrival times are not used."""
+
+
+def _kind(plan: ReplicaPlan, fidelity: str) -> type[Replica]:
+    """How a replica is played: many decode steps at a time where that is the same."""
+    return SteadyReplica if plan.admit is not None and fidelity == "auto" and len(plan.stages) == 1 else Replica
 
 
 class Engine:
@@ -47,7 +53,7 @@ class Engine:
         self._max_model_len = max_model_len
         self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block)
         self._replicas = [
-            Replica(self._env, number, plan, fidelity, self._recorder, self._finished)
+            _kind(plan, fidelity)(self._env, number, plan, fidelity, self._recorder, self._finished)
             for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0

@@ -8,8 +8,9 @@ from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightSt
 from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision
-from simcluster.costs.service import Jitter, Skew, StageModel, TimedStage
-from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of, charge
+from simcluster.costs.service import StageModel, TimedStage
+from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
+from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
@@ -54,7 +55,7 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
-            steady=engine.scheduler in STEADY,
+            admit=STEADY.get(engine.scheduler),
         )
 
     return [plan(replica) for replica in scenario.replicas]
@@ -111,4 +112,6 @@ def _stage_model(scenario: Scenario, nominal: BlockStage, devices: tuple[str, ..
     if len(devices) > 1 and mean_s and collectives:
         ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in devices)
         skew = Skew(exponential_ticks(mean_s), ranks)
-    return TimedStage(nominal, charge(nominal.all_ops), collectives, jitter, skew)
+    if jitter is None and skew is None:
+        return TimedStage(nominal)
+    return TimedStage(nominal, StepNoise(nominal.kind_of_op, collectives, jitter, skew))

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
+import numpy as np
 import simpy
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import RunModel, StageModel
+from simcluster.costs.service import StageModel
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
-from simcluster.kernel.decode_run import MOST_STEPS, DecodeRun, n_steps
 from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
-from simcluster.policies.schedulers import Scheduler, View, blocks_for
-from simcluster.trace import COMPONENT, N_KEYS, Recorder
+from simcluster.policies.schedulers import Admission, Scheduler, View, blocks_for
+from simcluster.trace import COMPONENT, Recorder, Segment
 
 PIPELINES: dict[str, Callable[..., Pipeline]] = {"auto": Tandem, "op": Chain}
 """How the pipeline of a replica is played, by fidelity; all give the same times."""
@@ -37,9 +37,8 @@ class ReplicaPlan:
     max_running: int
     max_tokens: int
     scheduler: Scheduler
-    steady: bool = False
-    """Whether the scheduler decides the same again while nobody joins or leaves and blocks last, so that decode steps
-    in a row can be found at once. Only a first stage that is the only one can do so."""
+    admit: Admission | None = None
+    """How a steady scheduler admits, see `schedulers.STEADY`; None if it is not steady."""
 
     def can_hold(self, n_tokens: int) -> bool:
         """Whether the KV cache has room for a request of so many tokens when it is alone."""
@@ -74,9 +73,6 @@ class Replica:
         self._free_blocks = plan.n_blocks
         self._n_steps = 0
         self._deciding = False
-        self._run: DecodeRun | None = None
-        self._n_runs_planned = 0
-        self._makes_runs = plan.steady and fidelity == "auto" and len(plan.stages) == 1
         self._ahead_has_prefill = False
         self._waited_as = COMPONENT["queue" if len(plan.stages) == 1 else "pipeline_wait"]
         self._pipeline = PIPELINES[fidelity](env, plan.stages, plan.wires, self._first_left, self._last_left)
@@ -89,16 +85,16 @@ class Replica:
     @property
     def complete_until(self) -> int | None:
         """Before which tick all rows of this replica are recorded; None when that is now."""
-        return None if self._run is None else self._run.started
+        return None
 
     def arrive(self, request: Request) -> None:
-        """A request joins the queue; a run of decode steps ends with the step that is being made, for it to join."""
+        """A request joins the queue."""
         request.replica = self._number
         self._waiting.append(request)
-        if self._run is None:
-            self._decide_soon()
-        elif len(self._running) < self._plan.max_running and self._run.cut(now(self._env)):
-            self._await_run(self._run)
+        self._decide_soon()
+
+    def settle(self, horizon: int) -> None:
+        """The simulation stops at the horizon: record what is over by then."""
 
     def _decide_soon(self) -> None:
         """Form a step at the end of this instant, if the first stage is free then."""
@@ -108,86 +104,12 @@ class Replica:
 
     def _decide(self) -> None:
         self._deciding = False
-        if self._run is not None or self._pipeline.busy:
-            return
-        if self._waiting or self._running:
-            if self._makes_runs and self._can_only_decode():
-                self._start_run(list(self._running.values()), MOST_STEPS)
-                return
-            n_waiting = len(self._waiting)
+        if not self._pipeline.busy and (self._waiting or self._running):
             granted = self._grants()
-            if self._makes_runs and self._all_decode(granted):
-                has_preempted = len(self._waiting) > n_waiting
-                self._start_run([request for request, _ in granted], 1 if has_preempted else MOST_STEPS)
-            elif granted:
+            if granted:
                 step = self._form_step(granted)
                 self._pipeline.enter(step)
                 self._ahead_has_prefill = step.has_prefill
-
-    def _can_only_decode(self) -> bool:
-        """Whether a steady scheduler need not be asked: nobody can join, and everybody can make one more token."""
-        plan, running = self._plan, self._running
-        if (self._waiting and len(running) < plan.max_running) or not 0 < len(running) <= plan.max_tokens:
-            return False
-        return len(running) <= self._free_blocks and all(
-            r.generated and r.computed + 1 == r.prompt_tokens + r.generated for r in running.values()
-        )
-
-    def _all_decode(self, granted: list[tuple[Request, int]]) -> bool:
-        """Whether everybody who runs here makes one more token, and nobody does anything else."""
-        return len(granted) == len(self._running) > 0 and all(
-            n_tokens == 1 and request.generated and request.computed + 1 == request.prompt_tokens + request.generated
-            for request, n_tokens in granted
-        )
-
-    def _start_run(self, requests: list[Request], most_steps: int) -> None:
-        """
-        Decode the batch until the first request is done, a KV block is missing, or somebody arrives.
-
-        Whoever was preempted a moment ago may be admitted again at the next step, so that one is all there is then.
-        """
-        instant, block_size = now(self._env), self._plan.block_size
-        waited_as = COMPONENT["prefill_interference"] if self._ahead_has_prefill else self._waited_as
-        self._ahead_has_prefill = False
-        for request in requests:
-            request.account_wait(instant, waited_as)
-        model: RunModel = self._plan.stages[0]  # type: ignore[assignment]  # what `steady` promises
-        steps = n_steps(requests, most_steps, self._free_blocks, block_size)
-        self._run = DecodeRun(model, self._n_steps, instant, requests, steps)
-        self._await_run(self._run)
-
-    def _await_run(self, run: DecodeRun) -> None:
-        """Come back at the end of the run, unless it is cut before."""
-        self._n_runs_planned += 1
-        planned = self._n_runs_planned
-
-        def over() -> None:
-            if planned == self._n_runs_planned:
-                self._end_run(run, run.n_steps)
-                self._decide_soon()
-
-        after(self._env, run.ends_at - now(self._env), NORMAL, over)
-
-    def settle(self, horizon: int) -> None:
-        """The simulation stops: the steps of a run that were over before the horizon have been made."""
-        if self._run is not None and (steps := self._run.over_before(horizon)):
-            self._end_run(self._run, steps)
-
-    def _end_run(self, run: DecodeRun, steps: int) -> None:
-        """So many steps of the run are over: everybody in it got as many tokens."""
-        # While the run is there, rows of other replicas that come after its own are held back.
-        run.fill(self._recorder.reserve(steps * len(run.requests)), steps, self._number)
-        self._run = None
-        self._n_steps += steps
-        ended = int(run.ends[steps - 1])
-        for request in run.requests:
-            request.computed += steps
-            n_blocks = blocks_for(request.computed, self._plan.block_size)
-            self._free_blocks -= n_blocks - request.blocks
-            request.blocks = n_blocks
-            request.emit(ended, steps)
-            if request.generated == request.output_tokens:
-                self._release(request)
 
     def _grants(self) -> list[tuple[Request, int]]:
         """Ask the scheduler, take blocks from whom it preempts, admit whom it admits."""
@@ -239,15 +161,10 @@ class Replica:
         chunked: list[Request] = []
         for request, n_tokens in granted:
             before = request.computed
-            request.computed = before + n_tokens
-            needed = blocks_for(request.computed, self._plan.block_size) - request.blocks
-            request.blocks += needed
-            self._free_blocks -= needed
-            known = request.prompt_tokens + request.generated
-            request.in_flight = request.computed == known
+            self._compute(request, n_tokens)
             is_decoding = n_tokens == 1 and request.generated > 0 and request.in_flight
             if is_decoding:
-                decode_context += known
+                decode_context += request.computed
                 decoding.append(request)
             else:
                 prefill_tokens += n_tokens
@@ -267,6 +184,14 @@ class Replica:
         self._n_steps += 1
         return step
 
+    def _compute(self, request: Request, n_tokens: int) -> None:
+        """So many tokens of a request are computed in the step that is being formed; their KV entries need blocks."""
+        request.computed += n_tokens
+        needed = blocks_for(request.computed, self._plan.block_size) - request.blocks
+        request.blocks += needed
+        self._free_blocks -= needed
+        request.in_flight = request.computed == request.prompt_tokens + request.generated
+
     def _first_left(self, step: Step) -> None:
         """A step left the first stage, which can take the next one; for prompts that go on, this is what it took."""
         for request in step.chunked:
@@ -282,15 +207,9 @@ class Replica:
             request.chunks_under_way -= 1
         self._decide_soon()
         emitting = step.decoding + step.finishing
-        n_decoding = len(step.decoding)
-        rows = self._recorder.reserve(len(emitting))
-        rows[:, 2:N_KEYS] = (self._number, step.number, step.batch.sequences, instant)
-        rows[:n_decoding, N_KEYS:] = step.for_decode
-        rows[n_decoding:, N_KEYS:] = step.for_prefill
-        for row, request in zip(rows, emitting, strict=True):
-            row[:2] = request.number, request.generated
-            if request.head_start is not None:
-                row[N_KEYS:] += request.head_start
+        for requests, components in ((step.decoding, step.for_decode), (step.finishing, step.for_prefill)):
+            self._record(step.number, step.batch.sequences, requests, components)
+        for request in emitting:
             request.emit(instant)
             if request.generated == request.output_tokens:
                 self._release(request)
@@ -301,6 +220,23 @@ class Replica:
             after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
         else:
             self._return(going_on)
+
+    def _record(self, step: int, batch_size: int, requests: list[Request], components: list[int]) -> None:
+        """Requests get a token now, from a step of which they saw these components."""
+        if not requests:
+            return
+        self._recorder.add(
+            Segment(
+                self._number,
+                step,
+                batch_size,
+                np.array([now(self._env)], np.int64),
+                np.array([components], np.int64),
+                np.array([request.number for request in requests], np.int64),
+                np.array([request.generated for request in requests], np.int64),
+                [(place, r.head_start) for place, r in enumerate(requests) if r.head_start is not None],
+            )
+        )
 
     def _release(self, request: Request) -> None:
         """A request is done: its blocks are free."""

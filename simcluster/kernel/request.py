@@ -53,6 +53,11 @@ class Request:
         pending = self.prompt_tokens + self.generated - self.computed
         return Seen(self.number, pending, self.computed, self.blocks)
 
+    @property
+    def only_decodes(self) -> bool:
+        """Its KV cache lacks its last token only."""
+        return self.generated > 0 and self.computed + 1 == self.prompt_tokens + self.generated
+
     def account_wait(self, until: int, waited_as: int) -> None:
         """Split the time until its step starts: the way back of its last token, then waiting."""
         if until != self.accounted:
@@ -68,9 +73,9 @@ class Request:
             self.head_start = [0] * len(COMPONENTS)
         self.head_start[component] += ticks
 
-    def emit(self, tick: int, n_tokens: int = 1) -> None:
-        """It got so many tokens, the last of them now."""
-        self.generated += n_tokens
+    def emit(self, tick: int) -> None:
+        """It gets a token now."""
+        self.generated += 1
         self.head_start = None
         self.accounted = self.last_token = tick
         if self.first_token < 0:

@@ -94,20 +94,32 @@ def fcfs(view: View) -> Decision:
     if preempted:
         return Decision(grants, preempted)
     places = min(view.max_running - view.n_running, view.max_requests - len(grants))
-    for seen in view.waiting:
+    return Decision(grants + admit(view.waiting, budget, free, places, view.block_size), preempted)
+
+
+def admit(
+    waiting: Iterable[Seen], budget: int, free_blocks: int, places: int, block_size: int
+) -> list[tuple[int, int]]:
+    """Tokens for waiting requests in their order, while tokens, KV blocks and places last."""
+    grants: list[tuple[int, int]] = []
+    for seen in waiting:
         n_tokens = min(seen.pending, budget)
-        needed = blocks_for(n_tokens, view.block_size)
-        if places <= 0 or n_tokens <= 0 or needed > free:
+        needed = blocks_for(n_tokens, block_size)
+        if len(grants) >= places or n_tokens <= 0 or needed > free_blocks:
             break
         grants.append((seen.request, n_tokens))
         budget -= n_tokens
-        free -= needed
-        places -= 1
-    return Decision(grants, preempted)
+        free_blocks -= needed
+    return grants
 
 
 SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs}
 
-STEADY = frozenset({"fcfs"})
-"""Schedulers that grant every running request its next token again, as long as all were granted theirs, nobody
-joined, left or waits with a place free, and blocks last: decode steps in a row may then be played at once."""
+Admission = Callable[[Iterable[Seen], int, int, int, int], list[tuple[int, int]]]
+
+STEADY: dict[str, Admission] = {"fcfs": admit}
+"""
+Schedulers that grant every running request its next token while all only decode and tokens and blocks last, and then
+admit waiting ones, by this function: of their requests, the tokens and KV blocks that the running ones leave, the
+places, and the block size. The decode steps of such a scheduler may be played many at a time.
+"""

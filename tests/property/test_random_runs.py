@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
-from simcluster.costs.service import Jitter, Skew
+from simcluster.costs.step_noise import Jitter, Skew
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.routers import ROUTERS
 

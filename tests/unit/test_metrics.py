@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
-from simcluster.metrics import LATENCIES, PERCENTILES, TokenSums, describe, goodput, latencies_ms, summarise
+from simcluster.metrics import LATENCIES, PERCENTILES, TokenSums, Weighted, describe, goodput, latencies_ms, summarise
 from simcluster.trace import COMPONENTS, N_KEYS, TOKEN_COLUMNS
 
 MS = 10**9
@@ -53,10 +55,10 @@ def naive(played: Played) -> dict[str, list[float]]:
 
 
 def sums(played: Played, rows_per_block: int = 10**6) -> TokenSums:
-    rows = np.stack([played.tokens[name] for name in TOKEN_COLUMNS], axis=1)
+    rows = np.stack([played.tokens[name] for name in TOKEN_COLUMNS])
     result = TokenSums(has_horizon=True)
-    for start in range(0, len(rows), rows_per_block):
-        result.add(rows[start : start + rows_per_block])
+    for start in range(0, rows.shape[1], rows_per_block):
+        result.add(rows[:, start : start + rows_per_block])
     result.finish(played.requests)
     return result
 
@@ -69,7 +71,7 @@ def test_latencies_are_vllms() -> None:
     """ttft, tpot, itl and e2el of finished requests equal the naive ones within rounding of floats."""
     played = run()
     expected = naive(played)
-    actual = latencies_ms(played.requests) | {"itl": sums(played).gaps_ms()}
+    actual = latencies_ms(played.requests) | {"itl": sums(played).gaps_ms().written_out()}
 
     for name in LATENCIES:
         assert sorted(expected[name]) == pytest.approx(sorted(actual[name].tolist()), rel=1e-12)
@@ -102,7 +104,9 @@ def test_time_to_first_token_and_gaps_add_up() -> None:
     played = run()
     values = latencies_ms(played.requests)
 
-    assert values["e2el"].sum() == pytest.approx(values["ttft"].sum() + sums(played).gaps_ms().sum(), rel=1e-12)
+    assert values["e2el"].sum() == pytest.approx(
+        values["ttft"].sum() + sums(played).gaps_ms().written_out().sum(), rel=1e-12
+    )
 
 
 def test_counts_and_rates() -> None:
@@ -162,19 +166,19 @@ def test_sums_do_not_depend_on_blocks() -> None:
     played = run()
     whole, cut = sums(played), sums(played, 7)
 
-    assert whole.gaps_ms().tolist() == cut.gaps_ms().tolist()
+    assert whole.gaps_ms().written_out().tolist() == cut.gaps_ms().written_out().tolist()
     assert [whole.shares(kind) for kind in ("ttft", "itl")] == [cut.shares(kind) for kind in ("ttft", "itl")]
 
 
 def test_without_values_nothing_is_invented() -> None:
     """A latency that nobody has is described by None, and shares of nothing are 0."""
-    assert {None} == set(describe(np.empty(0), "tpot").values())
+    assert {None} == set(describe(Weighted.of(np.empty(0)), "tpot").values())
     assert {0.0} == set(TokenSums().shares("itl").values())
 
 
 def test_equal_values_have_no_spread() -> None:
     """The deviation of equal values is exactly 0, whatever rounding their mean suffers."""
-    assert describe(np.full(7, 0.1), "itl")["std_itl_ms"] == 0.0
+    assert describe(Weighted.of(np.full(7, 0.1)), "itl")["std_itl_ms"] == 0.0
 
 
 def test_gaps_of_unfinished_requests_do_not_count() -> None:
@@ -182,15 +186,28 @@ def test_gaps_of_unfinished_requests_do_not_count() -> None:
     played = run(200 * MS)
 
     assert "unfinished" in played.requests["status"]
-    assert sorted(naive(played)["itl"]) == pytest.approx(sorted(sums(played).gaps_ms().tolist()), rel=1e-12)
+    assert sorted(naive(played)["itl"]) == pytest.approx(sums(played).gaps_ms().written_out().tolist(), rel=1e-12)
 
 
 def test_long_waits_of_many_tokens_do_not_overflow() -> None:
     """Shares stay shares when a block of tokens waited 300 s each, as at the end of an overloaded run."""
-    rows = np.zeros((2**15, len(TOKEN_COLUMNS)), np.int64)
-    rows[:, N_KEYS] = 300 * 10**12
-    rows[:, N_KEYS + 2] = 100 * 10**12
+    rows = np.zeros((len(TOKEN_COLUMNS), 2**15), np.int64)
+    rows[N_KEYS] = 300 * 10**12
+    rows[N_KEYS + 2] = 100 * 10**12
     tokens = TokenSums()
     tokens.add(rows)
 
     assert 0.75 == tokens.shares("ttft")["queue"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(1, 5)), min_size=1, max_size=30),
+    st.lists(st.floats(0, 100), min_size=1, max_size=5),
+)
+def test_percentiles_of_counted_values_are_numpys(pairs: list[tuple[int, int]], percentiles: list[float]) -> None:
+    """Percentiles of values with counts are those of the values written out, exactly as numpy gives them."""
+    values = {value / 7: count for value, count in pairs}
+    ordered = sorted(values)
+    weighted = Weighted(np.array(ordered), np.array([values[value] for value in ordered]))
+
+    assert np.percentile(weighted.written_out(), percentiles).tolist() == weighted.percentiles(percentiles)

@@ -10,8 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from simcluster.costs.service import Skew
-from simcluster.noise import SLICES, ArrivalSkewRow, Noise, OpJitterRow, Slices, exponential_ticks, lognormal_factors
+from simcluster.costs.step_noise import Jitter, Skew, StepNoise
+from simcluster.noise import (
+    FACTOR_BITS,
+    SLICES,
+    ArrivalSkewRow,
+    Noise,
+    OpJitterRow,
+    Slices,
+    exponential_ticks,
+    lognormal_factors,
+)
 from simcluster.noise_file import read_noise
 from simcluster.resolve import load
 from simcluster.run import simulate
@@ -85,7 +94,7 @@ def test_neighbouring_draws_are_unrelated() -> None:
 @pytest.mark.parametrize("cv", [0.01, 0.1, 0.5])
 def test_the_lognormal_table_has_its_mean_and_spread(cv: float) -> None:
     """Over all slices the factors have mean 1 within 1e-4 and the wanted coefficient of variation within 0.5 %."""
-    table = lognormal_factors(cv)
+    table = lognormal_factors(cv) / 2**FACTOR_BITS
 
     assert table.mean() == pytest.approx(1, abs=1e-4)
     assert table.std() / table.mean() == pytest.approx(cv, rel=5e-3)
@@ -94,12 +103,12 @@ def test_the_lognormal_table_has_its_mean_and_spread(cv: float) -> None:
 
 @pytest.mark.parametrize("cv", [0.02, 0.3])
 def test_the_lognormal_table_is_the_inverse_distribution(cv: float) -> None:
-    """Factors are scipy's lognormal quantiles at the mid-points of the slices, within their rounding to 2^-24."""
+    """Factors are scipy's lognormal quantiles at the mid-points of the slices, within their rounding to 2^-16."""
     sigma = math.sqrt(math.log1p(cv**2))
     points = (np.arange(SLICES) + 0.5) / SLICES
     expected = stats.lognorm.ppf(points, s=sigma, scale=math.exp(-(sigma**2) / 2))
 
-    assert np.abs(expected - lognormal_factors(cv)).max() < 2**-24
+    assert np.abs(expected - lognormal_factors(cv) / 2**FACTOR_BITS).max() < 2**-16
 
 
 def test_the_exponential_table_is_the_inverse_distribution() -> None:
@@ -117,9 +126,9 @@ def test_ranks_meet_when_the_last_exponential_has_passed(n_ranks: int) -> None:
     """Own delay and wait make the largest of N exponentials: mean m H_N, of it wait m (H_N - 1), in 4 std errors."""
     mean_s, n_steps, n_collectives = 4e-6, 400, 16
     ranks = tuple(Slices(n_collectives, 5, "arrival_skew", f"gpu{rank}") for rank in range(n_ranks))
-    skew = Skew(exponential_ticks(mean_s), ranks)
-    own, wait = (
-        np.concatenate(parts) for parts in zip(*(skew.delays(step, 1) for step in range(n_steps)), strict=True)
+    noise = StepNoise(range(n_collectives), range(n_collectives), None, Skew(exponential_ticks(mean_s), ranks))
+    _, own, wait = (
+        np.concatenate(parts) for parts in zip(*(noise.ops(step) for step in range(n_steps)), strict=True)
     )
     mean = mean_s * 1e12
     harmonic = sum(1 / k for k in range(1, n_ranks + 1))
@@ -186,3 +195,22 @@ def test_a_source_more_leaves_the_others_draws() -> None:
     for name in ("compute_ticks", "weight_fetch_ticks", "kv_fetch_ticks", "interconnect_ticks"):
         assert jitter[name].tolist() == both[name].tolist()
     assert both["wait_for_peers_ticks"].sum() > 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(0, 4), min_size=1, max_size=12).map(lambda kinds: [*kinds, *range(5)]),
+    st.integers(0, 600),
+    st.integers(1, 300),
+)
+def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: int) -> None:
+    """What a step's ops of a kind draw together is the sum of what each draws, from any step on, across blocks."""
+    collectives = range(0, len(kinds), 2)
+    jitter = Jitter(lognormal_factors(0.2), Slices(len(kinds), 5, "op_jitter", "gpu0"))
+    ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))
+    noise = StepNoise(kinds, collectives, jitter, Skew(exponential_ticks(1e-6), ranks))
+    *sums, greatest = noise.sums(step, n_steps)
+    for row in range(0, n_steps, 37):
+        for drawn, of_kind in zip(noise.ops(step + row), sums, strict=True):
+            assert np.bincount(kinds, drawn, minlength=5).tolist() == of_kind[row].tolist()
+    assert sums[0].max() <= greatest

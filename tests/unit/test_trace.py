@@ -7,46 +7,70 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.trace import COMPONENTS, N_KEYS, TOKEN_COLUMNS, Block, Digest, Recorder
+from simcluster.trace import COMPONENTS, N_KEYS, TOKEN_COLUMNS, Block, Digest, Recorder, Segment
+
+Sizes = list[tuple[int, int]]
+"""Steps and requests of segments."""
+
+sizes = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), max_size=12)
 
 
-def record(batches: list[int], rows_per_block: int) -> tuple[list[Block], str]:
-    """Numbered rows in batches through a recorder: the blocks that came out, and their digest."""
+def segments(sizes: Sizes) -> list[Segment]:
+    """Segments with numbered entries, each with a head start for its last request."""
+    found = []
+    for n, (steps, requests) in enumerate(sizes):
+        components = 100 * n + np.arange(steps * len(COMPONENTS)).reshape(steps, -1)
+        head_start = (requests - 1, [7] * len(COMPONENTS))
+        ends = 50 * n + np.arange(steps)
+        numbers = np.arange(requests)
+        found.append(Segment(3, 10 * n, n + 9, ends, components, numbers, 2 * numbers, [head_start]))
+    return found
+
+
+def row_by_row(segments: list[Segment]) -> list[list[int]]:
+    """The rows, one after the other."""
+    rows = []
+    for s in segments:
+        for step in range(len(s.ends)):
+            for place, (request, token) in enumerate(zip(s.requests.tolist(), s.tokens.tolist(), strict=True)):
+                on_top = dict(s.head_starts).get(place, [0] * len(COMPONENTS)) if step == 0 else [0] * len(COMPONENTS)
+                keys = [request, token + step, s.replica, s.first_step + step, s.batch_size, int(s.ends[step])]
+                rows.append([*keys, *(s.components[step] + on_top).tolist()])
+    return rows
+
+
+def record(sizes: Sizes, rows_per_block: int) -> tuple[list[Block], str]:
+    """Segments through a recorder: the blocks that came out, and their digest."""
     blocks: list[Block] = []
     digest = Digest()
-    sinks = [lambda block: blocks.append(block.copy()), digest.add_tokens]
-    recorder = Recorder(sinks, rows_per_block=rows_per_block)
-    n = 0
-    for size in batches:
-        rows = recorder.reserve(size)
-        rows[:] = np.arange(n, n + size)[:, None] + np.arange(len(TOKEN_COLUMNS))
-        n += size
+    recorder = Recorder([blocks.append, digest.add_tokens], rows_per_block=rows_per_block)
+    for segment in segments(sizes):
+        recorder.add(segment)
     recorder.close()
-    assert n == sum(map(len, blocks))
     return blocks, digest.hexdigest()
 
 
-@given(st.lists(st.integers(0, 12), max_size=20), st.integers(1, 10))
-def test_rows_come_out_in_order_and_once(batches: list[int], rows_per_block: int) -> None:
-    """However rows come and however small the buffer, each comes out once and in order, and no block is empty."""
-    blocks, _ = record(batches, rows_per_block)
+@given(sizes, st.integers(1, 30))
+def test_rows_come_out_in_order_and_once(sizes: Sizes, rows_per_block: int) -> None:
+    """Segments come out as their rows, step by step and request by request, and no block is empty."""
+    blocks, _ = record(sizes, rows_per_block)
 
-    assert list(range(sum(batches))) == [row for block in blocks for row in block[:, 0].tolist()]
-    assert all(len(block) for block in blocks)
+    assert row_by_row(segments(sizes)) == [row for block in blocks for row in block.T.tolist()]
+    assert all(block.shape[1] for block in blocks)
 
 
-@given(st.lists(st.integers(0, 12), max_size=20), st.integers(1, 10), st.integers(1, 10))
-def test_the_digest_does_not_depend_on_the_cuts(batches: list[int], one: int, other: int) -> None:
+@given(sizes, st.integers(1, 30), st.integers(1, 30))
+def test_the_digest_does_not_depend_on_the_cuts(sizes: Sizes, one: int, other: int) -> None:
     """The same rows in other blocks have the same digest."""
-    assert record(batches, one)[1] == record(batches, other)[1]
+    assert record(sizes, one)[1] == record(sizes, other)[1]
 
 
 @pytest.mark.parametrize("column", range(len(TOKEN_COLUMNS)))
 def test_the_digest_sees_every_column(column: int) -> None:
     """One tick more in one entry of any column is another digest."""
-    rows = np.arange(5 * len(TOKEN_COLUMNS)).reshape(5, -1)
+    rows = np.arange(5 * len(TOKEN_COLUMNS)).reshape(-1, 5)
     changed = rows.copy()
-    changed[3, column] += 1
+    changed[column, 3] += 1
     digests = []
     for block in (rows, changed):
         digest = Digest()

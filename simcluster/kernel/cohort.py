@@ -1,0 +1,119 @@
+"""
+Requests that decode together: each gets a token in every step, so that its state follows from the number of steps.
+
+A request that had made `generated` tokens before step s has base s - generated; before any later step t it has made
+t - base. Sums over all requests are kept, and nothing is done to a request between joining and leaving.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+import numpy as np
+
+from simcluster.kernel.request import Request
+from simcluster.policies.schedulers import blocks_for
+from simcluster.ticks import Ticks
+
+
+class Cohort:
+    """Decoding requests in the order in which they joined."""
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._clear()
+
+    def _clear(self) -> None:
+        self.requests: list[Request] = []
+        self._numbers: list[int] = []
+        self._bases: list[int] = []
+        self._last_steps: list[tuple[int, int, Request]] = []
+        """A heap: the number of steps made when a request has its last token, and when it joined."""
+        self._n_joined = 0
+        self._known = 0
+        """Sum over the requests of prompt tokens less base."""
+        self._phases = [0] * self._block_size
+        """Requests that take a KV block in the steps of a number, modulo the block size."""
+        self._arrays: tuple[Ticks, Ticks] | None = None
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def join(self, request: Request, step: int) -> None:
+        """It takes part from this step on; its KV cache lacks its last token only."""
+        base = step - request.generated
+        self.requests.append(request)
+        self._numbers.append(request.number)
+        self._bases.append(base)
+        heappush(self._last_steps, (base + request.output_tokens, self._n_joined, request))
+        self._n_joined += 1
+        self._known += request.prompt_tokens - base
+        self._phases[(base + 1 - request.prompt_tokens) % self._block_size] += 1
+        self._arrays = None
+
+    def context(self, step: int) -> int:
+        """Sum over the requests of the entries that each attends to in this step."""
+        return self._known + len(self.requests) * step
+
+    def last_step(self) -> int:
+        """How many steps have been made when the first request has its last token."""
+        return self._last_steps[0][0]
+
+    def new_blocks(self, step: int, n_steps: int) -> int:
+        """KV blocks that so many steps from this one on take."""
+        size = self._block_size
+        rounds, rest = divmod(n_steps, size)
+        phase = step % size
+        more = sum(self._phases[phase : phase + rest]) + sum(self._phases[: max(0, phase + rest - size)])
+        return rounds * len(self.requests) + more
+
+    def steps_within(self, step: int, most: int, free_blocks: int) -> int:
+        """Steps from this one on for which so many free blocks last, at most `most`."""
+        if len(self.requests) * (most // self._block_size + 1) <= free_blocks:
+            return most  # nobody takes more than that
+        if self.new_blocks(step, most) <= free_blocks:
+            return most
+        fits, exceeds = 0, most
+        while exceeds - fits > 1:
+            middle = (fits + exceeds) // 2
+            if self.new_blocks(step, middle) <= free_blocks:
+                fits = middle
+            else:
+                exceeds = middle
+        return fits
+
+    def rows(self, step: int) -> tuple[Ticks, Ticks]:
+        """Numbers of the requests and indices of the tokens they get in this step, shape (requests,) each."""
+        if self._arrays is None:
+            self._arrays = np.array(self._numbers, np.int64), np.array(self._bases, np.int64)
+        numbers, bases = self._arrays
+        return numbers, step - bases
+
+    def pop_finished(self, step: int, tick: int) -> list[Request]:
+        """Take out the requests that got their last token at this tick, when so many steps had been made."""
+        finished = []
+        while self._last_steps and self._last_steps[0][0] == step:
+            request = heappop(self._last_steps)[2]
+            place = self.requests.index(request)
+            base = self._bases[place]
+            del self.requests[place], self._numbers[place], self._bases[place]
+            self._known -= request.prompt_tokens - base
+            self._phases[(base + 1 - request.prompt_tokens) % self._block_size] -= 1
+            self._bring_up_to_date(request, step - base, tick)
+            finished.append(request)
+        if finished:
+            self._arrays = None
+        return finished
+
+    def dissolve(self, step: int, tick: int) -> None:
+        """Everybody leaves at this tick, when so many steps have been made."""
+        for request, base in zip(self.requests, self._bases, strict=True):
+            self._bring_up_to_date(request, step - base, tick)
+        self._clear()
+
+    def _bring_up_to_date(self, request: Request, generated: int, tick: int) -> None:
+        """Write what it has become into the request, whose last token so far came at this tick."""
+        request.generated = generated
+        request.computed = request.prompt_tokens + generated - 1
+        request.blocks = blocks_for(request.computed, self._block_size)
+        request.accounted = request.last_token = tick

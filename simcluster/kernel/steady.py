@@ -1,0 +1,219 @@
+"""
+A replica of one stage under a steady scheduler, played many decode steps at a time.
+
+While nobody joins and nobody leaves, the scheduler decides the same again and the contexts grow by a token a step:
+the steps until the first request is done, or a KV block is missing, are found at once. What arrives meanwhile cuts
+such a run at the end of the step that is being made then; steps that are over stand. A step with prompts is found in
+one go.
+What goes beyond that (chunks of prompts, preemption, more requests than a step may serve) is left to `Replica`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from simcluster.costs.batch import Batch
+from simcluster.costs.service import RunModel, Service
+from simcluster.kernel.clock import NORMAL, after, now
+from simcluster.kernel.cohort import Cohort
+from simcluster.kernel.replica import Replica
+from simcluster.kernel.request import Request
+from simcluster.ticks import Ticks
+from simcluster.trace import Segment
+
+MOST_STEPS = 512
+"""Of one run, which bounds its memory."""
+
+
+class DecodeRun(NamedTuple):
+    """Steps of the cohort in a row; the first `n_steps` are meant to be made."""
+
+    first_step: int
+    started: int
+    ends: Ticks
+    """When each step ends, shape (steps,)."""
+    components: Ticks
+    """Shape (steps, components)."""
+    n_steps: int
+
+
+class SteadyReplica(Replica):
+    """Serves as `Replica` does, to the tick, with a few events for each request instead of some for each step."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._stage: RunModel = self._plan.stages[0]  # type: ignore[assignment]  # what `steady` promises
+        self._cohort = Cohort(self._plan.block_size)
+        self._run: DecodeRun | None = None
+        self._n_planned = 0
+        self._in_step = False
+        self._last_end = 0
+        """When the last step ended."""
+
+    @property
+    def complete_until(self) -> int | None:
+        """Before which tick all rows of this replica are recorded; None when that is now."""
+        return None if self._run is None else self._run.started
+
+    def arrive(self, request: Request) -> None:
+        """A request joins the queue; a run of decode steps ends with the step that is being made, for it to join."""
+        request.replica = self._number
+        self._waiting.append(request)
+        run = self._run
+        if run is None:
+            self._decide_soon()
+        elif len(self._running) < self._plan.max_running:
+            n_steps = int(run.ends.searchsorted(now(self._env))) + 1
+            if n_steps < run.n_steps:
+                self._await(run._replace(n_steps=n_steps))
+
+    def settle(self, horizon: int) -> None:
+        """The simulation stops: the steps of a run that were over before the horizon have been made."""
+        if self._run is not None:
+            n_steps = min(int(self._run.ends.searchsorted(horizon)), self._run.n_steps)
+            if n_steps:
+                self._end_run(self._run._replace(n_steps=n_steps))
+        self._cohort.dissolve(self._n_steps - self._in_step, self._last_end)
+
+    def _decide(self) -> None:
+        self._deciding = False
+        if self._run is not None or self._in_step:
+            return
+        cohort, plan = self._cohort, self._plan
+        n = len(cohort)
+        if not n and self._running:
+            n = self._gather()
+        if n == len(self._running) and n <= plan.max_tokens:
+            needed = cohort.new_blocks(self._n_steps, 1)
+            if needed <= self._free_blocks:
+                if self._waiting and n < plan.max_running and (grants := self._admissions(n, needed)):
+                    self._free_blocks -= needed
+                    self._start_step(grants)
+                elif n:
+                    self._start_run()
+                return
+        cohort.dissolve(self._n_steps, now(self._env))
+        super()._decide()
+
+    def _gather(self) -> int:
+        """The running requests become a cohort if all only decode and none has waited; how many do."""
+        instant = now(self._env)
+        running = self._running.values()
+        if self._pipeline.busy or not all(r.accounted == instant and r.only_decodes for r in running):
+            return 0
+        self._last_end = instant
+        for request in running:
+            self._cohort.join(request, self._n_steps)
+        return len(self._cohort)
+
+    def _admissions(self, n: int, needed: int) -> list[tuple[int, int]]:
+        """Waiting requests that join the cohort's next step, with the tokens each computes."""
+        plan = self._plan
+        assert plan.admit is not None
+        seen = (request.seen() for request in self._waiting)
+        places = min(plan.max_running, self.in_system) - n
+        return plan.admit(seen, plan.max_tokens - n, self._free_blocks - needed, places, plan.block_size)
+
+    def _start_step(self, grants: list[tuple[int, int]]) -> None:
+        """One step of the cohort together with prompts."""
+        instant, step, n = now(self._env), self._n_steps, len(self._cohort)
+        prefill_tokens = pairs = context = n_finishing = 0
+        prompts: list[Request] = []
+        for number, n_tokens in grants:
+            request = self._admitted(number)
+            before = request.computed
+            self._compute(request, n_tokens)
+            prefill_tokens += n_tokens
+            pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
+            context += request.computed
+            n_finishing += request.in_flight
+            if request.scheduled < 0:
+                request.scheduled = instant
+            request.account_wait(instant, self._waited_as)
+            prompts.append(request)
+        if self._free_blocks < 0:
+            raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
+        decode_context = self._cohort.context(step)
+        batch = Batch(n, decode_context, prefill_tokens, pairs, context, n + n_finishing, n + len(prompts))
+        service = self._stage.service(step, batch)
+        self._in_step = True
+        self._n_steps += 1
+        after(self._env, service.ticks, NORMAL, lambda: self._end_step(step, batch.sequences, service, prompts))
+
+    def _end_step(self, step: int, batch_size: int, service: Service, prompts: list[Request]) -> None:
+        """The cohort and the prompts that were finished get a token; the latter join the cohort."""
+        self._in_step, self._ahead_has_prefill = False, True
+        instant = now(self._env)
+        if self._cohort:
+            ends, components = np.array([instant]), np.array([service.decode_components])
+            rows = self._cohort.rows(step)
+            self._recorder.add(Segment(self._number, step, batch_size, ends, components, *rows))
+        finishing = [request for request in prompts if request.in_flight]
+        self._record(step, batch_size, finishing, service.components)
+        self._let_go(step + 1, instant)
+        for request in prompts:
+            if not request.in_flight:
+                for component, ticks in enumerate(service.components):
+                    request.add_head_start(component, ticks)
+                request.accounted = instant
+                continue
+            request.emit(instant)
+            request.in_flight = False
+            if request.generated == request.output_tokens:
+                self._release(request)
+            else:
+                self._cohort.join(request, step + 1)
+        self._decide_now_or_soon()
+
+    def _start_run(self) -> None:
+        """Decode the cohort until its first request is done or a KV block is missing."""
+        cohort, step, n = self._cohort, self._n_steps, len(self._cohort)
+        self._ahead_has_prefill = False
+        started = now(self._env)
+        most = min(cohort.last_step() - step, MOST_STEPS)
+        n_steps = cohort.steps_within(step, most, self._free_blocks)
+        ticks, components = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
+        ends = started + ticks.cumsum()
+        if ends[-1] < 0:  # past an int64
+            raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
+        self._await(DecodeRun(step, started, ends, components, n_steps))
+
+    def _await(self, run: DecodeRun) -> None:
+        """Come back at the end of the run, unless it is cut before."""
+        self._run = run
+        self._n_planned += 1
+        planned = self._n_planned
+
+        def over() -> None:
+            if planned == self._n_planned:
+                self._end_run(run)
+                self._decide_now_or_soon()
+
+        after(self._env, int(run.ends[run.n_steps - 1]) - now(self._env), NORMAL, over)
+
+    def _end_run(self, run: DecodeRun) -> None:
+        """The run is over: everybody in it got as many tokens as it had steps."""
+        n_steps, step = run.n_steps, run.first_step
+        # While the run is there, rows of other replicas that come after its own are held back.
+        ends, components = run.ends[:n_steps], run.components[:n_steps]
+        rows = self._cohort.rows(step)
+        self._recorder.add(Segment(self._number, step, len(self._cohort), ends, components, *rows))
+        self._run = None
+        self._free_blocks -= self._cohort.new_blocks(step, n_steps)
+        self._n_steps = step + n_steps
+        self._let_go(self._n_steps, int(ends[-1]))
+
+    def _let_go(self, step: int, instant: int) -> None:
+        """Who got the last token leaves, when so many steps have been made."""
+        self._last_end = instant
+        for request in self._cohort.pop_finished(step, instant):
+            self._release(request)
+
+    def _decide_now_or_soon(self) -> None:
+        """Decide at once when nothing else happens at this instant, else after that."""
+        if self._env.peek() > self._env.now and not self._deciding:
+            self._decide()
+        else:
+            self._decide_soon()
