@@ -12,7 +12,7 @@ it sends as much in each round as Rabenseifner's, for others it still needs ceil
 
 Source:
     Thakur, Rabenseifner, Gropp, Optimization of Collective Communication Operations in MPICH, 2005 (ring, tree).
-    Träff, Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms, arXiv 2410.14234, 2024 (halving-doubling).
+    Träff, Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms, 2024, doi:10.34726/10760 (the circle).
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ def _nvls(n: int) -> tuple[Round, ...]:
 
     The two steps overlap: while the sums of some bytes come down to everyone, the next bytes go up. Played one after
     the other, adding is bound by the way up and the multicast by the way down, and together they would load ports
-    with 2; overlapped, each direction carries 1 + 1/N, as the closed form counts. So each of the two rounds here takes
-    half of the array through both steps, a few bytes at a time.
+    with 2; overlapped, each direction carries 1 + 1/N, as the closed form counts. So each of the two rounds here
+    takes half of the array through both steps, a few bytes at a time.
     """
     half, part = Fraction(1, 2), Fraction(1, 2 * n)
     played = []
