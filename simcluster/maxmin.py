@@ -29,20 +29,28 @@ def rates(flows: Sequence[Uses], capacities: Sequence[float]) -> list[float]:
     """
     found = [math.inf] * len(flows)
     rising: dict[int, dict[int, float]] = {}  # by link, the weights of the flows whose rate still rises
-    taken: dict[int, list[float]] = {}  # by link, what the others leave of the capacity, as terms of a sum
     for number, uses in enumerate(flows):
         for link, weight in uses:
             rising.setdefault(link, {})[number] = weight
-            taken.setdefault(link, [capacities[link]])
+    shared = [[(link, weight) for link, weight in uses if len(rising[link]) > 1] for uses in flows]
+    own = {}  # by flow, the level at which the narrowest of the links that it has to itself is full
+    for number, uses in enumerate(flows):
+        if len(shared[number]) < len(uses):
+            own[number] = min(capacities[link] / weight for link, weight in uses if len(rising[link]) == 1)
+    rising = {link: weights for link, weights in rising.items() if len(weights) > 1}
+    taken = {link: [capacities[link]] for link in rising}  # what others leave of it, as terms of a sum
     full_at = {link: capacities[link] / math.fsum(weights.values()) for link, weights in rising.items()}
-    while full_at:
-        level = min(full_at.values())
-        full = [link for link, at in full_at.items() if at == level]
-        stopped = dict.fromkeys(number for link in full for number in rising[link])
+    while full_at or own:
+        level = min([*full_at.values(), *own.values()])
+        stopped = dict.fromkeys(number for number, at in own.items() if at == level)
+        for link, at in full_at.items():
+            if at == level:
+                stopped.update(dict.fromkeys(rising[link]))
         touched: dict[int, None] = {}
         for number in stopped:
             found[number] = level
-            for link, weight in flows[number]:
+            own.pop(number, None)
+            for link, weight in shared[number]:
                 del rising[link][number]
                 taken[link].append(-weight * level)
                 touched[link] = None

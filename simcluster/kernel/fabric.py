@@ -47,6 +47,8 @@ class Flow:
     """Alone-seconds that were left then."""
     end_tick: int | None
     """When it ends at this speed; None when it stands still, or would end after all that a trace can hold."""
+    alone_bytes_per_s: float | None = None
+    """Its rate at speed 1; None until somebody meets it."""
     component: _Component | None = None
     """None once it is over or cancelled."""
     cancelled: bool = False
@@ -212,7 +214,9 @@ class Fabric:
             else:
                 found = rates([flow.load.uses for flow in members], self._capacities)
                 for flow, rate in zip(members, found, strict=True):
-                    flow.change(tick, rate / alone_rate(flow.load.uses, self._built))
+                    if flow.alone_bytes_per_s is None:
+                        flow.alone_bytes_per_s = alone_rate(flow.load.uses, self._built)
+                    flow.change(tick, rate / flow.alone_bytes_per_s)
             self._enter(_Component(members))
 
     def _split(self, flows: list[Flow]) -> list[list[Flow]]:
@@ -227,7 +231,7 @@ class Fabric:
             part = [first]
             for flow in part:  # grows while it is walked
                 for link, _ in flow.load.uses:
-                    if link not in links:
+                    if len(self._on[link]) > 1 and link not in links:
                         links.add(link)
                         part += (new := [other for other in self._on[link] if other not in seen])
                         seen.update(new)
