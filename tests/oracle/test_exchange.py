@@ -247,6 +247,12 @@ def test_two_groups_share_a_nic() -> None:
     assert [latency + to_ticks(1.5 * alone_s), latency + to_ticks(alone_s)] == net.ticks(one, half)
 
 
+def test_a_group_of_one_loads_nothing() -> None:
+    """A single rank has no leg, and an algorithm among one rank uses no link."""
+    assert () == legs("all_reduce", fabric("nvlink4").all_reduce, ("gpu0",), 1.0, "graph")
+    assert () == Net(star()).uses("all_reduce", "ring", (("gpu0",),))
+
+
 def test_groups_on_ports_of_their_own() -> None:
     """Two groups on one switch do not notice each other."""
     net = Net(star())
