@@ -56,7 +56,7 @@ def path(topology: Topology, a: str, b: str) -> Route:
         choices = [
             (to_ticks(edge["latency_s"]) + remaining_ticks[nearer], order[nearer], nearer)
             for nearer, edge in graph.adj[node].items()
-            if hops.get(nearer, -1) == hops[node] - 1 and (nearer == b or _forwards(graph, nearer))
+            if hops.get(nearer, -1) == hops[node] - 1 and (nearer == b or forwards(graph, nearer))
         ]
         remaining_ticks[node], _, onward[node] = min(choices)
     nodes = [a]
@@ -71,7 +71,7 @@ def path(topology: Topology, a: str, b: str) -> Route:
     )
 
 
-def _forwards(graph: Graph, node: str) -> bool:
+def forwards(graph: Graph, node: str) -> bool:
     """Whether paths lead through a node: as it says itself, else by its kind."""
     attributes = graph.nodes[node]
     return bool(attributes.get("forwards", attributes["kind"] not in ENDPOINTS))
@@ -85,7 +85,7 @@ def _hops_to(graph: Graph, target: str, until: str | None = None) -> dict[str, i
         node = waiting.popleft()
         if until in hops and hops[node] >= hops[until]:
             break
-        if node != target and not _forwards(graph, node):
+        if node != target and not forwards(graph, node):
             continue
         for neighbour in graph.adj[node]:
             if neighbour not in hops:
@@ -125,7 +125,7 @@ def distances(topology: Topology) -> Distances:
         (row, index[b], graph.edges[a, b]["latency_s"])
         for a in graph
         for b in graph.adj[a]
-        for row in ([index[a]] if _forwards(graph, a) else []) + ([start[a]] if a in start else [])
+        for row in ([index[a]] if forwards(graph, a) else []) + ([start[a]] if a in start else [])
     ]
     n_nodes = len(index) + len(start)
     longest_s = max((latency_s for *_, latency_s in hops), default=0.0) * n_nodes
@@ -168,7 +168,7 @@ def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
     members = [node for node, attributes in graph.nodes(data=True) if attributes["kind"] == kind]
     if len(members) < 2:
         raise ValueError(f"{len(members)} nodes of kind {kind} in topology {topology.name}; a bisection needs two")
-    kept = [node for node in graph if _forwards(graph, node)] if kind == "device" else members
+    kept = [node for node in graph if forwards(graph, node)] if kind == "device" else members
     place = graph.nodes(data=True)
     orders = [members]
     if all("x" in place[node] for node in members):

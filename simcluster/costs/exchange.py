@@ -1,0 +1,193 @@
+"""
+What a collective puts on the links of a graph: phases for a fabric to play, or every message of every round.
+
+A phase is a latency, then one flow that loads all links at once: what the fit calls bytes over bandwidth, with the
+messages of all rounds added up by directed link. On an idle graph its time is the closed form of `costs.collectives`,
+whatever the graph: fits were measured on a group's own links, so a flow alone is taken to fill its bottleneck, the
+link with the most load for its capacity, and to slow down only when that link is shared or degraded.
+Left out: that rounds load different links at different times (`messages` shows it), that a message between distant
+ranks waits for the switches on its way (fits include that), and that a group may hinder itself where its ranks share
+links that those of the fit did not; `messages` shows the last one too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import NamedTuple
+
+from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
+from simcluster.costs.collectives import COLLECTIVES, Fits, fastest
+from simcluster.costs.rounds import SWITCH, Round, rounds
+from simcluster.maxmin import Uses
+
+Group = tuple[str, ...]
+"""Nodes of a graph, by rank."""
+Groups = tuple[Group, ...]
+"""Groups of equal size that do the same at the same time."""
+Route = Callable[[str, str], tuple[int, ...]]
+"""The directed links from one node to another."""
+SwitchOf = Callable[[Group], str]
+"""The switch that adds for a group; asked only for `nvls`."""
+UsesOf = Callable[[Collective, str, Groups], Uses]
+"""What an algorithm puts on the links when some groups run it; see `uses_over`."""
+
+
+class Leg(NamedTuple):
+    """One collective of groups side by side, by one line of a fit; an exchange is a sequence of legs."""
+
+    collective: Collective
+    fit: CollectiveFit
+    groups: Groups
+    n_bytes: float
+    """Of the array of each rank."""
+
+
+class Phase(NamedTuple):
+    """A latency, and then a flow."""
+
+    latency_s: float
+    alone_s: float
+    """Of the flow, alone on the idle graph."""
+    uses: Uses
+
+
+class Transfer(NamedTuple):
+    """One message as a flow."""
+
+    alone_s: float
+    """At the bandwidth of the fit, alone on the idle graph."""
+    uses: Uses
+
+
+class MessageRound(NamedTuple):
+    """A latency, and then messages at once; the round is over when the last has arrived."""
+
+    latency_s: float
+    transfers: tuple[Transfer, ...]
+
+
+def legs(
+    collective: Collective, fits: Fits, group: Group, n_bytes: float, launch: Launch, algorithm: str = "auto"
+) -> tuple[Leg, ...]:
+    """A collective inside one fabric, by the line that is fastest on an idle graph; no leg for a single rank."""
+    if len(group) == 1:
+        return ()
+    fit = fastest(collective, fits, len(group), n_bytes, launch, algorithm)
+    return (Leg(collective, fit, (group,), n_bytes),)
+
+
+def hierarchical_legs(
+    inside: Fabric, across: Fabric, nodes: Groups, n_bytes: float, launch: Launch
+) -> tuple[Leg, ...]:
+    """
+    An all-reduce over several nodes, as `hierarchical_all_reduce_s`.
+
+    All nodes reduce-scatter side by side; then the ranks of equal place form a group each, all groups side by side;
+    then all nodes gather.
+
+    Raises:
+        ValueError: the nodes do not hold equally many ranks.
+    """
+    sizes = {len(node) for node in nodes}
+    if len(sizes) != 1:
+        raise ValueError(f"nodes of {', '.join(map(str, sorted(sizes)))} ranks; expected equally many in each")
+    if len(nodes) == 1:
+        return legs("all_reduce", inside.all_reduce, nodes[0], n_bytes, launch)
+    places, (n_ranks,) = tuple(zip(*nodes, strict=True)), sizes
+    found = [
+        *legs("reduce_scatter", inside.reduce_scatter, nodes[0], n_bytes, launch),
+        *legs("all_reduce", across.all_reduce, places[0], n_bytes / n_ranks, launch),
+        *legs("all_gather", inside.all_gather, nodes[0], n_bytes, launch),
+    ]
+    return tuple(leg._replace(groups=places if leg.collective == "all_reduce" else nodes) for leg in found)
+
+
+def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
+    """
+    A phase for each leg.
+
+    `seconds` of them is, bit for bit, the time of the closed form.
+    """
+    return tuple(
+        Phase(_latency_s(leg), _alone_s(leg), uses(leg.collective, leg.fit.algorithm, leg.groups)) for leg in exchange
+    )
+
+
+def seconds(played: Sequence[Phase]) -> float:
+    """Time of phases one after another on an idle graph."""
+    return sum((phase.latency_s + phase.alone_s for phase in played), 0.0)
+
+
+def messages(exchange: Sequence[Leg], route: Route, switch_of: SwitchOf) -> tuple[MessageRound, ...]:
+    """
+    The rounds of all legs, one after another.
+
+    A message is a plain flow that would take its bytes over the fit's bandwidth alone. Where messages of a round
+    meet only at the ports of ranks, rounds add up to the phases, to the tick that each round is rounded by; where
+    they meet elsewhere they take longer.
+    The start of a leg is paid before its first round. What two ranks send each other in one round is one message.
+    """
+    found = []
+    for collective, fit, groups, n_bytes in exchange:
+        for number, played in enumerate(rounds(collective, fit.algorithm, len(groups[0]))):
+            transfers = tuple(
+                Transfer(float(share) * n_bytes / fit.bytes_per_s, tuple((link, 1.0) for link in route(*ends)))
+                for group in groups
+                for ends, share in _between(played, group, switch_of)
+            )
+            found.append(MessageRound(fit.step_s + (0.0 if number else fit.fixed_s), transfers))
+    return tuple(found)
+
+
+def uses_over(route: Route, switch_of: SwitchOf, capacities_bytes_per_s: Sequence[float]) -> UsesOf:
+    """
+    A function that finds what an algorithm puts on the links, and remembers it.
+
+    The weights are bytes of all rounds, scaled so that the bottleneck's is 1: alone, the flow's rate is the
+    bottleneck's capacity, and against another flow there it counts as a plain message does.
+
+    Args:
+        route: links of the way of a message, by number.
+        switch_of: see `SwitchOf`.
+        capacities_bytes_per_s: of the links, by number, on the graph as it was built.
+    """
+
+    @cache
+    def uses(collective: Collective, algorithm: str, groups: Groups) -> Uses:
+        loads: dict[int, Fraction] = {}
+        for group in groups:
+            for played in rounds(collective, algorithm, len(group)):
+                for ends, share in _between(played, group, switch_of):
+                    for link in route(*ends):
+                        loads[link] = loads.get(link, Fraction(0)) + share
+        if not loads:
+            return ()
+        bottleneck = max(sorted(loads), key=lambda link: float(loads[link]) / capacities_bytes_per_s[link])
+        return tuple((link, float(loads[link] / loads[bottleneck])) for link in sorted(loads))
+
+    return uses
+
+
+def _between(played: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tuple[str, str], Fraction]]:
+    """From which node to which how much goes in a round."""
+    shares: dict[tuple[str, str], Fraction] = {}
+    for source, target, share, _ in played:
+        ends = (
+            switch_of(group) if source == SWITCH else group[source],
+            switch_of(group) if target == SWITCH else group[target],
+        )
+        shares[ends] = shares.get(ends, Fraction(0)) + share
+    return list(shares.items())
+
+
+def _latency_s(leg: Leg) -> float:
+    """Start and rounds; the first half of `collectives.time_s`."""
+    return leg.fit.fixed_s + COLLECTIVES[leg.collective][leg.fit.algorithm].steps(len(leg.groups[0])) * leg.fit.step_s
+
+
+def _alone_s(leg: Leg) -> float:
+    """Bytes over bandwidth; the other half."""
+    form = COLLECTIVES[leg.collective][leg.fit.algorithm]
+    return form.traffic_bytes(len(leg.groups[0]), leg.n_bytes) / leg.fit.bytes_per_s

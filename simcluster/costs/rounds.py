@@ -1,0 +1,176 @@
+"""
+The messages of every collective, round by round.
+
+For each algorithm of `costs.collectives` there are as many rounds as its `steps`, and the greatest load of a rank's
+port, out or in, summed over the rounds, is its `share`: the closed form is what these messages take on equal links.
+A round begins when all messages of the one before have arrived. Left out: pipelining between rounds, and the order in
+which a library starts the messages of one round.
+
+Ranks in any number: ring, direct and the shots need no power of two, and a binomial tree only leaves some partners
+out. Halving and doubling goes around a circle instead of pairing ranks by a bit of their numbers: for powers of two
+it sends as much in each round as Rabenseifner's, for others it still needs ceil(log2 N) rounds and no byte more.
+
+Source:
+    Thakur, Rabenseifner, Gropp, Optimization of Collective Communication Operations in MPICH, 2005 (ring, tree).
+    Träff, Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms, 2024, doi:10.34726/10760 (the circle).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from typing import NamedTuple
+
+from simcluster.calibration.collectives import Collective
+
+SWITCH = -1
+"""In place of a rank: the switch that adds and multicasts."""
+
+
+class Message(NamedTuple):
+    """Bytes from one rank to another."""
+
+    source: int
+    """A rank, or SWITCH."""
+    target: int
+    """A rank, or SWITCH."""
+    share: Fraction
+    """Of the bytes of the array."""
+    begins: Fraction
+    """Where in the array the bytes begin, from 0 below 1; past its end they go on at its start."""
+
+
+Round = tuple[Message, ...]
+
+
+class PortLoad(NamedTuple):
+    """What passes a rank's port during a whole collective, as shares of the array."""
+
+    out_share: Fraction
+    in_share: Fraction
+
+
+@cache
+def rounds(collective: Collective, algorithm: str, n_ranks: int) -> tuple[Round, ...]:
+    """The messages of each round; no round for a single rank, which has nobody to talk to."""
+    return () if n_ranks == 1 else _ROUNDS[collective][algorithm](n_ranks)
+
+
+def port_loads(collective: Collective, algorithm: str, n_ranks: int) -> tuple[PortLoad, ...]:
+    """The load of each rank's port over all rounds."""
+    return loads_of([message for played in rounds(collective, algorithm, n_ranks) for message in played], n_ranks)
+
+
+def loads_of(messages: list[Message] | Round, n_ranks: int) -> tuple[PortLoad, ...]:
+    """The load that some messages put on each rank's port."""
+    out, in_ = [Fraction(0)] * n_ranks, [Fraction(0)] * n_ranks
+    for message in messages:
+        if message.source != SWITCH:
+            out[message.source] += message.share
+        if message.target != SWITCH:
+            in_[message.target] += message.share
+    return tuple(map(PortLoad, out, in_))
+
+
+def _parts(source: int, target: int, first: int, n_parts: int, n_ranks: int) -> Message:
+    """Some of N equal parts of the array, counted around the end."""
+    return Message(source, target, Fraction(n_parts, n_ranks), Fraction(first % n_ranks, n_ranks))
+
+
+def _ring_reduce_scatter(n: int) -> tuple[Round, ...]:
+    """A part that begins at rank p + 1 passes all ranks, who add theirs, and ends at rank p."""
+    return tuple(tuple(_parts(r, (r + 1) % n, r - k, 1, n) for r in range(n)) for k in range(1, n))
+
+
+def _ring_all_gather(n: int) -> tuple[Round, ...]:
+    """Everyone hands on what came last, its own part first."""
+    return tuple(tuple(_parts(r, (r + 1) % n, r - k, 1, n) for r in range(n)) for k in range(n - 1))
+
+
+def _to_owners(n: int) -> tuple[Round, ...]:
+    """Everyone sends part p to rank p, all at once."""
+    return (tuple(_parts(r, p, p, 1, n) for r in range(n) for p in range(n) if p != r),)
+
+
+def _from_owners(n: int) -> tuple[Round, ...]:
+    """Rank p sends part p to everyone, all at once."""
+    return (tuple(_parts(p, r, p, 1, n) for p in range(n) for r in range(n) if p != r),)
+
+
+def _one_shot(n: int) -> tuple[Round, ...]:
+    """Everyone sends everything to everyone."""
+    return (tuple(_parts(r, p, 0, n, n) for r in range(n) for p in range(n) if p != r),)
+
+
+def _tree(n: int) -> tuple[Round, ...]:
+    """Up a binomial tree to rank 0 and down again; who has no partner in a round is idle in it."""
+    up = [
+        tuple(_parts(r, r - distance, 0, n, n) for r in range(distance, n, 2 * distance))
+        for distance in (1 << k for k in range((n - 1).bit_length()))
+    ]
+    down = [tuple(message._replace(source=message.target, target=message.source) for message in r) for r in up[::-1]]
+    return (*up, *down)
+
+
+def _halving_doubling(n: int) -> tuple[Round, ...]:
+    """
+    Rank r sends the parts furthest from its own to the rank half a circle on, who adds them; then half of the rest.
+
+    After that rank r has the sum of part r, and the same messages go back in reverse order.
+    """
+    halving = []
+    kept = n
+    while kept > 1:
+        sent_from = (kept + 1) // 2
+        n_parts = kept - sent_from
+        halving.append(tuple(_parts(r, (r + sent_from) % n, r + sent_from, n_parts, n) for r in range(n)))
+        kept = sent_from
+    doubling = [tuple(m._replace(source=m.target, target=m.source) for m in played) for played in halving[::-1]]
+    return (*halving, *doubling)
+
+
+def _nvls(n: int) -> tuple[Round, ...]:
+    """
+    The switch adds what everyone supplies, hands each part to its rank, and multicasts what the rank sends back.
+
+    The two steps overlap: while the sums of some bytes come down to everyone, the next bytes go up. Played one after
+    the other, adding is bound by the way up and the multicast by the way down, and together they would load ports
+    with 2; overlapped, each direction carries 1 + 1/N, as the closed form counts. So each of the two rounds here
+    takes half of the array through both steps, a few bytes at a time.
+    """
+    half, part = Fraction(1, 2), Fraction(1, 2 * n)
+    played = []
+    for begins in (Fraction(0), half):
+        supplied = [Message(r, SWITCH, half, begins) for r in range(n)]
+        summed = [Message(SWITCH, r, part, begins + r * part) for r in range(n)]
+        returned = [Message(r, SWITCH, part, begins + r * part) for r in range(n)]
+        multicast = [Message(SWITCH, r, half, begins) for r in range(n)]
+        played.append((*supplied, *summed, *returned, *multicast))
+    return tuple(played)
+
+
+def _pairwise(n: int) -> tuple[Round, ...]:
+    """In round k rank r sends part r + k to rank r + k."""
+    return tuple(tuple(_parts(r, (r + k) % n, r + k, 1, n) for r in range(n)) for k in range(1, n))
+
+
+def _send(n: int) -> tuple[Round, ...]:
+    """Everything from rank 0 to rank 1."""
+    return ((_parts(0, 1, 0, n, n),),)
+
+
+_ROUNDS: dict[Collective, dict[str, Callable[[int], tuple[Round, ...]]]] = {
+    "all_reduce": {
+        "ring": lambda n: _ring_reduce_scatter(n) + _ring_all_gather(n),
+        "tree": _tree,
+        "halving_doubling": _halving_doubling,
+        "one_shot": _one_shot,
+        "two_shot": lambda n: _to_owners(n) + _from_owners(n),
+        "nvls": _nvls,
+    },
+    "all_gather": {"ring": _ring_all_gather, "direct": _from_owners},
+    "reduce_scatter": {"ring": _ring_reduce_scatter, "direct": _to_owners},
+    "all_to_all": {"pairwise": _pairwise, "direct": _to_owners},
+    "send": {"direct": _send},
+}

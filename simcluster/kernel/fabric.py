@@ -1,0 +1,269 @@
+"""
+The links of a topology under load: flows that share them fairly, each until its bytes are over.
+
+A link is one direction; full duplex is two of them. Flows that share links, directly or through others, form a
+component. Whenever a component changes, its rates are found anew (`maxmin`), and no other component is touched.
+What is left of a flow is kept as the time that it would take alone on the idle graph, so a flow that nobody disturbs
+lasts exactly that, rounded to ticks once; each change of its speed rounds once more.
+Left out: latency (paid before a flow starts), packets, and how long a transport takes to find its rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import simpy
+
+from simcluster.kernel.clock import MAX_TICK, NORMAL, after, now
+from simcluster.maxmin import Uses, alone_rate, rates
+from simcluster.ticks import TICKS_PER_S, to_ticks
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a flow puts on links."""
+
+    alone_s: float
+    """How long it lasts alone on the idle graph as it was built."""
+    uses: Uses
+    """Links and weights; at its rate r, link l carries weight · r. Scaled so that plain messages have weight 1."""
+
+
+@dataclass(eq=False, slots=True)
+class Flow:
+    """A load on its way; for others to read only."""
+
+    load: Load
+    done: Callable[[], None]
+    number: int
+    """Running, in the order of `start`."""
+    began_tick: int
+    speed: float
+    """1 when alone on links as they were built: alone-seconds that pass in a second."""
+    since_tick: int
+    """When it took this speed."""
+    remaining_s: float
+    """Alone-seconds that were left then."""
+    end_tick: int | None
+    """When it ends at this speed; None when it stands still, or would end after all that a trace can hold."""
+    alone_bytes_per_s: float | None = None
+    """Its rate at speed 1; None until somebody meets it."""
+    component: _Component | None = None
+    """None once it is over or cancelled."""
+    cancelled: bool = False
+
+    def change(self, tick: int, speed: float) -> None:
+        """Go on at another speed; at the same one nothing is touched, so nothing is rounded."""
+        if speed == self.speed:
+            return
+        passed_s = (tick - self.since_tick) / TICKS_PER_S
+        self.remaining_s = max(0.0, self.remaining_s - self.speed * passed_s)
+        self.since_tick, self.speed = tick, speed
+        self.end_tick = _end(tick, self.remaining_s, speed)
+
+
+@dataclass(eq=False, slots=True)
+class _Component:
+    """Flows that share links, transitively, with the rates of one solution; never changed, only replaced."""
+
+    flows: list[Flow]
+    """In the order of their numbers."""
+    valid: bool = True
+
+    def end_tick(self) -> int | None:
+        """When its first flow ends."""
+        return min((flow.end_tick for flow in self.flows if flow.end_tick is not None), default=None)
+
+
+class Fabric:
+    """All directed links, numbered from 0, and the flows on them."""
+
+    def __init__(self, env: simpy.Environment, capacities_bytes_per_s: Sequence[float]) -> None:
+        for link, capacity in enumerate(capacities_bytes_per_s):
+            if not capacity > 0:
+                raise ValueError(f"link {link} is built with {capacity} bytes/s; expected more than 0")
+        self._env = env
+        self._built = tuple(capacities_bytes_per_s)
+        self._capacities = list(capacities_bytes_per_s)
+        self._degraded: set[int] = set()
+        self._on: list[dict[Flow, None]] = [{} for _ in self._built]  # flows of each link
+        self._agenda: dict[int, list[_Component]] = {}  # by tick, components whose next flow may end then
+        self._over: list[Flow] = []  # off the links, `done` to be called at this tick
+        self._started = 0
+
+    @property
+    def capacities_bytes_per_s(self) -> tuple[float, ...]:
+        """As they are now."""
+        return tuple(self._capacities)
+
+    def idle(self, links: Iterable[int]) -> bool:
+        """Whether no flow is on any of the links; one that ends at this tick is gone already."""
+        tick = now(self._env)
+        return all(flow.end_tick == tick for link in links for flow in self._on[link])
+
+    def start(self, load: Load, done: Callable[[], None], began_tick: int | None = None) -> Flow:
+        """
+        Put a load on its links; `done` is called when it is over.
+
+        Args:
+            load: a flow without links lasts its `alone_s`, whatever else happens.
+            done: called among the things that end at a tick; flows that end together do so in the order in which
+                they began, then in that of their starts.
+            began_tick: it is on its way since then, alone on its links and with the capacities of now; all that
+                follows is, bit for bit, as if it had been started then.
+
+        Raises:
+            ValueError: `began_tick` lies in the future, or the flow was not alone, or is over since.
+            OverflowError: it would end after all that a trace can hold, 106 days.
+        """
+        tick = now(self._env)
+        began = tick if began_tick is None else began_tick
+        if not load.alone_s <= (MAX_TICK - tick) / TICKS_PER_S:
+            raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
+        speed = self._alone_speed(load)
+        flow = Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
+        if not began <= tick or (flow.end_tick is not None and flow.end_tick < tick):
+            raise ValueError(f"a flow from tick {began} to {flow.end_tick} started at {tick}; expected on its way")
+        if began < tick and any(other.began_tick < tick for link, _ in load.uses for other in self._on[link]):
+            raise ValueError(f"a flow from tick {began} started at {tick}; expected alone on its links until then")
+        self._started += 1
+        if flow.end_tick == tick:  # nothing is left that others could meet
+            self._enter(_Component([flow]))
+            return flow
+        neighbours = self._detach(other for link, _ in load.uses for other in self._on[link])
+        for link, _ in load.uses:
+            self._on[link][flow] = None
+        if neighbours:
+            self._settle([*neighbours, flow])
+        else:
+            self._enter(_Component([flow]))
+        return flow
+
+    def cancel(self, flow: Flow) -> None:
+        """Take a flow off its links; its `done` is not called. Nothing happens when it is over."""
+        others = self._detach([flow])
+        flow.cancelled = True
+        if flow in others:
+            others.remove(flow)
+            self._leave(flow)
+        self._settle(others)
+
+    def set_capacity(self, link: int, bytes_per_s: float) -> None:
+        """
+        Change what a link carries, from now on.
+
+        At 0 the flows on it stand still until this is called again or they are cancelled.
+
+        Raises:
+            ValueError: less than 0, or not a number.
+        """
+        if not bytes_per_s >= 0:
+            raise ValueError(f"link {link} set to {bytes_per_s} bytes/s; expected 0 or more")
+        if bytes_per_s == self._capacities[link]:
+            return
+        flows = self._detach(self._on[link])
+        self._capacities[link] = bytes_per_s
+        if bytes_per_s == self._built[link]:
+            self._degraded.discard(link)
+        else:
+            self._degraded.add(link)
+        self._settle(flows)
+
+    def _alone_speed(self, load: Load) -> float:
+        """Of a load that has its links, as they are now, to itself."""
+        if not load.uses or self._degraded.isdisjoint(link for link, _ in load.uses):
+            return 1.0
+        return alone_rate(load.uses, self._capacities) / alone_rate(load.uses, self._built)
+
+    def _detach(self, flows: Iterable[Flow]) -> list[Flow]:
+        """
+        Take apart the components of some flows, and return those of their flows that are still on links, in order.
+
+        Flows that end at this tick leave the links first: who comes at the tick at which another ends does not
+        meet it, whichever of the two events SimPy plays first.
+        """
+        components = dict.fromkeys(flow.component for flow in flows)
+        tick = now(self._env)
+        staying = []
+        for component in components:
+            if component is None:
+                continue
+            component.valid = False
+            for flow in component.flows:
+                if flow.end_tick == tick:
+                    self._leave(flow)
+                    self._over.append(flow)
+                else:
+                    staying.append(flow)
+        staying.sort(key=lambda flow: flow.number)
+        return staying
+
+    def _leave(self, flow: Flow) -> None:
+        """Off the links."""
+        flow.component = None
+        for link, _ in flow.load.uses:
+            self._on[link].pop(flow, None)
+
+    def _settle(self, flows: list[Flow]) -> None:
+        """Split flows into components and give each its rates."""
+        tick = now(self._env)
+        for members in self._split(flows):
+            if len(members) == 1:
+                members[0].change(tick, self._alone_speed(members[0].load))
+            else:
+                found = rates([flow.load.uses for flow in members], self._capacities)
+                for flow, rate in zip(members, found, strict=True):
+                    if flow.alone_bytes_per_s is None:
+                        flow.alone_bytes_per_s = alone_rate(flow.load.uses, self._built)
+                    flow.change(tick, rate / flow.alone_bytes_per_s)
+            self._enter(_Component(members))
+
+    def _split(self, flows: list[Flow]) -> list[list[Flow]]:
+        """The connected parts, each in order, the one with the first flow first."""
+        parts: list[list[Flow]] = []
+        seen: set[Flow] = set()
+        for first in flows:
+            if first in seen:
+                continue
+            seen.add(first)
+            links: set[int] = set()
+            part = [first]
+            for flow in part:  # grows while it is walked
+                for link, _ in flow.load.uses:
+                    if len(self._on[link]) > 1 and link not in links:
+                        links.add(link)
+                        part += (new := [other for other in self._on[link] if other not in seen])
+                        seen.update(new)
+            parts.append(sorted(part, key=lambda flow: flow.number))
+        return parts
+
+    def _enter(self, component: _Component) -> None:
+        """Give the flows their component, and come back when the first of them ends; one timer a tick serves all."""
+        for flow in component.flows:
+            flow.component = component
+        tick = component.end_tick()
+        if tick is None:
+            return
+        if tick not in self._agenda:
+            self._agenda[tick] = []
+            after(self._env, tick - now(self._env), NORMAL, self._end)
+        self._agenda[tick].append(component)
+
+    def _end(self) -> None:
+        """End the flows whose time has come, go on with those they leave behind, then tell who waits."""
+        tick = now(self._env)
+        due = [component for component in self._agenda.pop(tick) if component.valid]
+        staying = self._detach(flow for component in due for flow in component.flows)
+        over, self._over = self._over, []
+        self._settle(staying)
+        for flow in sorted(over, key=lambda flow: (flow.began_tick, flow.number)):
+            if not flow.cancelled:
+                flow.done()
+
+
+def _end(tick: int, remaining_s: float, speed: float) -> int | None:
+    """When so much is over at a speed; None for never, or later than a trace can hold."""
+    if speed == 0 or not remaining_s / speed <= (MAX_TICK - tick) / TICKS_PER_S:
+        return None
+    return tick + to_ticks(remaining_s / speed)
