@@ -79,6 +79,9 @@ def once(python: str, name: str, requests: int, limit_s: float) -> dict[str, Any
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return {"failed": f"takes more than {limit_s:g} s"}
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
     if process.returncode:
         return {"failed": (error.strip().splitlines() or [f"exit code {process.returncode}"])[-1]}
     return {**json.loads(out.strip().splitlines()[-1]), "process_s": children_cpu_s() - before_s}
@@ -131,7 +134,10 @@ def pythons(given: list[str]) -> dict[str, str]:
         if name not in chosen or not equals:
             raise SystemExit(f"--python {entry}: expected NAME=PATH, with a NAME of {', '.join(NAMES)}")
         # Not resolved: an interpreter of a virtual environment is a link, and is known by its place.
-        chosen[name] = str(Path(path).expanduser().absolute())
+        python = Path(path).expanduser().absolute()
+        if not python.is_file():
+            raise SystemExit(f"--python {entry}: no file; expected the path of an interpreter")
+        chosen[name] = str(python)
     return chosen
 
 
@@ -168,10 +174,8 @@ def main() -> None:
     print(f"bare SimPy {timeouts_per_s:,.0f} timeouts/s, bare numpy {rows_per_s:,.0f} rows/s (CPU)\n")
     print(table(SPEEDS, [[*label, *ratio] for label, ratio in zip(labels, ratios, strict=True)]))
     print(table(COSTS, [[*label, *costs(told)] for label, told in zip(labels, measured, strict=True)]))
-    for remark in [
-        *(f"{told['name']}, {told['requests']:,} requests: {told['what']}" for told in measured),
-        *remarks,
-    ]:
+    whats = {told["name"]: told["what"] for told in measured}
+    for remark in [*(f"{name}: {what}" for name, what in whats.items()), *remarks]:
         print(f"* {remark}")
 
 

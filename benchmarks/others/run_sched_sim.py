@@ -55,5 +55,5 @@ tell(
     laps_s=(import_s, simulate_s, write_s),
     events=simulator.event_counter,
     what="Llama-2-70B on one device of 8 H100's memory, bandwidth and FLOP/s; no tensor parallelism, no network, "
-    f"no noise; KV blocks; writes steps and requests (mean batch {metrics.avg_batch_size})",
+    "no noise; KV blocks; writes steps and requests (Perfetto trace)",
 )
