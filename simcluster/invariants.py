@@ -183,7 +183,7 @@ def conservation(tables: Tables) -> list[str]:
     """
     Every request is finished, failed with a reason, or unfinished, and each of its tokens is in the table once.
 
-    A finished one has all its tokens, an unfinished one fewer, a failed one none.
+    A finished one has all its tokens, an unfinished one fewer, a failed one none unless its replica failed under it.
     """
     requests = tables.requests
     emitted, asked = requests["tokens_emitted"], requests["output_tokens"]
@@ -199,7 +199,9 @@ def conservation(tables: Tables) -> list[str]:
         *_requests(failed != reasoned, lambda n: f"{requests['status'][n]} with reason '{requests['reason'][n]}'"),
         *_requests(finished & (emitted != asked), lambda n: f"finished with {emitted[n]} of {asked[n]} tokens"),
         *_requests(unfinished & (emitted >= asked), lambda n: f"unfinished with {emitted[n]} of {asked[n]} tokens"),
-        *_requests(failed & (emitted != 0), lambda n: f"failed with {emitted[n]} tokens"),
+        *_requests(
+            failed & (emitted != 0) & (requests["restarts"] == 0), lambda n: f"failed with {emitted[n]} tokens"
+        ),
         *_requests(rows != emitted, lambda n: f"{rows[n]} rows for {emitted[n]} tokens"),
         *tables.tell(wrong, lambda row: "not the number that follows"),
     ]
@@ -223,7 +225,7 @@ def causality(tables: Tables) -> list[str]:
     not_first = ordered[tables.is_first & (emitted[ordered] != first[request[ordered]])]
     not_last = ordered[is_last & (emitted[ordered] != last[request[ordered]])]
     sent_to = requests["replica"]
-    elsewhere = np.flatnonzero(replica != sent_to[request])
+    elsewhere = np.flatnonzero((replica != sent_to[request]) & (requests["restarts"][request] == 0))
     absent = (has_tokens != (first >= 0)) | (has_tokens != (last >= 0)) | (has_tokens & ~was_scheduled)
     return [
         *_requests(
@@ -316,14 +318,14 @@ def kv_blocks(tables: Tables) -> list[str]:
     The KV blocks that requests must hold at once never exceed those of their replica.
 
     When its token of index j is emitted, a request holds the entries of its prompt and of j tokens. One that was
-    never preempted keeps them until its last token; of one that was, only the moment of emission is sure. Blocks of
+    never preempted or lost keeps them until its last token; of one that was, only the moment of emission is sure. Blocks of
     prompts under way and of the token being made are not counted: the trace does not say since when they are held.
     """
     tokens, requests, size = tables.tokens, tables.requests, tables.limits.block_size
     request, token = tokens["request"], tokens["token"]
     context = requests["prompt_tokens"][request] + token
     held = -(-context // size)
-    stays = requests["preemptions"][request] == 0
+    stays = (requests["preemptions"][request] == 0) & (requests["restarts"][request] == 0)
     ends = token + 1 == requests["output_tokens"][request]
     before = np.where(stays & (token > 0), -(-(context - 1) // size), 0)
     taken, freed = held - before, np.where(stays & ~ends, 0, held)

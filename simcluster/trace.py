@@ -28,7 +28,7 @@ COMPONENTS = {
     "wait_for_peers": "waiting at a collective for the last rank to arrive",
     "pipeline_wait": "waiting for a pipeline stage that is busy with another step",
     "launch_host": "host time of the engine, launch of ops, fixed cost of kernels",
-    "stall": "rare stalls; no source of this version causes any",
+    "stall": "work that was lost when a device failed under the request",
 }
 """The components of a token's latency and what each means; the order is that of the columns."""
 
@@ -44,7 +44,7 @@ COMPONENT = {name: index for index, name in enumerate(COMPONENTS)}
 
 REQUEST_COLUMNS = (
     "request", "arrived_at_ticks", "prompt_tokens", "output_tokens", "replica", "scheduled_at_ticks",
-    "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted", "preemptions",
+    "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted", "preemptions", "restarts",
 )  # fmt: skip
 """Integer columns of the request table; -1 where there is none. `status` and `reason` are text beside them."""
 

@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import NO_WORK, OpRow, OpTicks, Service, StageModel, TimedStage
+from simcluster.costs.service import NO_WORK, Detail, OpRow, OpTicks, Service, StageModel, TimedStage
 from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.invariants import Limits, Violation, check
 from simcluster.kernel.engine import Engine, Load
-from simcluster.kernel.pipeline import Wire
+from simcluster.kernel.exchange import Round, Rounds
+from simcluster.kernel.fabric import Load as Flowing
+from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.world import World
+from simcluster.maxmin import Uses
 from simcluster.policies.routers import Router, round_robin
 from simcluster.policies.schedulers import admit, fcfs
 from simcluster.run import Result
+from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest
 
 UNBOUNDED = 10**9
@@ -33,10 +38,9 @@ class GivenService:
         ticks = self._ticks(step, batch)
         components = [0] * len(COMPONENTS)
         components[COMPONENT["compute"]] = ticks
-        zero = np.zeros(1, np.int64)
-        return Service(
-            ticks, components, list(components), lambda: OpTicks(zero, np.array([ticks]), zero, zero, zero)
-        )
+        zero, table = np.zeros(1, np.int64), np.array([components])
+        detail = Detail(OpTicks(zero, np.array([ticks]), zero, zero, zero), table, table)
+        return Service(ticks, components, list(components), lambda: detail)
 
 
 class LinearOps:
@@ -84,12 +88,24 @@ def plan(
     max_running: int = UNBOUNDED,
     max_tokens: int = UNBOUNDED,
     wire_ticks_per_token: int = 0,
+    uses: Uses = (),
+    may_change: bool = False,
 ) -> ReplicaPlan:
-    """A replica of these stages; the way between them takes so many ticks, and so many for each token to be sent."""
+    """
+    A replica of these stages; the way between them takes so many ticks, and so many for each token to be sent.
+
+    With `uses`, exchanges and sends are flows on these links; a third of an exchange is latency.
+    """
     hops = hop_ticks or [0] * (len(stages) - 1)
+
+    def load(n_tokens: int) -> Flowing:
+        return Flowing(wire_ticks_per_token * n_tokens / TICKS_PER_S, uses)
+
+    wires = tuple(Wire(lambda n_tokens: wire_ticks_per_token * n_tokens, ticks, load) for ticks in hops)
+    rounds = tuple(_rounds(stage, uses) for stage in stages) if uses else ()
     return ReplicaPlan(
-        stages=tuple(stages),
-        wires=tuple(Wire(lambda n_tokens: wire_ticks_per_token * n_tokens, ticks) for ticks in hops),
+        pipeline=PipelinePlan(tuple(stages), wires, rounds),
+        may_change=may_change,
         return_ticks=return_ticks,
         n_blocks=n_blocks,
         block_size=block_size,
@@ -98,6 +114,16 @@ def plan(
         scheduler=fcfs,
         admit=admit if all(hasattr(stage, "run") for stage in stages) else None,
     )
+
+
+def _rounds(stage: StageModel, uses: Uses) -> Rounds:
+    """Exchanges of a stage as one round each, whatever the step."""
+
+    def rounds(op: int, batch: Batch) -> list[Round]:
+        ticks = int(stage.service(0, batch).ops().exchange[op])
+        return [Round(ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, uses),))]
+
+    return rounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +167,16 @@ def play(
     max_model_len: int = UNBOUNDED,
     horizon_ticks: int | None = None,
     rows_per_block: int = 64,
+    world: World | None = None,
+    capacities_bytes_per_s: Sequence[float] = (),
 ) -> Played:
     """Run the kernel on these replicas."""
     blocks: list[Block] = []
     digest = Digest()
     sinks = [blocks.append, digest.add_tokens]
-    engine = Engine(plans, router, requests, max_model_len, fidelity, sinks, rows_per_block)
+    engine = Engine(
+        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s
+    )
     duration_ticks = engine.run(horizon_ticks)
     table = engine.table()
     digest.add_requests(table)
@@ -155,7 +185,7 @@ def play(
         block_size=plans[0].block_size,
         max_num_seqs=plans[0].max_running,
         max_num_batched_tokens=plans[0].max_tokens,
-        n_stages=len(plans[0].stages),
+        n_stages=plans[0].n_stages,
     )
     return Played(columns(blocks), table, duration_ticks, digest.hexdigest(), limits)
 

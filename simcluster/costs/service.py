@@ -57,24 +57,64 @@ class OpRow(NamedTuple):
 NO_WORK = OpRow(0, 0, 0, 0, 0)
 
 
+class Detail(NamedTuple):
+    """A service op by op."""
+
+    ops: OpTicks
+    components: Ticks
+    """What each op adds, as a request with a prompt in the step sees it, shape (ops, components)."""
+    decode_components: Ticks
+    """As a decoding request sees it; a row may differ from the op's duration, what prompts added left out."""
+
+    def starts(self) -> Ticks:
+        """When each op starts, counted from the first, shape (ops,)."""
+        ticks = self.components.sum(axis=1)
+        starts: Ticks = ticks.cumsum() - ticks
+        return starts
+
+
 class Service:
     """One step's stay in a stage: how long, what for, and on demand op by op."""
 
-    __slots__ = ("_ops", "components", "decode_components", "ticks")
+    __slots__ = ("_detail", "components", "decode_components", "ticks")
 
     def __init__(
-        self, ticks: int, components: list[int], decode_components: list[int], ops: Callable[[], OpTicks]
+        self, ticks: int, components: list[int], decode_components: list[int], detail: Callable[[], Detail]
     ) -> None:
         self.ticks = ticks
         self.components = components
         """As a request with a prompt in the step sees it; sums to `ticks`."""
         self.decode_components = decode_components
         """As a decoding request sees it: what the prompts added is prefill interference; sums to `ticks`."""
-        self._ops = ops
+        self._detail = detail
+
+    def detail(self) -> Detail:
+        """Op by op; the durations add up to `ticks`."""
+        return self._detail()
 
     def ops(self) -> OpTicks:
         """Durations op by op; their closed form is `ticks`."""
-        return self._ops()
+        return self._detail().ops
+
+
+def spliced(before: Service, after: Service, first_op: int) -> Service:
+    """The service that plays its ops as `before` up to an op, and from there on as `after`."""
+    old, new = before.detail(), after.detail()
+    parts = [np.concatenate([o[:first_op], n[first_op:]]) for o, n in zip(old.ops, new.ops, strict=True)]
+    components = np.concatenate([old.components[:first_op], new.components[first_op:]])
+    decode = np.concatenate([old.decode_components[:first_op], new.decode_components[first_op:]])
+    detail = Detail(OpTicks(*parts), components, decode)
+    whole = components.sum(axis=0).tolist()
+    ticks = sum(whole)
+    if np.array_equal(components, decode):
+        return Service(ticks, whole, whole, lambda: detail)
+    seen = decode.sum(axis=0).tolist()
+    seen[_INTERFERENCE] = 0
+    # Rounding may make what decoding alone takes a tick longer than the whole.
+    for component in (_COMPUTE, *range(len(seen))):
+        seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
+    seen[_INTERFERENCE] = ticks - sum(seen)
+    return Service(ticks, whole, seen, lambda: detail)
 
 
 class Run(NamedTuple):
@@ -164,7 +204,7 @@ class TimedStage:
         if batch.prefill_tokens and batch.decode_tokens:
             decode_components = self._components(step, batch.decode_only())
             decode_components[_INTERFERENCE] = ticks - sum(decode_components)
-        return Service(ticks, components, decode_components, lambda: self._ops(step, batch))
+        return Service(ticks, components, decode_components, lambda: self._detail(step, batch))
 
     def run(self, step: int, batch: Batch, n_steps: int) -> Run:
         """Successive decode steps of one batch."""
@@ -279,30 +319,42 @@ class TimedStage:
             components[:, component] += ticks
         return components
 
-    def _ops(self, step: int, batch: Batch) -> OpTicks:
-        """Durations op by op: differences of the running sums by component, each rounded."""
+    def _detail(self, step: int, batch: Batch) -> Detail:
+        """Op by op."""
+        ops, components = self._ops(step, batch)
+        if not (batch.prefill_tokens and batch.decode_tokens):
+            return Detail(ops, components, components)
+        return Detail(ops, components, self._ops(step, batch.decode_only())[1])
+
+    def _ops(self, step: int, batch: Batch) -> tuple[OpTicks, Ticks]:
+        """Durations of the ops and their components: differences of the running sums, each rounded."""
         rows = list(self._nominal.rows(batch.without_contexts()))
         for kind, row in self._nominal.context_rows(batch):
             rows[kind] = OpRow(*map(operator.add, rows[kind], row))
         kinds = np.asarray(self._nominal.kind_of_op, np.intp)
         launch, compute, fetch, wait, exchange = np.array(rows, np.int64)[kinds].T  # (ops,) each
-        if self._noise is None:
-            return OpTicks(launch, compute, fetch, wait, exchange)
-        factors, own, waited = self._noise.ops(step)  # (ops,) each
+        factors: Any = ONE
+        own: Any = 0
+        waited: Any = 0
+        if self._noise is not None:
+            factors, own, waited = self._noise.ops(step)  # (ops,) each
         busy = np.maximum(compute, fetch)
         charged = np.where(fetch > compute, np.array(self._fetch)[kinds], _COMPUTE)
         places = np.arange(len(kinds))
         shares = np.zeros((len(kinds), len(COMPONENTS)), np.int64)
-        shares[places, charged] = busy * factors
-        shares[:, _LAUNCH] += launch * factors
-        rounded = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
-        busy = rounded[places, charged]
-        meets = exchange > 0
+        shares[places, charged] = busy
+        shares[:, _LAUNCH] += launch
+        if self._noise is not None:
+            shares *= factors[:, None]
+            shares = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
+        busy = shares[places, charged]
         shorter = np.minimum((np.minimum(compute, fetch) * factors + _HALF) >> ONE_BITS, busy)
-        return OpTicks(
-            rounded[:, _LAUNCH] + own * meets,
-            np.where(fetch > compute, shorter, busy),
-            np.where(fetch > compute, busy, shorter),
-            wait + waited * meets,
-            exchange,
-        )
+        meets = exchange > 0
+        launch = shares[:, _LAUNCH] + own * meets
+        wait = wait + waited * meets
+        shares[:, _LAUNCH] = launch
+        shares[:, _WAIT] = wait
+        shares[:, _EXCHANGE] = exchange
+        fetches = fetch > compute
+        ops = OpTicks(launch, np.where(fetches, shorter, busy), np.where(fetches, busy, shorter), wait, exchange)
+        return ops, shares

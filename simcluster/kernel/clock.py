@@ -1,7 +1,8 @@
 """
 The clock in ticks, and the order of things that happen at the same tick.
 
-Work ends and tokens are emitted first (SimPy's normal priority), then requests arrive, then steps are formed.
+Work ends and tokens are emitted first (SimPy's normal priority), then devices and links change, then requests arrive,
+then steps are formed.
 Ties are thus settled by what an event is, not by when it was put into the queue, so that every fidelity settles them
 alike.
 """
@@ -17,8 +18,9 @@ NORMAL = 1
 MAX_TICK = 2**63 - 1
 """The last tick that an int64 holds, after 106 days."""
 
-ARRIVE = 2
-DECIDE = 3
+CHANGE = 2
+ARRIVE = 3
+DECIDE = 4
 
 
 def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Callable[[], None]) -> None:

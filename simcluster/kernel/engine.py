@@ -9,12 +9,17 @@ import numpy as np
 import simpy
 
 from simcluster.kernel.clock import ARRIVE, after, now
+from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.kernel.steady import SteadyReplica
+from simcluster.kernel.world import Weather, World
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
 from simcluster.trace import Block, Recorder
+
+MOST_RESTARTS = 100
+"""Of a request whose replicas fail under it, after which it fails: they may fail faster than it can be served."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Load:
 
 def _kind(plan: ReplicaPlan, fidelity: str) -> type[Replica]:
     """How a replica is played: many decode steps at a time where that is the same."""
-    return SteadyReplica if plan.admit is not None and fidelity == "auto" and len(plan.stages) == 1 else Replica
+    alone = plan.n_stages == 1 and not plan.pipeline.rounds
+    return SteadyReplica if plan.admit is not None and fidelity == "auto" and alone else Replica
 
 
 class Engine:
@@ -45,15 +51,17 @@ class Engine:
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
         rows_per_block: int = 2**15,
+        world: World | None = None,
+        capacities_bytes_per_s: Sequence[float] = (),
     ) -> None:
         self._env = simpy.Environment()
-        self._plans = plans
         self._router = router
         self._load = load
         self._max_model_len = max_model_len
         self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block)
+        fabric = Fabric(self._env, capacities_bytes_per_s) if capacities_bytes_per_s else None
         self._replicas = [
-            _kind(plan, fidelity)(self._env, number, plan, fidelity, self._recorder, self._finished)
+            _kind(plan, fidelity)(self._env, number, plan, fidelity, fabric, self._recorder, self._finished)
             for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0
@@ -63,6 +71,13 @@ class Engine:
         """Every request that arrived, in order."""
         self.failures: dict[int, str] = {}
         """Why requests were refused, by number."""
+        self._stranded: list[Request] = []
+        """Requests that wait for a replica to come up again."""
+        self._weather: Weather | None = None
+        if world is not None and world.happenings:
+            self._weather = Weather(
+                self._env, world, self._replicas, fabric, self._displace, self._recover, self._is_over
+            )
 
     @property
     def n_requests(self) -> int:
@@ -82,12 +97,15 @@ class Engine:
             self._n_replacing = min(self._load.concurrency, self.n_requests)
             after(self._env, 0, ARRIVE, self._replace)
         self._env.run(until=horizon_ticks)
+        while horizon_ticks is None and self._stranded:
+            self._give_up()
+            self._env.run()
         if horizon_ticks is not None:
             for replica in self._replicas:
                 replica.settle(horizon_ticks)
         self._recorder.close()
         if horizon_ticks is not None and (
-            self._n_arrived < self.n_requests or any(replica.in_system for replica in self._replicas)
+            self._n_arrived < self.n_requests or self._stranded or any(r.in_system for r in self._replicas)
         ):
             return horizon_ticks
         return max((request.last_token for request in self.requests if request.last_token >= 0), default=0)
@@ -131,13 +149,52 @@ class Engine:
         if n_tokens > self._max_model_len:
             self._refuse(request, f"longer than max_model_len ({self._max_model_len} tokens)")
             return
-        arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in self._replicas))
+        self._route(request)
+
+    def _route(self, request: Request) -> None:
+        """To one of the replicas that are up; when none is, the request waits for one."""
+        replicas = self._replicas
+        if self._weather is not None and self._weather.down:
+            replicas = [r for number, r in enumerate(replicas) if number not in self._weather.down]
+            if not replicas:
+                self._stranded.append(request)
+                return
+        arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
         self._n_routed += 1
-        chosen = self._router(arrival)
-        if not self._plans[chosen].can_hold(n_tokens - 1):
+        chosen = replicas[self._router(arrival)]
+        if not chosen.can_hold(request.prompt_tokens + request.output_tokens - 1):
             self._refuse(request, "longer than the KV cache of a replica")
             return
-        self._replicas[chosen].arrive(request)
+        chosen.arrive(request)
+
+    def _displace(self, requests: list[Request]) -> None:
+        """A replica went down: everybody who was there goes to another."""
+        for request in requests:
+            if request.restarts > MOST_RESTARTS:
+                self._refuse(request, f"its replica failed {request.restarts} times")
+            else:
+                self._route(request)
+
+    def _recover(self) -> None:
+        """A replica is up again: who had none goes there."""
+        stranded, self._stranded = self._stranded, []
+        for request in stranded:
+            self._route(request)
+
+    def _give_up(self) -> None:
+        """Nothing will happen any more, and no replica is up: who waits for one fails."""
+        assert self._weather is not None
+        reason = next(iter(self._weather.down.values()))
+        stranded, self._stranded = self._stranded, []
+        for request in stranded:
+            self._refuse(request, reason)
+
+    def _is_over(self, comes_back: bool) -> bool:
+        """Whether no request is here or to come, but such as wait for a replica that never comes back."""
+        here = any(r.in_system for r in self._replicas)
+        open_loop = self._load.concurrency is None
+        to_come = self._n_arrived < self.n_requests and (open_loop or self._n_replacing > 0)
+        return not here and not to_come and not (self._stranded and comes_back)
 
     def _refuse(self, request: Request, reason: str) -> None:
         self.failures[request.number] = reason
@@ -161,7 +218,7 @@ class Engine:
         for name, attribute, absent in (
             ("replica", "replica", -1), ("scheduled_at_ticks", "scheduled", -1),
             ("first_token_at_ticks", "first_token", -1), ("last_token_at_ticks", "last_token", -1),
-            ("tokens_emitted", "generated", 0), ("preemptions", "preemptions", 0),
+            ("tokens_emitted", "generated", 0), ("preemptions", "preemptions", 0), ("restarts", "restarts", 0),
         ):  # fmt: skip
             columns[name] = np.array([getattr(r, attribute) for r in arrived] + [absent for _ in late], np.int64)
         columns["status"] = [self._status(request) for request in arrived] + ["unfinished" for _ in late]

@@ -93,6 +93,11 @@ class Fabric:
         self._started = 0
 
     @property
+    def built_bytes_per_s(self) -> tuple[float, ...]:
+        """Capacities as built."""
+        return self._built
+
+    @property
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
         """As they are now."""
         return tuple(self._capacities)

@@ -11,7 +11,7 @@ servers (Baccelli et al., Synchronization and Linearity, 1992).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +20,9 @@ import simpy
 
 from simcluster.costs.service import StageModel
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.kernel.stage import Stage
+from simcluster.kernel.exchange import Crossing, Exchange, Rounds
+from simcluster.kernel.fabric import Fabric, Load
+from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
 
 Left = Callable[[Step], None]
@@ -33,6 +35,19 @@ class Wire:
     busy_ticks: Callable[[int], int]
     """How long a step of so many tokens takes to be put on it."""
     latency_ticks: int
+    load: Callable[[int], Load] | None = None
+    """The same as a flow, for a replica on a fabric."""
+
+
+@dataclass(frozen=True)
+class PipelinePlan:
+    """What a pipeline is played from."""
+
+    stages: tuple[StageModel, ...]
+    wires: tuple[Wire, ...]
+    """Between the stages; one fewer than these."""
+    rounds: tuple[Rounds, ...] = ()
+    """Of each stage, how its exchanges are played on a fabric; none for a replica that has its links to itself."""
 
 
 class Pipeline(Protocol):
@@ -45,18 +60,18 @@ class Pipeline(Protocol):
     def enter(self, step: Step) -> None:
         """A step enters the first stage, which must be free."""
 
+    def change(self, plan: PipelinePlan) -> None:
+        """Ops that start and steps that leave a stage from now on are played so."""
+
+    def clear(self) -> None:
+        """All steps are lost."""
+
 
 class Tandem:
     """A pipeline by its closed form: two events a step, one when there is a single stage."""
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        models: Sequence[StageModel],
-        wires: Sequence[Wire],
-        first_left: Left,
-        last_left: Left,
-    ) -> None:
+    def __init__(self, env: simpy.Environment, plan: PipelinePlan, first_left: Left, last_left: Left) -> None:
+        models, wires = plan.stages, plan.wires
         self._env = env
         self._first_left = first_left
         self._last_left = last_left
@@ -102,6 +117,14 @@ class Tandem:
         after(self._env, int(self._departures[0]) - entered, NORMAL, lambda: self._leave_first(step))
         after(self._env, int(self._departures[-1]) - entered, NORMAL, lambda: self._last_left(step))
 
+    def change(self, plan: PipelinePlan) -> None:
+        """Not this one, whose steps are known to their ends: it is for replicas that nothing happens to."""
+        raise AssertionError("a pipeline in closed form cannot change")
+
+    def clear(self) -> None:
+        """Likewise."""
+        raise AssertionError("a pipeline in closed form cannot lose its steps")
+
     def _leave_first(self, step: Step) -> None:
         self._busy = False
         self._first_left(step)
@@ -111,23 +134,59 @@ class Tandem:
         self._last_left(step)
 
 
+class StagePlayer(Protocol):
+    """One stage of a chain."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it serves a step."""
+
+    def arrive(self, step: Step) -> None:
+        """A step joins its queue."""
+
+    def change(self, model: StageModel, exchange: Exchange | None) -> None:
+        """Ops that start from now on are played so."""
+
+    def clear(self) -> None:
+        """All its steps are lost."""
+
+
 class Chain:
-    """A pipeline in which every stage is a process that plays its services event by event."""
+    """
+    A pipeline in which every stage is played by itself.
+
+    Args:
+        env: the clock.
+        plan: stages and wires, and what they share with others.
+        op_by_op: whether to play every op, or a step of a stage in one go.
+        fabric: on which exchanges and sends are flows, or None.
+        first_left: called when a step leaves the first stage.
+        last_left: called when it leaves the last.
+    """
 
     def __init__(
-        self,
-        env: simpy.Environment,
-        models: Sequence[StageModel],
-        wires: Sequence[Wire],
-        first_left: Left,
+        self, env: simpy.Environment, plan: PipelinePlan, op_by_op: bool, fabric: Fabric | None, first_left: Left,
         last_left: Left,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._env = env
-        self._wires = wires
-        self._free_at = [0] * len(wires)
+        self._wires = plan.wires
+        self._fabric = fabric
         self._first_left = first_left
         self._last_left = last_left
-        self._stages = [Stage(env, model, self._leaver(index)) for index, model in enumerate(models)]
+        self._epoch = 0
+        self._stages = [self._stage(plan, index, op_by_op) for index in range(len(plan.stages))]
+        self._clear_wires()
+
+    def _stage(self, plan: PipelinePlan, index: int, op_by_op: bool) -> StagePlayer:
+        model, deliver = plan.stages[index], self._leaver(index, len(plan.stages))
+        if not op_by_op and self._fabric is None:
+            return FusedStage(self._env, model, deliver)
+        return OpStage(self._env, model, deliver, self._exchange(plan, index))
+
+    def _exchange(self, plan: PipelinePlan, index: int) -> Exchange | None:
+        if self._fabric is None or not plan.rounds:
+            return None
+        return Exchange(self._env, self._fabric, plan.rounds[index])
 
     @property
     def busy(self) -> bool:
@@ -138,25 +197,61 @@ class Chain:
         """A step enters the first stage."""
         self._stages[0].arrive(step)
 
-    def _leaver(self, index: int) -> Left:
+    def change(self, plan: PipelinePlan) -> None:
+        """Ops that start and steps that leave a stage from now on are played so."""
+        for index, stage in enumerate(self._stages):
+            stage.change(plan.stages[index], self._exchange(plan, index))
+        self._wires = plan.wires
+        for crossing, wire in zip(self._crossings, plan.wires, strict=False):
+            assert wire.load is not None
+            crossing.change(wire.load, wire.latency_ticks)
+
+    def clear(self) -> None:
+        """All steps are lost."""
+        self._epoch += 1
+        for stage in self._stages:
+            stage.clear()
+        for crossing in self._crossings:
+            crossing.clear()
+        self._clear_wires()
+
+    def _clear_wires(self) -> None:
+        self._free_at = [0] * len(self._wires)
+        self._last_at = [0] * len(self._wires)
+        self._crossings: list[Crossing] = []
+        if self._fabric is not None:
+            for wire, stage in zip(self._wires, self._stages[1:], strict=True):
+                assert wire.load is not None
+                self._crossings.append(Crossing(self._env, self._fabric, wire.load, wire.latency_ticks, stage.arrive))
+
+    def _leaver(self, index: int, n_stages: int) -> Left:
         """What happens when a step leaves stage `index`."""
 
         def leave(step: Step) -> None:
             if index == 0:
                 step.in_first_stage = list(step.for_prefill)
                 self._first_left(step)
-            if index == len(self._stages) - 1:
+            if index == n_stages - 1:
                 self._last_left(step)
-            else:
+            elif self._fabric is None:
                 self._cross(step, index)
+            else:
+                self._crossings[index].cross(step)
 
         return leave
 
     def _cross(self, step: Step, index: int) -> None:
         """The step goes over a wire, after those that are on it."""
-        left = now(self._env)
+        left, epoch = now(self._env), self._epoch
         wire = self._wires[index]
         self._free_at[index] = max(left, self._free_at[index]) + wire.busy_ticks(step.batch.tokens)
-        ticks = self._free_at[index] + wire.latency_ticks - left
+        # No step overtakes another, even when the latency has fallen in between.
+        self._last_at[index] = max(self._free_at[index] + wire.latency_ticks, self._last_at[index])
+        ticks = self._last_at[index] - left
         step.travel(ticks)
-        after(self._env, ticks, NORMAL, lambda: self._stages[index + 1].arrive(step))
+
+        def arrived() -> None:
+            if epoch == self._epoch:
+                self._stages[index + 1].arrive(step)
+
+        after(self._env, ticks, NORMAL, arrived)

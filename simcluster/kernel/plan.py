@@ -12,7 +12,7 @@ from simcluster.costs.service import StageModel, TimedStage
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.costs.wafer_device import WaferDevice
-from simcluster.kernel.pipeline import Wire
+from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
@@ -47,8 +47,10 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
         hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
         back = replica.return_hop
         return ReplicaPlan(
-            stages=tuple(stage_model(stage) for stage in replica.stages),
-            wires=tuple(wire(hop.latency_s, hop.bytes_per_s) for hop in hops),
+            pipeline=PipelinePlan(
+                tuple(stage_model(stage) for stage in replica.stages),
+                tuple(wire(hop.latency_s, hop.bytes_per_s) for hop in hops),
+            ),
             return_ticks=to_ticks(back.latency_s + TOKEN_BYTES / back.bytes_per_s) if back else 0,
             n_blocks=replica.kv_blocks,
             block_size=engine.block_size,

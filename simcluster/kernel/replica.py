@@ -11,25 +11,20 @@ import numpy as np
 import simpy
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import StageModel
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
-from simcluster.kernel.pipeline import Chain, Pipeline, Tandem, Wire
+from simcluster.kernel.fabric import Fabric
+from simcluster.kernel.pipeline import Chain, Pipeline, PipelinePlan, Tandem
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
 from simcluster.policies.schedulers import Admission, Scheduler, View, blocks_for
 from simcluster.trace import COMPONENT, Recorder, Segment
-
-PIPELINES: dict[str, Callable[..., Pipeline]] = {"auto": Tandem, "op": Chain}
-"""How the pipeline of a replica is played, by fidelity; all give the same times."""
 
 
 @dataclass(frozen=True)
 class ReplicaPlan:
     """What a replica is built from."""
 
-    stages: tuple[StageModel, ...]
-    wires: tuple[Wire, ...]
-    """Between the stages; one fewer than these."""
+    pipeline: PipelinePlan
     return_ticks: int
     """Time of a chosen token from the last stage back to the first; 0 with one stage."""
     n_blocks: int
@@ -39,6 +34,13 @@ class ReplicaPlan:
     scheduler: Scheduler
     admit: Admission | None = None
     """How a steady scheduler admits, see `schedulers.STEADY`; None if it is not steady."""
+    may_change: bool = False
+    """Whether something may happen to its devices and links."""
+
+    @property
+    def n_stages(self) -> int:
+        """Stages in a row."""
+        return len(self.pipeline.stages)
 
     def can_hold(self, n_tokens: int) -> bool:
         """Whether the KV cache has room for a request of so many tokens when it is alone."""
@@ -60,6 +62,7 @@ class Replica:
         number: int,
         plan: ReplicaPlan,
         fidelity: str,
+        fabric: Fabric | None,
         recorder: Recorder,
         finished: Callable[[Request], None],
     ) -> None:
@@ -74,8 +77,18 @@ class Replica:
         self._n_steps = 0
         self._deciding = False
         self._ahead_has_prefill = False
-        self._waited_as = COMPONENT["queue" if len(plan.stages) == 1 else "pipeline_wait"]
-        self._pipeline = PIPELINES[fidelity](env, plan.stages, plan.wires, self._first_left, self._last_left)
+        self._waited_as = COMPONENT["queue" if plan.n_stages == 1 else "pipeline_wait"]
+        self._epoch = 0
+        """How often it has lost everything."""
+        self._pipeline = self._played(fidelity, fabric)
+
+    def _played(self, fidelity: str, fabric: Fabric | None) -> Pipeline:
+        """How the pipeline is played; all ways give the same times."""
+        plan = self._plan
+        if fidelity == "auto" and not plan.pipeline.rounds and not plan.may_change:
+            return Tandem(self._env, plan.pipeline, self._first_left, self._last_left)
+        on = fabric if plan.pipeline.rounds else None
+        return Chain(self._env, plan.pipeline, fidelity != "auto", on, self._first_left, self._last_left)
 
     @property
     def in_system(self) -> int:
@@ -87,11 +100,38 @@ class Replica:
         """Before which tick all rows of this replica are recorded; None when that is now."""
         return None
 
+    def can_hold(self, n_tokens: int) -> bool:
+        """Whether its KV cache has room for a request of so many tokens when it is alone."""
+        return self._plan.can_hold(n_tokens)
+
     def arrive(self, request: Request) -> None:
         """A request joins the queue."""
         request.replica = self._number
         self._waiting.append(request)
         self._decide_soon()
+
+    def change(self, plan: ReplicaPlan) -> None:
+        """Its devices or links are not what they were: what starts from now on is played by another plan."""
+        self._plan = plan
+        self._pipeline.change(plan.pipeline)
+
+    def fail(self) -> list[Request]:
+        """It stops and loses all steps and its KV cache; returns everybody who was here, to be computed again."""
+        instant = now(self._env)
+        self._epoch += 1
+        self._pipeline.clear()
+        self._ahead_has_prefill = False
+        lost = list(self._running.values())
+        for request in lost:
+            request.lose(instant)
+        requests = [*lost, *self._waiting]
+        for request in requests:
+            request.chunks_under_way = 0
+            request.restarts += 1
+        self._running.clear()
+        self._waiting.clear()
+        self._free_blocks = self._plan.n_blocks
+        return requests
 
     def settle(self, horizon: int) -> None:
         """The simulation stops at the horizon: record what is over by then."""
@@ -123,7 +163,7 @@ class Replica:
             block_size=plan.block_size,
             max_tokens=plan.max_tokens,
             max_running=plan.max_running,
-            max_requests=-(-n_active // len(plan.stages)),
+            max_requests=-(-n_active // plan.n_stages),
         )
         decision = plan.scheduler(view)
         for number in decision.preempted:
@@ -132,7 +172,7 @@ class Replica:
 
     def _can_take_part(self, request: Request) -> bool:
         """Its last token is known, and fewer chunks of its prompt are under way than there are stages."""
-        return not request.in_flight and request.chunks_under_way < len(self._plan.stages)
+        return not request.in_flight and request.chunks_under_way < self._plan.n_stages
 
     def _preempt(self, request: Request) -> None:
         """Take its blocks away and put it at the head of the queue; all its tokens will be computed again."""
@@ -217,9 +257,10 @@ class Replica:
                 request.returning = self._plan.return_ticks
         going_on = [request for request in emitting if request.generated < request.output_tokens]
         if self._plan.return_ticks:
-            after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on))
+            epoch = self._epoch
+            after(self._env, self._plan.return_ticks, NORMAL, lambda: self._return(going_on, epoch))
         else:
-            self._return(going_on)
+            self._return(going_on, self._epoch)
 
     def _record(self, step: int, batch_size: int, requests: list[Request], components: list[int]) -> None:
         """Requests get a token now, from a step of which they saw these components."""
@@ -245,8 +286,9 @@ class Replica:
         request.blocks = 0
         self._finished(request)
 
-    def _return(self, requests: list[Request]) -> None:
+    def _return(self, requests: list[Request], epoch: int) -> None:
         """The chosen tokens are back at the first stage: their requests can take part in a step again."""
-        for request in requests:
-            request.in_flight = False
-        self._decide_soon()
+        if epoch == self._epoch:
+            for request in requests:
+                request.in_flight = False
+            self._decide_soon()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simcluster.policies.schedulers import Seen
 from simcluster.trace import COMPONENT, COMPONENTS
 
-_QUEUE = COMPONENT["queue"]
+_QUEUE, _STALL = COMPONENT["queue"], COMPONENT["stall"]
 _INTERCONNECT = COMPONENT["interconnect"]
 
 
@@ -20,7 +20,7 @@ class Request:
     __slots__ = (
         "accounted", "arrived", "blocks", "chunks_under_way", "computed", "first_token", "generated",
         "head_start", "in_flight", "last_token", "number", "output_tokens", "preemptions", "prompt_tokens",
-        "queued", "replica", "returning", "scheduled",
+        "queued", "replica", "restarts", "returning", "scheduled",
     )  # fmt: skip
 
     def __init__(self, number: int, arrived: int, prompt_tokens: int, output_tokens: int) -> None:
@@ -43,6 +43,8 @@ class Request:
         self.accounted = arrived
         self.head_start: list[int] | None = None
         self.preemptions = 0
+        self.restarts = 0
+        """How often its replica failed while it was there."""
         self.replica = -1
         self.scheduled = -1
         self.first_token = -1
@@ -66,6 +68,15 @@ class Request:
         self.returning = 0
         self.queued = False
         self.accounted = until
+
+    def lose(self, tick: int) -> None:
+        """The replica that computes it fails: all but its tokens is lost, and so is the time since its step began."""
+        self.computed = self.blocks = self.returning = 0
+        self.in_flight = False
+        self.queued = True
+        if tick != self.accounted:
+            self.add_head_start(_STALL, tick - self.accounted)
+        self.accounted = tick
 
     def add_head_start(self, component: int, ticks: int) -> None:
         """Time before the step that makes its next token."""

@@ -18,8 +18,10 @@ from simcluster.costs.batch import Batch
 from simcluster.costs.service import RunModel, Service
 from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.cohort import Cohort
-from simcluster.kernel.replica import Replica
+from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
+from simcluster.kernel.stage import Playing
+from simcluster.kernel.step import Step
 from simcluster.ticks import Ticks
 from simcluster.trace import Segment
 
@@ -44,11 +46,11 @@ class SteadyReplica(Replica):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._stage: RunModel = self._plan.stages[0]  # type: ignore[assignment]  # what `steady` promises
+        self._stage: RunModel = self._plan.pipeline.stages[0]  # type: ignore[assignment]  # what `steady` promises
         self._cohort = Cohort(self._plan.block_size)
         self._run: DecodeRun | None = None
         self._n_planned = 0
-        self._in_step = False
+        self._playing: Playing | None = None
         self._last_end = 0
         """When the last step ended."""
 
@@ -75,11 +77,55 @@ class SteadyReplica(Replica):
             n_steps = min(int(self._run.ends.searchsorted(horizon)), self._run.n_steps)
             if n_steps:
                 self._end_run(self._run._replace(n_steps=n_steps))
-        self._cohort.dissolve(self._n_steps - self._in_step, self._last_end)
+        self._dissolve()
+
+    def change(self, plan: ReplicaPlan) -> None:
+        """Its device or its links are not what they were: ops that start from now on are played by another plan."""
+        before, self._stage = self._stage, plan.pipeline.stages[0]  # type: ignore[assignment]
+        self._plan = plan
+        self._pipeline.change(plan.pipeline)
+        if self._run is not None and (began := self._stop_run()) is not None:
+            step, n = self._n_steps, len(self._cohort)
+            batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
+            self._play(Step(step, batch, [], [], []), before, began)
+        if self._playing is not None:
+            self._playing.change(self._stage)
+
+    def fail(self) -> list[Request]:
+        """It stops; tokens of steps that are over stand."""
+        if self._run is not None and self._stop_run() is not None:
+            self._n_steps += 1  # the number of the step that is lost
+            self._dissolve(1)
+        else:
+            self._dissolve()
+        if self._playing is not None:
+            self._playing.cancel()
+            self._playing = None
+        return super().fail()
+
+    def _stop_run(self) -> int | None:
+        """End the run after the steps that are over now; when the step under way began, if there is one."""
+        instant, run = now(self._env), self._run
+        assert run is not None
+        n_steps = int(run.ends.searchsorted(instant, side="right"))
+        self._n_planned += 1
+        if n_steps:
+            self._end_run(run._replace(n_steps=n_steps))
+        self._run = None
+        began = int(run.ends[n_steps - 1]) if n_steps else run.started
+        if n_steps and began == instant:  # the next step is formed after what happens now
+            self._decide_soon()
+            return None
+        return began
+
+    def _dissolve(self, n_lost: int = 0) -> None:
+        """Everybody in the cohort is as after the last step that is over."""
+        n_lost += self._playing is not None
+        self._cohort.dissolve(self._n_steps - n_lost, self._last_end)
 
     def _decide(self) -> None:
         self._deciding = False
-        if self._run is not None or self._in_step:
+        if self._run is not None or self._playing is not None:
             return
         cohort, plan = self._cohort, self._plan
         n = len(cohort)
@@ -94,14 +140,14 @@ class SteadyReplica(Replica):
                 elif n:
                     self._start_run()
                 return
-        cohort.dissolve(self._n_steps, now(self._env))
+        self._dissolve()
         super()._decide()
 
     def _gather(self) -> int:
-        """The running requests become a cohort if all only decode and none has waited; how many do."""
+        """The running requests become a cohort if all only decode and got their last token now; how many do."""
         instant = now(self._env)
         running = self._running.values()
-        if self._pipeline.busy or not all(r.accounted == instant and r.only_decodes for r in running):
+        if self._pipeline.busy or not all(r.last_token == instant and r.only_decodes for r in running):
             return 0
         self._last_end = instant
         for request in running:
@@ -125,6 +171,7 @@ class SteadyReplica(Replica):
             request = self._admitted(number)
             before = request.computed
             self._compute(request, n_tokens)
+            request.chunks_under_way += not request.in_flight
             prefill_tokens += n_tokens
             pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
             context += request.computed
@@ -137,34 +184,38 @@ class SteadyReplica(Replica):
             raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
         decode_context = self._cohort.context(step)
         batch = Batch(n, decode_context, prefill_tokens, pairs, context, n + n_finishing, n + len(prompts))
-        service = self._stage.service(step, batch)
-        self._in_step = True
-        self._n_steps += 1
-        after(self._env, service.ticks, NORMAL, lambda: self._end_step(step, batch.sequences, service, prompts))
+        finishing = [request for request in prompts if request.in_flight]
+        chunked = [request for request in prompts if not request.in_flight]
+        self._play(Step(step, batch, [], finishing, chunked), self._stage)
 
-    def _end_step(self, step: int, batch_size: int, service: Service, prompts: list[Request]) -> None:
+    def _play(self, step: Step, stage: RunModel, began: int | None = None) -> None:
+        """Serve a step, which began now or before."""
+        self._n_steps += 1
+        self._playing = Playing(self._env, stage, step, self._end_step, began)
+
+    def _end_step(self, step: Step, service: Service) -> None:
         """The cohort and the prompts that were finished get a token; the latter join the cohort."""
-        self._in_step, self._ahead_has_prefill = False, True
+        self._playing, self._ahead_has_prefill = None, step.has_prefill
         instant = now(self._env)
+        number, batch_size = step.number, step.batch.sequences
         if self._cohort:
             ends, components = np.array([instant]), np.array([service.decode_components])
-            rows = self._cohort.rows(step)
-            self._recorder.add(Segment(self._number, step, batch_size, ends, components, *rows))
-        finishing = [request for request in prompts if request.in_flight]
-        self._record(step, batch_size, finishing, service.components)
-        self._let_go(step + 1, instant)
-        for request in prompts:
-            if not request.in_flight:
-                for component, ticks in enumerate(service.components):
-                    request.add_head_start(component, ticks)
-                request.accounted = instant
-                continue
+            rows = self._cohort.rows(number)
+            self._recorder.add(Segment(self._number, number, batch_size, ends, components, *rows))
+        self._record(number, batch_size, step.finishing, service.components)
+        self._let_go(number + 1, instant)
+        for request in step.chunked:
+            request.chunks_under_way -= 1
+            for component, ticks in enumerate(service.components):
+                request.add_head_start(component, ticks)
+            request.accounted = instant
+        for request in step.finishing:
             request.emit(instant)
             request.in_flight = False
             if request.generated == request.output_tokens:
                 self._release(request)
             else:
-                self._cohort.join(request, step + 1)
+                self._cohort.join(request, number + 1)
         self._decide_now_or_soon()
 
     def _start_run(self) -> None:

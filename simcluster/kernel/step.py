@@ -58,3 +58,8 @@ class Step:
         """It was on the wires between stages, or waited for them."""
         self.for_prefill[_INTERCONNECT] += ticks
         self.for_decode[_INTERCONNECT] += ticks
+
+    def exchange_longer(self, ticks: int) -> None:
+        """Its exchanges took so much longer than on an idle graph; or less, by how they are rounded."""
+        self.for_prefill[_INTERCONNECT] += ticks
+        self.for_decode[_INTERCONNECT] += ticks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -142,7 +143,8 @@ def test_waiting_in_the_pipeline_is_told_apart_from_work() -> None:
 def test_steps_do_not_overtake_between_stages() -> None:
     """A token of a prompt's second chunk is not made before the first chunk has reached the second stage."""
     two = plan([GivenService(lambda step, batch: batch.tokens), GivenService(lambda step, batch: 1)], max_tokens=10)
-    two = two.__class__(**{**vars(two), "wires": (Wire(lambda n_tokens: 100 * n_tokens, 0),)})
+    wires = (Wire(lambda n_tokens: 100 * n_tokens, 0),)
+    two = replace(two, pipeline=replace(two.pipeline, wires=wires))
     run = play([two], load([0], [11], [1]))
 
     # Ten tokens leave the first stage at 10 and reach the second at 1010; the eleventh must come behind them.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
 from simcluster.costs.step_noise import Jitter, Skew
+from simcluster.kernel.fabric import Load as Flowing
+from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Happening, Place, World
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.routers import ROUTERS
 
@@ -47,21 +50,87 @@ class Case:
     noisy: bool
     seed: int
     horizon_ticks: int | None
+    happenings: tuple[tuple[str, int, int, int, int | None, int], ...] = ()
+    """Kind, replica, stage, begin, how long, and how many times as slow."""
+    again_after: int | None = None
+    """Ticks after which everything happens again, for ever."""
+    shared: str = ""
+    """Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides."""
 
     def play(self, fidelity: str) -> Played:
-        plans = [self._plan(replica) for replica in range(self.n_replicas)]
+        plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
-        return play(plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, rows_per_block=4)
+        capacities = [1.0] * (self.n_replicas + 1) if self.shared else []
+        return play(
+            plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, 4, self._world(), capacities
+        )
 
-    def _plan(self, replica: int) -> Any:
-        stages = [self._stage(f"{replica}.{index}", ops) for index, ops in enumerate(self.stages)]
-        hops = self.hop_ticks[: len(stages) - 1]
+    def _world(self) -> World | None:
+        if not self.happenings:
+            return None
+        places = [
+            Place(
+                frozenset(f"{replica}.{stage}" for stage in range(len(self.stages))),
+                frozenset({(str(replica), "switch")}),
+                lambda conditions, replica=replica: self._plan(replica, conditions),
+            )
+            for replica in range(self.n_replicas)
+        ]
+        return World([self._happening(*given) for given in self.happenings], places, self._capacities)
+
+    def _happening(
+        self, kind: str, replica: int, stage: int, begin: int, lasting: int | None, factor: int
+    ) -> Happening:
+        def times() -> Iterator[tuple[int, int | None]]:
+            at = begin
+            while True:
+                yield at, None if lasting is None else at + lasting
+                if self.again_after is None:
+                    return
+                at += self.again_after + (lasting or 0)
+
+        replica, stage = replica % self.n_replicas, stage % len(self.stages)
+        if kind == "transfer":
+            shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
+            load = Flowing(factor * 7e-12, ((replica, 1.0), *shared) if self.shared else ())
+            return Happening("transfer" if self.shared else "link_slow", times, load=load, link=("", ""))
+        link = (str(replica), "switch") if kind.startswith("link") else None
+        devices = (f"{replica}.{stage}",) if link is None else ()
+        share = 1 / factor if kind == "link_slow" else float(factor)
+        return Happening(kind, times, devices, link, share, extra_latency_ticks=factor - 1)
+
+    def _capacities(self, conditions: Conditions) -> dict[int, float]:
+        return {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}
+
+    def _plan(self, replica: int, conditions: Conditions) -> Any:
+        names = [f"{replica}.{index}" for index in range(len(self.stages))]
+        link = (str(replica), "switch")
+        if dead := conditions.dead & set(names):
+            return f"{min(dead)} is down"
+        if link in conditions.cut:
+            return f"{link} is cut"
+        # On flows, what the link has is the fabric's business.
+        slower = 1 if self.shared else round(1 / conditions.share.get(link, 1))
+        stages = [
+            self._stage(name, ops, round(conditions.slow.get(name, 1)), slower)
+            for name, ops in zip(names, self.stages, strict=True)
+        ]
+        later = conditions.extra_latency_ticks.get(link, 0)
+        hops = [ticks + later for ticks in self.hop_ticks[: len(stages) - 1]]
         back = self.return_ticks if len(stages) > 1 else 0
         limits = (self.n_blocks, self.block_size, self.max_running, self.max_tokens)
-        return plan(stages, hops, back, *limits, self.wire_ticks_per_token)
+        shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
+        uses = ((replica, 1.0), *shared) if self.shared else ()
+        per_token = self.wire_ticks_per_token * slower
+        return plan(stages, hops, back, *limits, per_token, uses, bool(self.happenings))
 
-    def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]]) -> Any:
+    def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1) -> Any:
+        times = {"compute": slow, "fetch": slow, "exchange": slow_link}
+        ops = [
+            {part: tuple(times.get(part, 1) * c for c in form) for part, form in op.items()}
+            for op in ops
+        ]  # fmt: skip
         # The wait that nothing shortens keeps every step longer than nothing, whatever the noise.
         lasting = [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
         if not self.noisy:
@@ -72,6 +141,24 @@ class Case:
 
 
 some_replicas = st.integers(1, 3)
+
+
+happening = st.tuples(
+    st.sampled_from(["device_slow", "device_down", "link_slow", "link_down", "transfer"]),
+    st.integers(0, 2), st.integers(0, 3), st.integers(0, 120), st.none() | st.integers(1, 60), st.integers(1, 3),
+)  # fmt: skip
+
+
+@st.composite
+def disturbed(draw: st.DrawFn) -> Case:
+    """A random run in which devices and links change, fail and come back, and replicas may share links."""
+    case = draw(runs())
+    happenings = tuple(draw(st.lists(happening, max_size=4)))
+    again_after = draw(st.none() | st.integers(100, 200))
+    return replace(case, happenings=happenings, again_after=again_after, shared=draw(shared_links))
+
+
+shared_links = st.sampled_from(["", "", "own", "one", "one"])
 
 
 @st.composite
@@ -258,6 +345,36 @@ def test_first_come_is_first_scheduled_in_a_replica(case: Case) -> None:
 
         assert begun == sorted(begun)
         assert all(later < 0 for tick, later in pairwise(scheduled) if tick < 0)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(disturbed())
+def test_op_and_auto_agree_whatever_happens(case: Case) -> None:
+    """Under changes, failures and shared links, op and auto give the same trace to the byte and the same end."""
+    expected, actual = case.play("op"), case.play("auto")
+
+    assert expected.rows().tolist() == actual.rows().tolist()
+    assert {k: list(v) for k, v in expected.requests.items()} == {k: list(v) for k, v in actual.requests.items()}
+    assert (expected.digest, expected.duration_ticks) == (actual.digest, actual.duration_ticks)
+
+
+@cases
+@given(disturbed())
+def test_every_law_holds_whatever_happens(case: Case) -> None:
+    """No change, failure or shared link breaks an invariant."""
+    assert [] == case.play("auto").violations()
+
+
+@cases
+@given(disturbed())
+def test_nobody_is_lost_whatever_happens(case: Case) -> None:
+    """Every request ends finished with all its tokens, failed with a reason, or, at a horizon only, unfinished."""
+    requests = case.play("auto").requests
+    has_all = (requests["tokens_emitted"] == requests["output_tokens"]).tolist()
+    for status, reason, complete in zip(requests["status"], requests["reason"], has_all, strict=True):
+        assert (status == "finished") == complete
+        assert (status == "failed") == bool(reason)
+        assert status != "unfinished" or case.horizon_ticks is not None
 
 
 def test_random_runs_meet_what_they_are_for() -> None:

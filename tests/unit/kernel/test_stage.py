@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GivenService, linear_stage
 
 from simcluster.costs.batch import Batch
-from simcluster.kernel.stage import Stage, play_ops
+from simcluster.kernel.pipeline import StagePlayer
+from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
 from simcluster.trace import COMPONENT
 
@@ -43,10 +47,11 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
         for op in ops
     )
     env = simpy.Environment()
-    env.process(play_ops(env, service))
+    left: list[int] = []
+    OpStage(env, linear_stage(ops), lambda step: left.append(env.now), None).arrive(Step(0, batch, [], [], []))
     env.run()
 
-    assert expected == service.ticks == env.now
+    assert [expected] == [service.ticks] == left
 
 
 @settings(deadline=None)
@@ -71,11 +76,12 @@ def test_of_compute_and_fetch_the_longer_one_is_charged() -> None:
     assert {"weight_fetch": 8, "compute": 9 + 5} == {n: components[i] for n, i in COMPONENT.items() if components[i]}
 
 
-def test_steps_are_served_in_the_order_of_arrival() -> None:
+@pytest.mark.parametrize("kind", [lambda *given: OpStage(*given, None), FusedStage])
+def test_steps_are_served_in_the_order_of_arrival(kind: Callable[..., StagePlayer]) -> None:
     """Steps that find the stage busy wait their turn, and the wait is told apart by what was ahead."""
     env = simpy.Environment()
     left: list[tuple[int, int]] = []
-    stage = Stage(env, GivenService(lambda step, _: 10), lambda step: left.append((step.number, env.now)))
+    stage = kind(env, GivenService(lambda step, _: 10), lambda step: left.append((step.number, env.now)))
     prompt, decode = Batch(prefill_tokens=3, sequences=1), Batch(1, 5, sequences=1)
     steps = [Step(number, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
     for step in steps:
