@@ -237,8 +237,8 @@ class TimedStage:
         # Python's integers, since a step may be longer than what noise can be multiplied to.
         sums = [sum(c * n for c, n in zip(self._counts, of, strict=True)) for of in noisy.T.tolist()]
         components = [s + q for s, q in zip(sums, quiet, strict=True)]
-        row = np.array(components, np.int64)
-        return _Fixed(components, row, sum(components), noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
+        as_array = np.array(components, np.int64)
+        return _Fixed(components, as_array, sum(components), noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
