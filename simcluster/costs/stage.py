@@ -28,6 +28,11 @@ _CLEAR_S = 4 / TICKS_PER_S
 _STEPS = np.arange(4096, dtype=np.float64)
 
 
+_STEPS_AHEAD = 64
+_BATCHES_AHEAD = 256
+"""Of which the next steps are kept; so many can be under way in a pipeline."""
+
+
 class TimedBlocks:
     """
     Durations of the blocks of a device in ticks, each op's rounded once.
@@ -41,6 +46,8 @@ class TimedBlocks:
         self.rows = lru_cache(maxsize=8192)(self._rows)
         self.attention = lru_cache(maxsize=64)(self._attention)
         self._line = lru_cache(maxsize=2048)(costs.decode_line)
+        self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
+        """By op, tokens and contexts of the step that is expected next: its row and later ones, the next one last."""
 
     def _rows(self, name: BlockName, tokens: Batch) -> list[OpRow]:
         """A block for so many tokens; of its attention only what does not depend on contexts: a line's launch."""
@@ -58,7 +65,29 @@ class TimedBlocks:
             line = self._line(op, batch.decode_tokens)
             if line is not None:
                 return OpRow(0, *_ends(line, batch.decode_context), 0, 0)
+            return self._decode_attention(op, batch)
         return _in_ticks(self.costs.attention(op, batch))
+
+    def _decode_attention(self, op: Op, batch: Batch) -> OpRow:
+        """
+        A decode attention op that is no straight line.
+
+        When its contexts have grown by a token each since it was asked for last, they are expected to go on so, and
+        the next steps are found together, which takes hardly longer than one.
+        """
+        n, context = batch.decode_tokens, batch.decode_context
+        rows = self._ahead.pop((op, n, context), None)
+        if rows is None:
+            rows = [_in_ticks(self.costs.attention(op, batch))]
+        elif not rows:
+            launch, compute, fetch, _, exchange = self.run(op, batch, _STEPS_AHEAD)
+            columns = np.stack([launch, compute, fetch, np.zeros_like(launch), exchange])
+            rows = [OpRow(*row) for row in columns.T[::-1].tolist()]
+        found = rows.pop()
+        if len(self._ahead) == _BATCHES_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+        self._ahead[op, n, context + n] = rows
+        return found
 
     def run(self, op: Op, batch: Batch, n_steps: int) -> OpRow:
         """A decode attention op in successive decode steps of one batch, whose contexts grow by a token each."""
