@@ -318,8 +318,9 @@ def kv_blocks(tables: Tables) -> list[str]:
     The KV blocks that requests must hold at once never exceed those of their replica.
 
     When its token of index j is emitted, a request holds the entries of its prompt and of j tokens. One that was
-    never preempted or lost keeps them until its last token; of one that was, only the moment of emission is sure. Blocks of
-    prompts under way and of the token being made are not counted: the trace does not say since when they are held.
+    never preempted, and whose replica never failed, keeps them until its last token; of others only the moment of
+    emission is sure. Blocks of prompts under way and of the token being made are not counted: the trace does not say
+    since when they are held.
     """
     tokens, requests, size = tables.tokens, tables.requests, tables.limits.block_size
     request, token = tokens["request"], tokens["token"]

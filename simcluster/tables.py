@@ -12,11 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from simcluster.trace import TOKEN_COLUMNS, Block
+from simcluster.trace import KEYS, TOKEN_COLUMNS, Block
 
 ROWS_PER_GROUP = 2**18
-SMALL = {"token", "replica", "batch_size"}
-"""Columns that repeat few values, for which a dictionary is smaller than differences."""
+COUNTED = ("request", "token", "step")
+"""Columns that go up by one or stand still, for which differences are smallest."""
+REPEATED = ("replica", "batch_size")
+"""Columns of few values, for which a dictionary is. Times are left plain: the compression finds that the rows of a
+step are equal, in less time and to less than half the size that differences or dictionaries of them take."""
 
 
 class TokenFile:
@@ -25,13 +28,13 @@ class TokenFile:
     def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
         fields = [(name, pa.int64()) for name in TOKEN_COLUMNS]
         self._schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
-        delta = [name for name in TOKEN_COLUMNS if name not in SMALL]
         self._writer = pq.ParquetWriter(
             path,
             self._schema,
             compression="zstd",
-            use_dictionary=sorted(SMALL),
-            column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+            use_dictionary=list(REPEATED),
+            column_encoding=dict.fromkeys(COUNTED, "DELTA_BINARY_PACKED"),
+            write_statistics=list(KEYS),
         )
         self._blocks: list[Block] = []
         self._n_rows = 0
@@ -59,7 +62,7 @@ class TokenFile:
 
     def _flush(self) -> None:
         if self._blocks:
-            columns = [_integers(np.concatenate(parts)) for parts in zip(*self._blocks, strict=True)]
+            columns = [pa.chunked_array(map(_integers, parts)) for parts in zip(*self._blocks, strict=True)]
             self._writer.write_table(
                 pa.Table.from_arrays(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP
             )

@@ -170,6 +170,10 @@ class _Fixed(NamedTuple):
 
     components: list[int]
     """Without noise, shape (components,)."""
+    row: Ticks
+    """The same as an array; what is past an int64 makes an OverflowError."""
+    ticks: int
+    """Their sum."""
     noisy: Ticks
     """By kind of op, what noise multiplies, shape (kinds, components)."""
     quiet: list[int]
@@ -213,22 +217,15 @@ class TimedStage:
         if self._noise is not None:
             components = self._in_this_world(fixed, rows, step, n_steps)
             return Run(components.sum(axis=1), components)
-        base = list(fixed.components)
-        changing: list[tuple[int, Ticks]] = []
-        for kind, row in rows:
-            count = self._counts[kind]
-            for component, ticks in self._charged(kind, row):
-                if isinstance(ticks, int):
-                    base[component] += count * ticks
-                else:
-                    changing.append((component, count * ticks))
         components = np.empty((n_steps, len(COMPONENTS)), np.int64)
-        components[:] = base
-        total: Any = sum(base)
-        for component, ticks in changing:
-            components[:, component] += ticks
-            total = total + ticks
-        return Run(total if changing else np.full(n_steps, total), components)
+        components[:] = fixed.row
+        total: Any = fixed.ticks
+        for kind, row in rows:
+            for component, ticks in self._charged(kind, row):
+                added = self._counts[kind] * ticks
+                components[:, component] += added
+                total = total + added
+        return Run(np.full(n_steps, total) if isinstance(total, int) else total, components)
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
@@ -280,7 +277,8 @@ class TimedStage:
         # Python's integers, since a step may be longer than what noise can be multiplied to.
         sums = [sum(c * n for c, n in zip(self._counts, of, strict=True)) for of in noisy.T.tolist()]
         components = [s + q for s, q in zip(sums, quiet, strict=True)]
-        return _Fixed(components, noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
+        as_array = np.array(components, np.int64)
+        return _Fixed(components, as_array, sum(components), noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""

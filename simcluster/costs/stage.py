@@ -14,7 +14,7 @@ from simcluster.costs.blocks import BlockCosts, Floats, Line, OpSeconds
 from simcluster.costs.ops import BlockName, Op
 from simcluster.costs.service import NO_WORK, OpRow
 from simcluster.placement import StageLayers
-from simcluster.ticks import TICKS_PER_S, array_to_ticks, to_ticks
+from simcluster.ticks import TICKS_PER_S, Ticks, array_to_ticks, to_ticks
 from simcluster.trace import COMPONENT
 
 FETCH_COMPONENT = {
@@ -23,7 +23,14 @@ FETCH_COMPONENT = {
 }  # fmt: skip
 """What a fetch that takes longer than the arithmetic is, by class of op; activations count as compute."""
 
+_CLEAR_S = 4 / TICKS_PER_S
+"""A difference between durations that no rounding turns around."""
 _STEPS = np.arange(4096, dtype=np.float64)
+
+
+_STEPS_AHEAD = 64
+_BATCHES_AHEAD = 256
+"""Of which the next steps are kept; so many can be under way in a pipeline."""
 
 
 class TimedBlocks:
@@ -39,6 +46,8 @@ class TimedBlocks:
         self.rows = lru_cache(maxsize=8192)(self._rows)
         self.attention = lru_cache(maxsize=64)(self._attention)
         self._line = lru_cache(maxsize=2048)(costs.decode_line)
+        self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
+        """By op, tokens and contexts of the step that is expected next: its row and later ones, the next one last."""
 
     def _rows(self, name: BlockName, tokens: Batch) -> list[OpRow]:
         """A block for so many tokens; of its attention only what does not depend on contexts: a line's launch."""
@@ -56,13 +65,33 @@ class TimedBlocks:
             line = self._line(op, batch.decode_tokens)
             if line is not None:
                 return OpRow(0, *_ends(line, batch.decode_context), 0, 0)
+            return self._decode_attention(op, batch)
         return _in_ticks(self.costs.attention(op, batch))
 
-    def run(self, op: Op, batch: Batch, n_steps: int) -> OpRow:
-        """An attention op in successive decode steps of one batch, whose contexts grow by a token each."""
+    def _decode_attention(self, op: Op, batch: Batch) -> OpRow:
+        """
+        A decode attention op that is no straight line.
+
+        When its contexts have grown by a token each since it was asked for last, they are expected to go on so, and
+        the next steps are found together, which takes hardly longer than one.
+        """
         n, context = batch.decode_tokens, batch.decode_context
-        if op.kind != "attention_decode":
-            return NO_WORK
+        rows = self._ahead.pop((op, n, context), None)
+        if rows is None:
+            rows = [_in_ticks(self.costs.attention(op, batch))]
+        elif not rows:
+            launch, compute, fetch, _, exchange = self.run(op, batch, _STEPS_AHEAD)
+            columns = np.stack([launch, compute, fetch, np.zeros_like(launch), exchange])
+            rows = [OpRow(*row) for row in columns.T[::-1].tolist()]
+        found = rows.pop()
+        if len(self._ahead) == _BATCHES_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+        self._ahead[op, n, context + n] = rows
+        return found
+
+    def run(self, op: Op, batch: Batch, n_steps: int) -> OpRow:
+        """A decode attention op in successive decode steps of one batch, whose contexts grow by a token each."""
+        n, context = batch.decode_tokens, batch.decode_context
         if (line := self._line(op, n)) is not None:
             return _on_line(line, context + n * _STEPS[:n_steps])
         contexts = context + n * np.arange(n_steps)
@@ -72,15 +101,25 @@ class TimedBlocks:
 
 def _on_line(line: Line, contexts: Floats) -> OpRow:
     """Compute and fetch along straight lines; the one that is shorter all along is left 0."""
-    first, last = _ends(line, contexts[0]), _ends(line, contexts[-1])
+    _, compute_s, compute_s_per_context, fetch_s, fetch_s_per_context = line
+    first, last = contexts.item(0), contexts.item(-1)
+    longer_s = compute_s - fetch_s, compute_s_per_context - fetch_s_per_context  # compute than fetch
+    at_first, at_last = longer_s[0] + longer_s[1] * first, longer_s[0] + longer_s[1] * last
     compute: Any = 0
     fetch: Any = 0
-    clear = 4  # ticks, above rounding
-    if not (first[0] > first[1] + clear and last[0] > last[1] + clear):
-        fetch = np.rint((line.fetch_s + line.fetch_s_per_context * contexts) * TICKS_PER_S).astype(np.int64)
-    if not (first[1] > first[0] + clear and last[1] > last[0] + clear):
-        compute = np.rint((line.compute_s + line.compute_s_per_context * contexts) * TICKS_PER_S).astype(np.int64)
+    if not (at_first > _CLEAR_S and at_last > _CLEAR_S):
+        fetch = _along(fetch_s, fetch_s_per_context, contexts)
+    if not (at_first < -_CLEAR_S and at_last < -_CLEAR_S):
+        compute = _along(compute_s, compute_s_per_context, contexts)
     return OpRow(0, compute, fetch, 0, 0)
+
+
+def _along(constant_s: float, per_context_s: float, contexts: Floats) -> Ticks:
+    """A straight line at these sums of contexts, in ticks, rounded as `to_ticks` does."""
+    ticks = per_context_s * contexts
+    ticks += constant_s
+    ticks *= TICKS_PER_S
+    return np.rint(ticks, out=ticks).astype(np.int64)
 
 
 def _ends(line: Line, context: float) -> tuple[int, int]:
@@ -118,6 +157,7 @@ class BlockStage:
         self.fetch_components: tuple[int, ...] = tuple(COMPONENT[FETCH_COMPONENT[op.kind]] for op in kinds)
         """By kind."""
         self._attention = [(kind, op) for kind, op in enumerate(kinds) if op.is_attention]
+        self._decoding = [(kind, op) for kind, op in self._attention if op.kind == "attention_decode"]
         self.all_ops: tuple[Op, ...] = tuple(kinds[kind] for kind in self.kind_of_op)
         """The ops in order, all layers."""
 
@@ -131,4 +171,4 @@ class BlockStage:
 
     def run_rows(self, batch: Batch, n_steps: int) -> list[tuple[int, OpRow]]:
         """The same in successive decode steps of one batch."""
-        return [(kind, self._timed.run(op, batch, n_steps)) for kind, op in self._attention]
+        return [(kind, self._timed.run(op, batch, n_steps)) for kind, op in self._decoding]

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import mul
 from typing import Protocol
 
 import numpy as np
 import simpy
 
 from simcluster.costs.service import StageModel
-from simcluster.kernel.clock import NORMAL, after, now
+from simcluster.kernel.clock import MAX_TICK, NORMAL, after, now
 from simcluster.kernel.exchange import Crossing, Exchange, Rounds
 from simcluster.kernel.fabric import Fabric, Load
 from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
+from simcluster.ticks import Ticks
 
 Left = Callable[[Step], None]
 
@@ -68,7 +70,12 @@ class Pipeline(Protocol):
 
 
 class Tandem:
-    """A pipeline by its closed form: two events a step, one when there is a single stage."""
+    """
+    A pipeline by its closed form: two events a step, one when there is a single stage.
+
+    A step that enters when all others are through waits nowhere: its way is a sum over the kinds of servers. When it
+    leaves each of them is found only if another one enters before it is through.
+    """
 
     def __init__(self, env: simpy.Environment, plan: PipelinePlan, first_left: Left, last_left: Left) -> None:
         models, wires = plan.stages, plan.wires
@@ -78,14 +85,22 @@ class Tandem:
         self._busy = False
         self._ahead_has_prefill = False
         self._models = tuple(dict.fromkeys(models))
-        self._model_of_stage = np.array([self._models.index(model) for model in models])
-        self._stages_of_model = np.bincount(self._model_of_stage).tolist()
         self._wires = tuple(dict.fromkeys(wires))
-        self._wire_of_hop = np.array([self._wires.index(wire) for wire in wires], np.intp)
-        n_servers = 2 * len(models) - 1
-        self._delays = np.zeros(n_servers, np.int64)
+        self._kind = np.empty(2 * len(models) - 1, np.intp)
+        """Of each server in order: the number of its model, or behind the models' that of its wire."""
+        self._kind[0::2] = [self._models.index(model) for model in models]
+        self._kind[1::2] = [len(self._models) + self._wires.index(wire) for wire in wires]
+        counts = np.bincount(self._kind, minlength=len(self._models) + len(self._wires)).tolist()
+        self._n_stages, self._n_wires = counts[: len(self._models)], counts[len(self._models) :]
+        """Of each model, of each wire."""
+        self._delays = np.zeros(len(self._kind), np.int64)
         self._delays[1::2] = [wire.latency_ticks for wire in wires]
-        self._departures = np.zeros(n_servers, np.int64)
+        self._latency = sum(wire.latency_ticks for wire in wires)
+        self._departures = np.zeros(len(self._kind), np.int64)
+        self._ahead: tuple[int, list[int]] | None = None
+        """Entry and services of the last step if it waits nowhere; its departures are not known yet."""
+        self._empty_at = 0
+        """When the last step is through."""
 
     @property
     def busy(self) -> bool:
@@ -97,25 +112,49 @@ class Tandem:
         self._busy = True
         self._ahead_has_prefill, behind_prefill = step.has_prefill, self._ahead_has_prefill
         services = [model.service(step.number, step.batch) for model in self._models]
-        for service, count in zip(services, self._stages_of_model, strict=True):
+        for service, count in zip(services, self._n_stages, strict=True):
             step.serve(service, count)
-        first = services[self._model_of_stage[0]]
+        first = services[self._kind.item(0)]
         step.in_first_stage = first.components
-        if len(self._model_of_stage) == 1:
+        if not self._wires:
             after(self._env, first.ticks, NORMAL, lambda: self._leave_both(step))
             return
         entered = now(self._env)
-        ticks = np.empty_like(self._delays)
-        ticks[0::2] = np.array([service.ticks for service in services])[self._model_of_stage]
-        ticks[1::2] = np.array([wire.busy_ticks(step.batch.tokens) for wire in self._wires])[self._wire_of_hop]
-        way = np.cumsum(ticks + self._delays) - ticks - self._delays  # X of the text above
-        ahead = np.maximum.accumulate(np.maximum(self._departures - way, entered))
-        self._departures = ahead + way + ticks
-        waits = ahead - np.concatenate(([entered], ahead[:-1]))
-        step.travel(int(ticks[1::2].sum() + self._delays.sum() + waits[1::2].sum()))
-        step.wait(int(waits[0::2].sum()), behind_prefill=behind_prefill)
-        after(self._env, int(self._departures[0]) - entered, NORMAL, lambda: self._leave_first(step))
-        after(self._env, int(self._departures[-1]) - entered, NORMAL, lambda: self._last_left(step))
+        on_stages = [service.ticks for service in services]
+        on_wires = [wire.busy_ticks(step.batch.tokens) for wire in self._wires]
+        travelled = sum(map(mul, self._n_wires, on_wires)) + self._latency
+        ticks = sum(map(mul, self._n_stages, on_stages)) + travelled
+        if entered >= self._empty_at:
+            self._ahead = entered, on_stages + on_wires
+        elif ticks <= MAX_TICK:  # else the clock refuses it below
+            waited, waited_for_wires = self._follow(entered, on_stages + on_wires)
+            step.wait(waited - waited_for_wires, behind_prefill=behind_prefill)
+            travelled += waited_for_wires
+            ticks += waited
+        step.travel(travelled)
+        self._empty_at = entered + ticks
+        after(self._env, first.ticks, NORMAL, lambda: self._leave_first(step))
+        after(self._env, ticks, NORMAL, lambda: self._last_left(step))
+
+    def _follow(self, entered: int, of_kind: list[int]) -> tuple[int, int]:
+        """A step enters behind others: how long it waits on its way, and how long of that for wires."""
+        if self._ahead is not None:
+            earlier, of_ahead = self._ahead
+            ticks, way = self._times(of_ahead)
+            self._departures = earlier + way + ticks
+            self._ahead = None
+        ticks, way = self._times(of_kind)
+        starts = np.maximum(self._departures - way, entered)  # less X of the text above
+        np.maximum.accumulate(starts, out=starts)
+        self._departures = starts + way + ticks
+        return starts.item(-1) - entered, int((starts[1::2] - starts[:-1:2]).sum())
+
+    def _times(self, of_kind: list[int]) -> tuple[Ticks, Ticks]:
+        """S and X of the text above, from the services of each kind of server, shape (servers,)."""
+        ticks = np.array(of_kind, np.int64)[self._kind]
+        way = np.zeros_like(ticks)
+        np.cumsum((ticks + self._delays)[:-1], out=way[1:])
+        return ticks, way
 
     def change(self, plan: PipelinePlan) -> None:
         """Not this one, whose steps are known to their ends: it is for replicas that nothing happens to."""

@@ -154,9 +154,12 @@ class Replica:
     def _grants(self) -> list[tuple[Request, int]]:
         """Ask the scheduler, take blocks from whom it preempts, admit whom it admits."""
         plan = self._plan
+        running = [request.seen() for request in self._running.values() if self._can_take_part(request)]
+        if not running and not self._waiting:
+            return []  # everybody is under way
         n_active = min(plan.max_running, self.in_system)
         view = View(
-            running=[request.seen() for request in self._running.values() if self._can_take_part(request)],
+            running=running,
             waiting=(request.seen() for request in takewhile(self._can_take_part, self._waiting)),
             n_running=len(self._running),
             free_blocks=self._free_blocks,

@@ -302,7 +302,7 @@ class Resolver:
 
     def _one_kind(self, names: Iterable[str], topology: Topology) -> Device:
         """The catalogue's device of all of these."""
-        kinds = list(dict.fromkeys(topology.graph.nodes[name]["device"] for name in names))
+        kinds = list(dict.fromkeys(topology.plain.nodes[name]["device"] for name in names))
         if len(kinds) > 1:
             raise self._fail(("deployment",), f"devices of several kinds: {', '.join(kinds)}", "expected one kind")
         return catalog.device(kinds[0])
@@ -358,7 +358,7 @@ class Resolver:
             return None
         groups = [names[start : start + n_ranks] for start in range(0, len(names), n_ranks)]
         link = group_link(topology, groups[0])
-        enclosures = [topology.graph.nodes[name]["group"] for name in groups[0]]
+        enclosures = [topology.plain.nodes[name]["group"] for name in groups[0]]
         n_nodes = len(set(enclosures)) if len(link.links) > 1 else 1
         at: Path = ("deployment", "tensor_parallel_size")
         if n_nodes > 1 and any(enclosures.count(e) * n_nodes != n_ranks for e in enclosures):
@@ -402,7 +402,7 @@ class Resolver:
 
     def _stream(self, topology: Topology, device: str) -> Hop:
         """The way from the memory node to the device."""
-        memories = [node for node, said in topology.graph.nodes(data=True) if said["kind"] == "memory"]
+        memories = [node for node, said in topology.plain.nodes(data=True) if said["kind"] == "memory"]
         if not memories:
             raise self._fail(
                 ("deployment", "weight_residency"), f"topology {topology.name} has no memory node",
@@ -414,7 +414,7 @@ class Resolver:
 
 def _by_node(topology: Topology, group: list[str]) -> list[int]:
     """How many ranks of a group each node holds."""
-    return sorted(Counter(topology.graph.nodes[name]["group"] for name in group).values())
+    return sorted(Counter(topology.plain.nodes[name]["group"] for name in group).values())
 
 
 def _at_least(lengths: Lengths) -> int:

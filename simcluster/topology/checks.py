@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from simcluster.problems import Problem, nearest
 from simcluster.source import Document, Path
+from simcluster.topology.graph import Graph
 from simcluster.topology.measure import unreachable
-from simcluster.topology.model import Graph
 
 _MOST_HINTS = 50
 """Unknown names for which a neighbour is searched, and names among which it is: the search is quadratic."""

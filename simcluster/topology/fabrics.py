@@ -6,12 +6,12 @@ import math
 from itertools import combinations
 from typing import Annotated, Literal
 
-import networkx as nx
 from pydantic import Field
 
 from simcluster import catalog
 from simcluster.quantities import PositiveInt
-from simcluster.topology.model import Graph, add_catalogue_link, add_node
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
 
 LPUS_PER_NODE = 8
@@ -50,7 +50,7 @@ def groq(parameters: Groq) -> Graph:
         (nodes of eight all-to-all, racks of nine nodes, Dragonfly, LPUs forward); how the ports of a 576-LPU system
         are spread over its racks is not published and is chosen here.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     link = catalog.link(parameters.link)
     n_nodes = parameters.racks * NODES_PER_RACK
     in_a_row = math.ceil(math.sqrt(2 * parameters.racks))
@@ -129,7 +129,7 @@ def sn40l(parameters: Sn40l) -> Graph:
     How the sockets are wired is not published in detail; one switch gives every pair the same path, and the two
     edges of a path share the latency from socket to socket.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     columns = math.ceil(parameters.sockets / 2)
     names = [f"{prefix(parameters.device)}{number}" for number in range(parameters.sockets)]
     for number, name in enumerate(names):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from simcluster.topology import fabrics, gpus, shapes, wafers
-from simcluster.topology.model import Graph
+from simcluster.topology.graph import Graph
 from simcluster.topology.parameters import bounded
 
 Generate = Annotated[

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import networkx as nx
-
 from simcluster import catalog
 from simcluster.quantities import Count, PositiveInt
-from simcluster.topology.model import Graph, add_catalogue_link, add_node
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
 
 TRAYS = 18
@@ -37,7 +36,7 @@ def gpu_node(parameters: GpuNode) -> Graph:
     One switch stands for the four or six NVSwitch chips: every GPU has links to all of them and traffic is spread, so
     what a flow sees is the GPU's total. The PCIe switches between GPU, NIC and host are not modelled.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     _add_node(graph, "", "node0", parameters.device, parameters.gpus, parameters.link, parameters.host_link)
     return graph
 
@@ -99,7 +98,7 @@ def gpu_cluster(parameters: GpuCluster) -> Graph:
     The links between a rail and the spines add up to the rail's links to the nodes, so nothing is oversubscribed.
     Switch radix and cable length are not modelled.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     gpus = parameters.gpus_per_node
     network = catalog.link(parameters.network)
     in_a_row = min(parameters.nodes, max(4, math.ceil(math.sqrt(parameters.nodes))))
@@ -140,7 +139,7 @@ def nvl72(parameters: Nvl72) -> Graph:
     The rack has nine NVLink switch trays, each with a ninth of every GPU's bandwidth. A flow is spread over all of
     them, so one switch with the whole bandwidth per GPU says what a flow sees; nine would cap a flow at a ninth.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     link = catalog.link(parameters.link)
     half = math.ceil(TRAYS / 2)
     for number in range(TRAYS * GPUS_PER_TRAY):

@@ -12,7 +12,6 @@ from pathlib import Path as FilePath
 from typing import Annotated, Any, Self
 from xml.parsers import expat
 
-import networkx as nx
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from simcluster import source
@@ -20,7 +19,8 @@ from simcluster.problems import InputError, Problem
 from simcluster.quantities import Count, Frozen, fault
 from simcluster.source import MAX_DEPTH, Document, Path
 from simcluster.topology.checks import Ends, disconnected, inconsistent
-from simcluster.topology.model import MAX_LINKS, MAX_NODES, Graph, NodeKind, add_link, add_node, latency_share
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind, add_link, add_node, latency_share
 from simcluster.topology.parameters import DeviceName, Label, LinkName, NodeName, figures
 from simcluster.validation import validate
 
@@ -144,7 +144,7 @@ def _value(entry: Any, key: str) -> Any:
 
 
 def _graph(parsed: GraphFile) -> Graph:
-    graph: Graph = nx.Graph()
+    graph = Graph()
     for node in parsed.nodes:
         at = None if node.x is None or node.y is None else (node.x, node.y)
         said: dict[str, Any] = {
@@ -175,6 +175,8 @@ def read_graphml(file: FilePath) -> Document:
     Raises:
         InputError: not XML, too large, a document type declaration, or not GraphML that networkx understands.
     """
+    import networkx as nx  # slow to import, and only needed here
+
     name = str(file)
     text = source.read_text(file).removeprefix("\ufeff")
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import networkx as nx
-
 from simcluster.topology.model import Topology
 
 _SEED = 1
@@ -20,6 +18,8 @@ def positions(topology: Topology) -> dict[str, tuple[float, float]]:
     nodes = topology.graph.nodes(data=True)
     if all("x" in attributes and "y" in attributes for _, attributes in nodes):
         return {name: (attributes["x"], attributes["y"]) for name, attributes in nodes}
+    import networkx as nx  # slow to import, and only needed here
+
     side = 1.6 * math.sqrt(len(nodes)) + 1
     found = nx.spring_layout(topology.graph, weight=None, seed=_SEED, scale=side / 2, iterations=100)
     return {name: (float(x), float(y)) for name, (x, y) in found.items()}

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 
 from simcluster.problems import nearest
 from simcluster.ticks import to_ticks
-from simcluster.topology.model import ENDPOINTS, Graph, Topology
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import ENDPOINTS, Topology
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def path(topology: Topology, a: str, b: str) -> Route:
     Raises:
         ValueError: a node is not in the topology, or nothing leads from one to the other.
     """
-    graph = topology.graph
+    graph = topology.plain
     for name in (a, b):
         if name not in graph:
             raise ValueError(f"no node '{name}' in topology {topology.name}; {nearest(name, topology.devices)}")
@@ -118,7 +118,7 @@ def distances(topology: Topology) -> Distances:
     from scipy.sparse import csr_matrix  # slow to import, and only needed here
     from scipy.sparse.csgraph import shortest_path
 
-    graph = topology.graph
+    graph = topology.plain
     index = {node: number for number, node in enumerate(graph)}
     start = {name: len(index) + number for number, name in enumerate(topology.devices)}
     hops = [
@@ -164,12 +164,12 @@ def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
     Raises:
         ValueError: fewer than two nodes of this kind.
     """
-    graph = topology.graph
+    graph = topology.plain
     members = [node for node, attributes in graph.nodes(data=True) if attributes["kind"] == kind]
     if len(members) < 2:
         raise ValueError(f"{len(members)} nodes of kind {kind} in topology {topology.name}; a bisection needs two")
     kept = [node for node in graph if forwards(graph, node)] if kind == "device" else members
-    place = graph.nodes(data=True)
+    place = graph.nodes
     orders = [members]
     if all("x" in place[node] for node in members):
         orders.append(sorted(members, key=lambda node: (place[node]["x"], place[node]["y"])))
@@ -180,6 +180,8 @@ def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
 
 def _cut_bytes_per_s(graph: Graph, kept: Sequence[str], order: Sequence[str]) -> float:
     """Minimum cut between the first half of `order` and the rest of it, in the graph of the kept nodes."""
+    import networkx as nx  # slow to import, and only needed here
+
     flow: nx.Graph[str | int] = nx.Graph()
     flow.add_nodes_from(kept)
     within = set(kept)
@@ -211,7 +213,7 @@ def group_link(topology: Topology, ranks: Sequence[str]) -> GroupLink:
     Raises:
         ValueError: a device is not in the topology, or no path joins two of them.
     """
-    graph = topology.graph
+    graph = topology.plain
     routes = [path(topology, ranks[0], rank) for rank in ranks[1:]]
     enclosures: dict[str, list[str]] = {}
     for rank in ranks:

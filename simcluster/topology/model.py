@@ -1,5 +1,5 @@
 """
-What a topology is: a networkx graph with agreed attributes, and the two functions that put nodes and links in it.
+What a topology is: a graph with agreed attributes, and the two functions that put nodes and links in it.
 
 Links are undirected edges and full duplex: `bytes_per_s` holds in each direction at the same time.
 """
@@ -7,13 +7,14 @@ Links are undirected edges and full duplex: `bytes_per_s` holds in each directio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
-
-import networkx as nx
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from simcluster.hardware import Link
+from simcluster.topology.graph import Graph
 
-Graph: TypeAlias = "nx.Graph[str]"
+if TYPE_CHECKING:
+    import networkx as nx
 
 NodeKind = Literal["device", "switch", "nic", "port", "die", "memory", "host"]
 NODE_KINDS: tuple[str, ...] = get_args(NodeKind)
@@ -39,8 +40,8 @@ class Topology:
 
     name: str
     title: str
-    graph: Graph
-    """Frozen: networkx refuses to change it."""
+    plain: Graph
+    """As dictionaries; finished, nothing is added any more."""
     devices: tuple[str, ...]
     """Names of the nodes of kind device, in order of creation."""
     kind: str
@@ -48,11 +49,16 @@ class Topology:
     source: str
     """The file it was read from."""
 
+    @cached_property
+    def graph(self) -> nx.Graph[str]:
+        """As a networkx graph, made when first asked for; frozen: networkx refuses to change it."""
+        return self.plain.as_networkx()
+
 
 def topology(name: str, title: str, graph: Graph, kind: str, source: str) -> Topology:
     """Freeze a finished graph into a topology."""
     devices = tuple(node for node, attributes in graph.nodes(data=True) if attributes["kind"] == "device")
-    return Topology(name, title or name, nx.freeze(graph), devices, kind, source)
+    return Topology(name, title or name, graph, devices, kind, source)
 
 
 def add_node(

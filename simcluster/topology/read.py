@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Self
 
-import networkx as nx
 from pydantic import Field, StringConstraints, model_validator
 
 import simcluster
@@ -23,10 +22,10 @@ from simcluster.source import Document, Path
 from simcluster.topology import interchange
 from simcluster.topology.checks import Ends, disconnected, inconsistent
 from simcluster.topology.generate import Generate, generate
+from simcluster.topology.graph import Graph
 from simcluster.topology.model import (
     MAX_LINKS,
     MAX_NODES,
-    Graph,
     NodeKind,
     Topology,
     add_link,
@@ -183,7 +182,7 @@ def from_document(document: Document, path: Path = ()) -> Topology:
 
 def _explicit(nodes: Iterable[NodeEntry], links: Iterable[LinkEntry]) -> Graph:
     """The graph that checked entries describe."""
-    graph: Graph = nx.Graph()
+    graph = Graph()
     for node in nodes:
         where = None if node.x is None or node.y is None else (node.x, node.y)
         said: dict[str, Any] = {"device": node.device, "rail": node.rail, "capacity_bytes": node.capacity}

@@ -33,7 +33,7 @@ class Routes:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-        graph = topology.graph
+        graph = topology.plain
         edges = [(*ends, edge) for a, b, edge in graph.edges(data=True) for ends in ((a, b), (b, a))]
         self.links: tuple[tuple[str, str], ...] = tuple((a, b) for a, b, _ in edges)
         """From where to where, by number; the two directions of an edge follow one another."""
@@ -83,7 +83,7 @@ class Routes:
         Raises:
             ValueError: there is none.
         """
-        graph = self._topology.graph
+        graph = self._topology.plain
         for node in sorted(graph.adj[ranks[0]], key=self._place.__getitem__):
             if graph.nodes[node]["kind"] == "switch" and all(graph.has_edge(rank, node) for rank in ranks):
                 return node
@@ -166,7 +166,7 @@ class _Towards:
 
     def _go_on(self) -> None:
         """One edge further out."""
-        routes, graph = self.routes, self.routes._topology.graph
+        routes, graph = self.routes, self.routes._topology.plain
         choices: dict[str, list[str]] = {}
         for nearer in self._front:
             if nearer == self.target or forwards(graph, nearer):

@@ -6,12 +6,12 @@ import math
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-import networkx as nx
 from pydantic import Field, field_validator
 
 from simcluster import catalog
 from simcluster.quantities import PositiveInt, fault
-from simcluster.topology.model import Graph, add_catalogue_link, add_node
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
 
 _GROUP = "node0"
@@ -31,7 +31,7 @@ class Star(Parameters):
 
 def star(parameters: Star) -> Graph:
     """Devices, each with one link to `switch0`."""
-    graph: Graph = nx.Graph()
+    graph = Graph()
     rows = math.ceil(parameters.devices / 16)
     columns = math.ceil(parameters.devices / rows)
     for number in range(parameters.devices):
@@ -99,7 +99,7 @@ class Mesh(Parameters):
 
 def mesh(parameters: Mesh) -> Graph:
     """Devices in rows and columns, row by row, each with links to its neighbours; no links around the edges."""
-    graph: Graph = nx.Graph()
+    graph = Graph()
     columns = parameters.columns
     for number in range(parameters.rows * columns):
         row, column = divmod(number, columns)
@@ -141,7 +141,7 @@ def fat_tree(parameters: FatTree) -> Graph:
     Source:
         Al-Fares, Loukissas, Vahdat: A Scalable, Commodity Data Center Network Architecture, SIGCOMM 2008.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     k, half = parameters.k, parameters.k // 2
     n_devices = k**3 // 4
     for number in range(n_devices):
@@ -171,7 +171,7 @@ def fat_tree(parameters: FatTree) -> Graph:
 
 def _circle(device: str, devices: int) -> Graph:
     """Devices at equal distances on a circle, the first at the top."""
-    graph: Graph = nx.Graph()
+    graph = Graph()
     radius = max(1.0, 1.15 * devices / (2 * math.pi))
     for number in range(devices):
         angle = 2 * math.pi * number / devices

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import networkx as nx
-
 from simcluster import catalog
 from simcluster.quantities import Bytes, PositiveInt
-from simcluster.topology.model import Graph, add_catalogue_link, add_link, add_node
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import add_catalogue_link, add_link, add_node
 from simcluster.topology.parameters import LinkName, Parameters, Size, WaferName, grid
 
 
@@ -39,7 +38,7 @@ def wafer(parameters: Wafer) -> Graph:
     The I/O latency is left to what the ports are plugged into, so that it is paid once.
     """
     cores = grid(parameters.device)
-    graph: Graph = nx.Graph()
+    graph = Graph()
     side = 6.0
     forwards = None if parameters.interior == "none" else False  # what crosses the wafer goes from die to die
     size = (side + 0.3, side + 0.3)
@@ -124,7 +123,7 @@ def wafer_pipeline(parameters: WaferPipeline) -> Graph:
     would put made-up latencies on its levels, so one switch stands for it and each side carries half of the figure.
     It never is the bottleneck: the vendor sizes it for 1.2 Tb/s of every system at once.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     columns = min(parameters.wafers, max(5, math.ceil(math.sqrt(1.7 * parameters.wafers))))
     rows = math.ceil(parameters.wafers / columns)
     comb = 0.09
@@ -169,7 +168,7 @@ def wafer_memoryx(parameters: WaferMemoryx) -> Graph:
 
     The memory's own speed is not published; a wafer cannot take more than its I/O in any case.
     """
-    graph: Graph = nx.Graph()
+    graph = Graph()
     _add_wafer(graph, 0, parameters.device, (0.0, 0.0), (0.95, 0.0))
     graph.nodes["wafer0/io"].update(width=0.4, height=0.5)
     add_node(graph, "swarmx0", "switch", "swarmx", (2.2, 0.0), (0.9, 1.0))
