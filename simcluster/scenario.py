@@ -93,6 +93,53 @@ class Engine(Frozen):
     host_per_sequence_s: Seconds
 
 
+class Event(Frozen):
+    """Something that happens to devices, to a link, or on the links."""
+
+    kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
+    devices: tuple[str, ...] = ()
+    link: tuple[str, str] | None = None
+    ends: tuple[str, str] | None = None
+    """Of a transfer: who sends and who receives."""
+    factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """How many times as long a device takes; or the share of its bandwidth that a link has."""
+    extra_latency_s: Seconds = 0.0
+    n_bytes: Annotated[float, Field(ge=0)] = 0.0
+    at_s: Annotated[float, Field(ge=0)] | None
+    """None: at random, with the means below."""
+    lasts_s: Annotated[float, Field(ge=0)] | None = None
+    """None: to the end."""
+    every_s: Annotated[float, Field(gt=0)] | None = None
+    mtbf_s: Annotated[float, Field(gt=0)] | None = None
+    mttr_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class NetworkNode(Frozen):
+    """A node of the graph that exchanges and sends go over."""
+
+    name: str
+    kind: str
+    group: str
+    forwards: bool
+
+
+class NetworkLink(Frozen):
+    """A full-duplex link between two of them."""
+
+    a: str
+    b: str
+    bytes_per_s: Annotated[float, Field(ge=1)]
+    """In each direction."""
+    latency_s: Seconds
+
+
+class Network(Frozen):
+    """The graph, for scenarios in which links are shared, change, or carry every message."""
+
+    nodes: tuple[NetworkNode, ...]
+    links: tuple[NetworkLink, ...]
+
+
 class Scenario(Frozen):
     """All that a simulation depends on."""
 
@@ -100,7 +147,7 @@ class Scenario(Frozen):
     name: Name
     title: str
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    fidelity: Literal["auto", "op"]
+    fidelity: Literal["auto", "op", "message"]
     topology: str
     model: ModelShape
     weight_bits: Bits
@@ -113,6 +160,9 @@ class Scenario(Frozen):
     """From the memory node to the device, when weights are streamed in every step."""
     replicas: Annotated[tuple[Replica, ...], Field(min_length=1)]
     engine: Engine
+    events: tuple[Event, ...] = ()
+    network: Network | None = None
+    """None where every replica has its links to itself and they stay as they are."""
     workload: dict[str, Any]
     """The workload section as it was written, with `trace` and other files by absolute path."""
     workload_sha256: str

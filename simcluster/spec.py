@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from simcluster.quantities import Bits, Frozen, PositiveInt, Ratio, Seconds, fault
+from simcluster.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
 
@@ -107,6 +107,70 @@ class Slo(Frozen):
     """From arrival to the last token."""
 
 
+class Happening(Frozen):
+    """Something that happens to devices, a link or the traffic: at a stated time, or at random again and again."""
+
+    kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
+    """What happens."""
+    device: str | None = None
+    """The device that is slow or down."""
+    node: str | None = None
+    """Instead of a device: all devices of an enclosure of the topology."""
+    link: Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
+    """The two nodes whose link is slow or down, in both directions."""
+    times_slower: Annotated[float, Field(gt=1, le=1000)] | None = None
+    """Of `device_slow`: how many times as long its compute and its fetches take."""
+    bandwidth: Annotated[Ratio, Field(gt=0, le=1)] = 1.0
+    """Of `link_slow`: the share of its bandwidth that the link has."""
+    extra_latency: Moment = 0.0
+    """Of `link_slow`: for every message over it, on top of its own."""
+    from_: str | None = Field(None, alias="from")
+    """Of `transfer`: the node that sends."""
+    to: str | None = None
+    """Of `transfer`: the node that receives."""
+    size: Bytes | None = None
+    """Of `transfer`: what is sent."""
+    at: Limit | None = None
+    """When it begins."""
+    lasts: Limit | None = None
+    """How long it lasts. Default: to the end."""
+    every: Annotated[Limit, Field(gt=0)] | None = None
+    """Of `transfer`: it is sent again after so long each time."""
+    mtbf: Annotated[Limit, Field(gt=0)] | None = None
+    """Instead of `at`: mean time until it happens, exponential, again and again."""
+    mttr: Annotated[Limit, Field(gt=0)] | None = None
+    """With `mtbf`: mean time that it lasts, exponential."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Happening:
+        given = {name for name in type(self).model_fields if name in self.model_fields_set}
+        needed = {
+            "device_slow": {"times_slower"}, "device_down": set(), "link_slow": {"link"}, "link_down": {"link"},
+            "transfer": {"from_", "to", "size", "at"},
+        }[self.kind]  # fmt: skip
+        timing = {"at", "every"} if self.kind == "transfer" else {"at", "lasts", "mtbf", "mttr"}
+        where = {"device", "node"} if self.kind.startswith("device") else set()
+        more = {"bandwidth", "extra_latency"} if self.kind == "link_slow" else set()
+        for name in sorted(needed - given):
+            raise fault(f"{self.kind} without '{name.rstrip('_')}'", f"expected {_listed(needed)}")
+        for name in sorted(given - needed - timing - where - more - {"kind"}):
+            raise fault(f"'{name.rstrip('_')}' of a {self.kind}", "it has no such key")
+        if where and len(where & given) != 1:
+            raise fault(f"{self.kind} of {_listed(where & given) or 'nothing'}", "expected one: device or node")
+        if self.kind == "link_slow" and not more & given:
+            raise fault("link_slow without 'bandwidth' and 'extra_latency'", "expected one of them, or both")
+        if (self.at is None) == (self.mtbf is None) or (self.mtbf is None) != (self.mttr is None):
+            raise fault("no time, or more than one", "expected 'at', or 'mtbf' with 'mttr'")
+        if self.lasts is not None and self.at is None:
+            raise fault("'lasts' without 'at'", "expected 'mttr' with 'mtbf'")
+        return self
+
+
+def _listed(names: set[str]) -> str:
+    """Keys in words."""
+    return ", ".join(f"'{name.rstrip('_')}'" for name in sorted(names))
+
+
 class ScenarioFile(Frozen):
     """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
 
@@ -124,7 +188,10 @@ class ScenarioFile(Frozen):
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
     """A preset by name, or a preset with changes."""
-    fidelity: Literal["auto", "op"] = "auto"
-    """`op` plays an event for every compute, fetch and exchange, `auto` one per stage and step; results are equal."""
+    events: Annotated[list[Happening], Field(max_length=1000)] = Field(default_factory=list)
+    """What happens to devices and links meanwhile, see [events](#events)."""
+    fidelity: Literal["auto", "op", "message"] = "auto"
+    """`message` plays every message of every collective, `op` an event for every compute, fetch and exchange, `auto`
+    one for many steps where nothing interferes; `op` and `auto` give equal results."""
     slo: Slo = Slo()
     """Latency limits, for goodput."""

@@ -30,6 +30,8 @@ Route = Callable[[str, str], tuple[int, ...]]
 """The directed links from one node to another."""
 SwitchOf = Callable[[Group], str]
 """The switch that adds for a group; asked only for `nvls`."""
+LoadsOf = Callable[[Collective, str, Groups], dict[int, Fraction]]
+"""The same as bytes by directed link for each byte of the array; see `loads_over`."""
 UsesOf = Callable[[Collective, str, Groups], Uses]
 """What an algorithm puts on the links when some groups run it; see `uses_over`."""
 
@@ -154,20 +156,33 @@ def uses_over(route: Route, switch_of: SwitchOf, capacities_bytes_per_s: Sequenc
         capacities_bytes_per_s: of the links, by number, on the graph as it was built.
     """
 
+    loads_of = loads_over(route, switch_of)
+
     @cache
     def uses(collective: Collective, algorithm: str, groups: Groups) -> Uses:
-        loads: dict[int, Fraction] = {}
-        for group in groups:
-            for played in rounds(collective, algorithm, len(group)):
-                for ends, share in _between(played, group, switch_of):
-                    for link in route(*ends):
-                        loads[link] = loads.get(link, Fraction(0)) + share
+        loads = loads_of(collective, algorithm, groups)
         if not loads:
             return ()
         bottleneck = max(sorted(loads), key=lambda link: float(loads[link]) / capacities_bytes_per_s[link])
         return tuple((link, float(loads[link] / loads[bottleneck])) for link in sorted(loads))
 
     return uses
+
+
+def loads_over(route: Route, switch_of: SwitchOf) -> LoadsOf:
+    """A function that adds up the messages of an algorithm by directed link, and remembers it."""
+
+    @cache
+    def loads_of(collective: Collective, algorithm: str, groups: Groups) -> dict[int, Fraction]:
+        loads: dict[int, Fraction] = {}
+        for group in groups:
+            for played in rounds(collective, algorithm, len(group)):
+                for ends, share in _between(played, group, switch_of):
+                    for link in route(*ends):
+                        loads[link] = loads.get(link, Fraction(0)) + share
+        return loads
+
+    return loads_of
 
 
 def _between(played: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tuple[str, str], Fraction]]:

@@ -49,7 +49,7 @@ class Exchange:
                 if not left[0]:
                     over.succeed()
 
-            flows = [self._fabric.start(load, done) for load in loads]
+            flows = self._fabric.start_together(loads, done)
             try:
                 yield over
             except simpy.Interrupt:

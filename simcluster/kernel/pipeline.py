@@ -48,8 +48,8 @@ class PipelinePlan:
     stages: tuple[StageModel, ...]
     wires: tuple[Wire, ...]
     """Between the stages; one fewer than these."""
-    rounds: tuple[Rounds, ...] = ()
-    """Of each stage, how its exchanges are played on a fabric; none for a replica that has its links to itself."""
+    rounds: tuple[Rounds | None, ...] = ()
+    """Of each stage, how its exchanges are played on a fabric; nothing for a replica that has its links to itself."""
 
 
 class Pipeline(Protocol):
@@ -223,9 +223,8 @@ class Chain:
         return OpStage(self._env, model, deliver, self._exchange(plan, index))
 
     def _exchange(self, plan: PipelinePlan, index: int) -> Exchange | None:
-        if self._fabric is None or not plan.rounds:
-            return None
-        return Exchange(self._env, self._fabric, plan.rounds[index])
+        rounds = plan.rounds[index] if plan.rounds else None
+        return None if self._fabric is None or rounds is None else Exchange(self._env, self._fabric, rounds)
 
     @property
     def busy(self) -> bool:

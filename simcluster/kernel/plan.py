@@ -2,75 +2,232 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
+from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
 from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
+from simcluster.costs.exchange import Leg
 from simcluster.costs.memory_device import MemoryDevice
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision, features, value
 from simcluster.costs.service import StageModel, TimedStage
+from simcluster.costs.slow import SlowStage
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.costs.wafer_device import WaferDevice
+from simcluster.kernel.exchange import Round, Rounds
+from simcluster.kernel.fabric import Load
+from simcluster.kernel.happenings import happenings
+from simcluster.kernel.links import Links, exchange_legs, routes
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
-from simcluster.scenario import Group, Replica, Scenario, Stage
+from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
+from simcluster.topology.routes import NoRoute
+from simcluster.topology.sharing import links_shared
 
 TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
 
 
-def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
-    """One plan per replica; stages and wires that are alike are shared, but each has the noise of its own devices."""
-    costs = _costs(scenario)
-    timed = TimedBlocks(costs)
-    engine, activation_bytes = scenario.engine, scenario.model.hidden * ACTIVATION_BYTES
+class Planner:
+    """Plans the replicas of a scenario, as it is and under what happens to its devices and links."""
 
-    @cache
-    def quiet(blocks: tuple[BlockName, ...]) -> StageModel:
-        return _stage_model(scenario, BlockStage(timed, blocks), ())
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._links: Links | None = None
+        self._changed: Links | None = None
+        n_replicas = len(scenario.replicas)
+        self.on_fabric = [False] * n_replicas
+        """By replica, whether its exchanges and sends are flows."""
+        if scenario.network is not None:
+            self._links = Links(scenario.network, routes(scenario.network), NORMAL_CONDITIONS)
+            self._node_of = {node.name: node.group for node in scenario.network.nodes}
+            laid = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
+            transfers = [event.ends for event in scenario.events if event.ends is not None]
+            self.on_fabric = links_shared(self._links.routes, laid, transfers)
+            if scenario.fidelity == "message":
+                self.on_fabric = [True] * n_replicas
+        self._blocks = lru_cache(maxsize=256)(self._timed_blocks)
+        self._quiet = lru_cache(maxsize=1024)(self._quiet_stage)
+        self._rounds = lru_cache(maxsize=4096)(self._rounds_of)
+        self._wire = lru_cache(maxsize=1024)(self._wire_over)
 
-    @cache
-    def wire(latency_s: float, bytes_per_s: float) -> Wire:
-        return Wire(lambda n_tokens: to_ticks(n_tokens * activation_bytes / bytes_per_s), to_ticks(latency_s))
+    @property
+    def capacities_bytes_per_s(self) -> tuple[float, ...]:
+        """Of the fabric's links by number; none without a fabric."""
+        return self._links.routes.capacities_bytes_per_s if self._links is not None else ()
 
-    def stage_model(stage: Stage) -> StageModel:
-        blocks = blocks_of(stage.layers)
-        if not scenario.noise.on(scenario.device.kind):
-            return quiet(blocks)
-        return _stage_model(scenario, BlockStage(timed, blocks), stage.devices)
+    def world(self) -> World | None:
+        """What may happen; None if nothing does."""
+        if self._links is None or not self._scenario.events:
+            return None
+        return World(
+            happenings(self._scenario, self._links),
+            [self._place(number) for number in range(len(self._scenario.replicas))],
+            self._capacities,
+        )
 
-    def plan(replica: Replica) -> ReplicaPlan:
-        hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
-        back = replica.return_hop
+    def plan(self, number: int, conditions: Conditions = NORMAL_CONDITIONS) -> ReplicaPlan | str:
+        """A replica under conditions, or why it cannot run."""
+        scenario, replica = self._scenario, self._scenario.replicas[number]
+        engine, back = scenario.engine, replica.return_hop
+        dead = [name for stage in replica.stages for name in stage.devices if name in conditions.dead]
+        if dead:
+            return f"{dead[0]} is down"
+        links, flows = self._under(conditions), self.on_fabric[number]
+        try:
+            if links is not None and conditions.cut:
+                for stage in replica.stages:
+                    links.require_ways(stage.devices)
+            pipeline = PipelinePlan(
+                tuple(self._stage(stage, conditions, links, flows) for stage in replica.stages),
+                tuple(self._wire(stage.next_hop, links) for stage in replica.stages if stage.next_hop is not None),
+                tuple(self._rounds(stage, links) for stage in replica.stages) if flows and links else (),
+            )
+            return_s = 0.0
+            if back is not None:
+                latency_s, bytes_per_s = (back.latency_s, back.bytes_per_s) if links is None else links.hop(back)[:2]
+                return_s = latency_s + TOKEN_BYTES / bytes_per_s
+        except NoRoute as error:
+            return str(error)
         return ReplicaPlan(
-            pipeline=PipelinePlan(
-                tuple(stage_model(stage) for stage in replica.stages),
-                tuple(wire(hop.latency_s, hop.bytes_per_s) for hop in hops),
-            ),
-            return_ticks=to_ticks(back.latency_s + TOKEN_BYTES / back.bytes_per_s) if back else 0,
+            pipeline=pipeline,
+            return_ticks=to_ticks(return_s),
             n_blocks=replica.kv_blocks,
             block_size=engine.block_size,
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
             admit=STEADY.get(engine.scheduler),
+            may_change=self._may_change(replica),
         )
 
-    return [plan(replica) for replica in scenario.replicas]
+    def _under(self, conditions: Conditions) -> Links | None:
+        """The links under conditions, one object for equal ones."""
+        if self._links is None or conditions == NORMAL_CONDITIONS:
+            return self._links
+        if self._changed is None or self._changed.conditions != conditions:
+            self._changed = Links(self._links.network, self._links.routes, conditions)
+        return self._changed
+
+    def _capacities(self, conditions: Conditions) -> dict[int, float]:
+        """Of slow links on the fabric."""
+        links = self._under(conditions)
+        return {} if links is None else links.capacities
+
+    def _may_change(self, replica: Replica) -> bool:
+        """Whether an event may concern a replica: one of its devices, or any link if it exchanges or sends."""
+        devices = {name for stage in replica.stages for name in stage.devices}
+        sends = len(devices) > 1 or self._scenario.weight_stream is not None
+        return any(
+            not devices.isdisjoint(event.devices) or (event.link is not None and sends)
+            for event in self._scenario.events
+        )
+
+    def _place(self, number: int) -> Place:
+        replica, network = self._scenario.replicas[number], self._scenario.network
+        if not self._may_change(replica) or network is None:
+            return Place(frozenset(), frozenset(), lambda conditions: self.plan(number, conditions))
+        return Place(
+            frozenset(name for stage in replica.stages for name in stage.devices),
+            frozenset((link.a, link.b) for link in network.links),
+            lambda conditions: self.plan(number, conditions),
+        )
+
+    def _stage(self, stage: Stage, conditions: Conditions, links: Links | None, flows: bool) -> StageModel:
+        """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
+        changed = links if links is not None and links.conditions != NORMAL_CONDITIONS else None
+        # On flows, what links have is the fabric's business, but for what is cut and what is paid before.
+        over = (stage.devices, changed, flows) if changed is not None else None
+        slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
+        if set(slow) == {1.0}:
+            slow = ()
+        blocks = blocks_of(stage.layers)
+        if not self._scenario.noise.on(self._scenario.device.kind):
+            return self._quiet(blocks, slow, over)
+        return _stage_model(self._scenario, BlockStage(self._blocks(over), blocks), stage.devices, slow)
+
+    def _quiet_stage(self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: Over | None) -> StageModel:
+        return _stage_model(self._scenario, BlockStage(self._blocks(over), blocks), (), slow)
+
+    def _timed_blocks(self, over: Over | None) -> TimedBlocks:
+        """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""
+        scenario = self._scenario
+        stream = scenario.weight_stream
+        if over is None or scenario.group is None:
+            exchange_s = _exchange_s(scenario.group, scenario)
+        else:
+            devices, links, flows = over
+            idle = links.as_built if flows else links
+
+            def exchange_s(kind: Exchange, n_bytes: float) -> float:
+                return idle.seconds(self._legs(devices, kind, n_bytes))
+
+        if stream is not None and over is not None:
+            latency_s, bytes_per_s, _ = over[1].hop(stream)
+            stream = stream.model_copy(update={"latency_s": latency_s, "bytes_per_s": bytes_per_s})
+        return TimedBlocks(_costs(scenario, exchange_s, stream))
+
+    def _legs(self, devices: tuple[str, ...], kind: Exchange, n_bytes: float) -> tuple[Leg, ...]:
+        group, engine = self._scenario.group, self._scenario.engine
+        if group is None:
+            return ()
+        return exchange_legs(group, devices, self._node_of, kind, n_bytes, engine.launch, engine.all_reduce)
+
+    def _rounds_of(self, stage: Stage, links: Links) -> Rounds | None:
+        """The exchanges of a stage as flows: a phase each, or every message of every round; None without ranks."""
+        scenario = self._scenario
+        if scenario.group is None:
+            return None
+        all_ops = BlockStage(self._blocks(None), blocks_of(stage.layers)).all_ops
+        by_message = scenario.fidelity == "message"
+
+        @lru_cache(maxsize=4096)
+        def rounds(kind: Exchange, n_bytes: float) -> tuple[Round, ...]:
+            legs = self._legs(stage.devices, kind, n_bytes)
+            if by_message:
+                return tuple(
+                    Round(to_ticks(latency_s), tuple(Load(*transfer) for transfer in transfers))
+                    for latency_s, transfers in links.messages(legs)
+                )
+            return tuple(
+                Round(to_ticks(latency_s), (Load(alone_s, uses),)) for latency_s, alone_s, uses in links.phases(legs)
+            )
+
+        def rounds_of(op: int, batch: Batch) -> tuple[Round, ...]:
+            form = all_ops[op].exchange_bytes
+            return rounds(all_ops[op].exchange, float(value(form, features(batch, scenario.model))))
+
+        return rounds_of
+
+    def _wire_over(self, hop: Hop, links: Links | None) -> Wire:
+        """The way between two stages."""
+        activation_bytes = self._scenario.model.hidden * ACTIVATION_BYTES
+        latency_s, bytes_per_s, uses = (hop.latency_s, hop.bytes_per_s, ()) if links is None else links.hop(hop)
+        built_per_s = bytes_per_s * links.slower(uses) if links is not None else bytes_per_s
+        return Wire(
+            lambda n_tokens: to_ticks(n_tokens * activation_bytes / bytes_per_s),
+            to_ticks(latency_s),
+            lambda n_tokens: Load(n_tokens * activation_bytes / built_per_s, uses),
+        )
 
 
-def _costs(scenario: Scenario) -> BlockCosts:
+Over = tuple[tuple[str, ...], Links, bool]
+"""Ranks, the links between them, and whether these are a fabric's."""
+
+
+def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | None) -> BlockCosts:
     """The costs of the scenario's device."""
     precision = Precision(scenario.weight_bits, scenario.kv_bits)
     engine = scenario.engine
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
     stream = None
-    if scenario.weight_stream is not None:
-        stream = WeightStream(scenario.weight_stream.bytes_per_s, scenario.weight_stream.latency_s)
+    if weights_from is not None:
+        stream = WeightStream(weights_from.bytes_per_s, weights_from.latency_s)
     if scenario.wafer is not None:
         grid = scenario.device.grid
         assert grid is not None
@@ -79,8 +236,7 @@ def _costs(scenario: Scenario) -> BlockCosts:
     assert scenario.gpu is not None
     n_ranks = len(scenario.replicas[0].stages[0].devices)
     return MemoryDevice(
-        scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host,
-        _exchange_s(scenario.group, scenario), stream,
+        scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host, exchange_s, stream,
     )  # fmt: skip
 
 
@@ -102,18 +258,25 @@ def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
     return exchange_s
 
 
-def _stage_model(scenario: Scenario, nominal: BlockStage, devices: tuple[str, ...]) -> StageModel:
-    """A stage with the noise of its devices, if any: jitter keyed by the first, skew by every rank."""
-    collectives = tuple(index for index, op in enumerate(nominal.all_ops) if op.exchange)
+def _stage_model(
+    scenario: Scenario, blocks: BlockStage, devices: tuple[str, ...], slow: tuple[float, ...]
+) -> StageModel:
+    """
+    A stage with the noise of its devices, if any: jitter keyed by the first, skew by every rank.
+
+    `slow` are the ranks' slow-downs, none if all are as they should be.
+    """
+    nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
+    collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
     kind, seed = scenario.device.kind, scenario.seed
     cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
     jitter = skew = None
     if devices and cv:
-        slices = Slices(len(nominal.all_ops), seed, "op_jitter", devices[0])
+        slices = Slices(len(blocks.all_ops), seed, "op_jitter", devices[0])
         jitter = Jitter(lognormal_factors(cv), slices)
     if len(devices) > 1 and mean_s and collectives:
         ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in devices)
         skew = Skew(exponential_ticks(mean_s), ranks)
     if jitter is None and skew is None:
         return TimedStage(nominal)
-    return TimedStage(nominal, StepNoise(nominal.kind_of_op, collectives, jitter, skew))
+    return TimedStage(nominal, StepNoise(blocks.kind_of_op, collectives, jitter, skew))

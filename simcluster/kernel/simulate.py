@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from simcluster.kernel.engine import Engine, Load
-from simcluster.kernel.plan import replica_plans
+from simcluster.kernel.plan import Planner
+from simcluster.kernel.replica import ReplicaPlan
 from simcluster.policies.routers import ROUTERS
 from simcluster.scenario import Scenario
 from simcluster.ticks import to_ticks
@@ -39,13 +40,17 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
     spec = scenario.requests_spec()
     requests = materialise(spec, scenario.seed, Path())
     load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
+    planner = Planner(scenario)
+    plans = [planner.plan(number) for number in range(len(scenario.replicas))]
     engine = Engine(
-        replica_plans(scenario),
+        [plan for plan in plans if isinstance(plan, ReplicaPlan)],  # all of them, while nothing happens
         ROUTERS[scenario.engine.router],
         load,
         scenario.engine.max_model_len,
         scenario.fidelity,
         sinks,
+        world=planner.world(),
+        capacities_bytes_per_s=planner.capacities_bytes_per_s,
     )
     duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

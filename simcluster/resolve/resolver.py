@@ -21,6 +21,7 @@ from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.resolve.files import copied
+from simcluster.resolve.network import events, network
 from simcluster.resolve.remarks import assumptions
 from simcluster.resolve.requests import require_requests
 from simcluster.scenario import (
@@ -230,6 +231,8 @@ class Resolver:
         gpu_constants, wafer_constants = self._calibration(device)
         group = self._group(deployment, names, topology)
         replicas = self._replicas(deployment, stages, names, topology, blocks, group)
+        happening = events(self._document, file.events, topology)
+        needed_at_all = bool(happening) or file.fidelity == "message"
         host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
         return Scenario(
             name=self._path.stem,
@@ -259,6 +262,8 @@ class Resolver:
                 host_fixed_s=host_fixed_s,
                 host_per_sequence_s=host_per_sequence_s,
             ),
+            events=happening,
+            network=network(topology, replicas, needed_at_all),
             workload=workload,
             workload_sha256=files_sha256(workload),
             noise=noise,

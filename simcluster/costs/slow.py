@@ -1,0 +1,59 @@
+"""A stage some of whose ranks are slow: they compute and fetch for longer, and the others wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simcluster.costs.batch import Batch
+from simcluster.costs.service import NominalStage, OpRow
+
+
+class SlowStage:
+    """
+    Ops of rank 0, which makes the token, and its wait for the slowest rank.
+
+    Every op waits, as each is followed by another of all ranks or by an exchange sooner or later. The host's part and
+    launches do not slow down.
+
+    Args:
+        nominal: the stage when nobody is slow.
+        own: how many times as long rank 0 takes.
+        slowest: how many times as long the slowest rank takes.
+    """
+
+    def __init__(self, nominal: NominalStage, own: float, slowest: float) -> None:
+        self._nominal = nominal
+        self._own = own
+        self._slowest = slowest
+        self.kind_of_op = nominal.kind_of_op
+        self.fetch_components = nominal.fetch_components
+
+    def rows(self, tokens: Batch) -> list[OpRow]:
+        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
+        return [self._slow(row) for row in self._nominal.rows(tokens)]
+
+    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
+        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
+        return [(kind, self._slow(row)) for kind, row in self._nominal.context_rows(batch)]
+
+    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
+        """The same in successive decode steps of one batch."""
+        return [(kind, self._slow(row)) for kind, row in self._nominal.run_rows(batch, n_steps)]
+
+    def _slow(self, row: OpRow) -> OpRow:
+        launch, compute, fetch, wait, exchange = row
+        own_compute, own_fetch = _times(self._own, compute), _times(self._own, fetch)
+        last = _times(self._slowest, _longer(compute, fetch))
+        return OpRow(launch, own_compute, own_fetch, wait + last - _longer(own_compute, own_fetch), exchange)
+
+
+def _times(factor: float, ticks: Any) -> Any:
+    """Rounded once, half to even, as a number or as an array."""
+    return round(factor * ticks) if isinstance(ticks, int) else np.rint(factor * ticks).astype(np.int64)
+
+
+def _longer(one: Any, other: Any) -> Any:
+    return max(one, other) if isinstance(one, int) and isinstance(other, int) else np.maximum(one, other)

@@ -1,0 +1,43 @@
+"""Which replicas share links with others: collectives of their groups of ranks, and sends between their stages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise, permutations
+
+from simcluster.topology.routes import Routes
+
+Group = tuple[str, ...]
+"""The ranks of one stage."""
+
+
+def links_shared(
+    routes: Routes, replicas: Sequence[Sequence[Group]], others: Iterable[tuple[str, str]] = ()
+) -> list[bool]:
+    """
+    For every replica, given as the groups of its stages in order, whether it shares a link, direction by direction.
+
+    With another replica's exchanges or sends, with a transfer between two other nodes, or between the exchanges of
+    two of its own stages. A send of its own over the links of its own exchanges does not count: it is short.
+    """
+    crossing = [_sends(routes, groups) for groups in replicas]
+    exchanged = [[_between_ranks(routes, group) for group in groups] for groups in replicas]
+    used = [set().union(sends, *groups) for sends, groups in zip(crossing, exchanged, strict=True)]
+    foreign = {link for ends in others for link in routes.route(*ends)}
+    times = Counter(link for links in used for link in links)
+    return [
+        any(times[link] > 1 or link in foreign for link in links)
+        or any(n > 1 for n in Counter(link for group in groups for link in group).values())
+        for links, groups in zip(used, exchanged, strict=True)
+    ]
+
+
+def _between_ranks(routes: Routes, group: Group) -> set[int]:
+    """Links between any two ranks of a group."""
+    return {link for ends in permutations(group, 2) for link in routes.route(*ends)}
+
+
+def _sends(routes: Routes, groups: Sequence[Group]) -> set[int]:
+    """Links between the first ranks of successive stages."""
+    return {link for a, b in pairwise(groups) for link in routes.route(a[0], b[0])}
