@@ -72,6 +72,7 @@ def write_run(
         "last_token_at_ticks": last,
         "tokens_emitted": n_tokens,
         "preemptions": np.zeros(len(arrived), np.int64),
+        "restarts": np.zeros(len(arrived), np.int64),
         "status": ["finished" if n else "unfinished" for n in n_tokens],
         "reason": ["" for _ in n_tokens],
     }
