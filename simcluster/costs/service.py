@@ -225,22 +225,23 @@ class TimedStage:
     def _of_tokens(self, tokens: Batch) -> _Fixed:
         """All that does not depend on contexts."""
         rows = self._nominal.rows(tokens)
-        noisy = np.zeros((len(rows), len(COMPONENTS)), np.int64)
+        noisy = [[0] * len(COMPONENTS) for _ in rows]
         quiet = [0] * len(COMPONENTS)
         late = np.zeros((2 * len(rows), len(COMPONENTS)), np.int64)
+        components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
+        most = 0
         for kind, row in enumerate(rows):
             for component, ticks in self._charged(kind, row):
+                components[component] += self._counts[kind] * ticks
                 if component in (_EXCHANGE, _WAIT):
                     quiet[component] += self._counts[kind] * ticks
                 else:
-                    noisy[kind, component] += ticks
-            late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = row.exchange > 0
-        # Python's integers, since a step may be longer than what noise can be multiplied to.
-        sums = [sum(c * n for c, n in zip(self._counts, of, strict=True)) for of in noisy.T.tolist()]
-        components = [s + q for s, q in zip(sums, quiet, strict=True)]
-        as_array = np.array(components, np.int64)
-        most = int(noisy.sum(dtype=np.float64))
-        return _Fixed(components, as_array, sum(components), noisy, np.array(quiet, np.int64), late, most)
+                    noisy[kind][component] += ticks
+                    most += ticks
+            if row.exchange:
+                late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = 1
+        components_, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
+        return _Fixed(components, components_, sum(components), noisy_, quiet_, late, most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""

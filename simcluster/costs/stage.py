@@ -156,8 +156,8 @@ class BlockStage:
         """For every op of the stage in order its kind."""
         self.fetch_components: tuple[int, ...] = tuple(COMPONENT[FETCH_COMPONENT[op.kind]] for op in kinds)
         """By kind."""
-        self._attention = [(kind, op) for kind, op in enumerate(kinds) if op.is_attention]
-        self._decoding = [(kind, op) for kind, op in self._attention if op.kind == "attention_decode"]
+        self._decoding = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_decode"]
+        self._prefilling = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_prefill"]
         self.all_ops: tuple[Op, ...] = tuple(kinds[kind] for kind in self.kind_of_op)
         """The ops in order, all layers."""
 
@@ -166,8 +166,13 @@ class BlockStage:
         return [row for name in self._names for row in self._timed.rows(name, tokens)]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
-        """Durations of the kinds of attention op for a batch."""
-        return [(kind, self._timed.attention(op, batch)) for kind, op in self._attention]
+        """Durations of the kinds of attention op for a batch, those without work left out."""
+        rows = (
+            [(kind, self._timed.attention(op, batch)) for kind, op in self._decoding] if batch.decode_tokens else []
+        )
+        if batch.prefill_tokens:
+            rows += [(kind, self._timed.attention(op, batch)) for kind, op in self._prefilling]
+        return rows
 
     def run_rows(self, batch: Batch, n_steps: int) -> list[tuple[int, OpRow]]:
         """The same in successive decode steps of one batch."""
