@@ -1,7 +1,7 @@
 """
 How fast simcluster simulates, as ratios to what this machine does in the same run.
 
-    python benchmarks/speed.py [--runs 3] [--only 1k]
+    python benchmarks/speed.py [--runs 3] [--only 1k] [--only 10k]
 
 Every figure is the median over the runs. The simulation proper is timed inside its process, without imports,
 resolving and writing; the whole command is the CPU time of `simcluster replay` from start to end, token Parquet
@@ -13,33 +13,41 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-CASES = {
-    "1k": ("benchmark/llama-2-70b-tp8-1k", "none"),
-    "1k, noise": ("benchmark/llama-2-70b-tp8-1k", "datacenter"),
-    "10k": ("benchmark/llama-2-70b-tp8-10k", "none"),
-    "10k, noise": ("benchmark/llama-2-70b-tp8-10k", "datacenter"),
+CASES: dict[str, tuple[str, list[str]]] = {
+    "1k": ("benchmark/llama-2-70b-tp8-1k", ["noise=none"]),
+    "1k, noise": ("benchmark/llama-2-70b-tp8-1k", ["noise=datacenter"]),
+    "10k": ("benchmark/llama-2-70b-tp8-10k", ["noise=none"]),
+    "10k, noise": ("benchmark/llama-2-70b-tp8-10k", ["noise=datacenter"]),
+    "100k": ("benchmark/llama-2-70b-tp8-10k", ["noise=none", "workload.requests=100000"]),
+    "100k, queue": (
+        "benchmark/llama-2-70b-tp8-10k",
+        ["noise=none", "workload.requests=100000", "workload.arrivals.rate=50 req/s"],
+    ),
+    "50 replicas": ("benchmark/llama-3.1-8b-50xh100", ["noise=none"]),
+    "120 wafers": ("gpt4-1.8t-120xwse3", ["noise=none", "workload.output_tokens.value=5000"]),
 }
+"""Scenario and settings."""
 
 PROPER = """
 import json, sys, time
 import simcluster
 from simcluster.kernel import engine
 from simcluster.kernel.simulate import play
-scenario = simcluster.load(sys.argv[1], [f"noise={sys.argv[2]}"])
+scenario = simcluster.load(sys.argv[1], sys.argv[2:])
 environments = []
 make = engine.simpy.Environment
 engine.simpy.Environment = lambda: environments.append(make()) or environments[-1]
 n_tokens = 0
 def count(block):
     global n_tokens
-    n_tokens += len(block)
+    n_tokens += block.shape[1]
 started = time.process_time()
 play(scenario, [count])
 cpu_s = time.process_time() - started
@@ -47,21 +55,22 @@ print(json.dumps({"tokens": n_tokens, "cpu_s": cpu_s, "events": next(environment
 """
 
 
-def proper(name: str, noise: str) -> dict[str, float]:
+def proper(name: str, settings: list[str]) -> dict[str, float]:
     """The simulation alone, in a process of its own."""
-    command = [sys.executable, "-c", PROPER, name, noise]
+    command = [sys.executable, "-c", PROPER, name, *settings]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def whole(name: str, noise: str) -> tuple[float, float]:
+def whole(name: str, settings: list[str]) -> tuple[float, float]:
     """CPU seconds and peak MB of the whole command."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "simcluster", "replay", name, "--set", f"noise={noise}", "-o", folder]
-        subprocess.run(command, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s, after.ru_maxrss / 1024
+        changes = [part for setting in settings for part in ("--set", setting)]
+        command = [sys.executable, "-m", "simcluster", "replay", name, *changes, "-o", folder]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def simpy_timeouts_per_s(n: int = 200_000) -> float:
@@ -96,18 +105,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=list(CASES))
+    parser.add_argument("--only", choices=list(CASES), action="append")
     options = parser.parse_args()
     timeouts = statistics.median(simpy_timeouts_per_s() for _ in range(options.runs))
     rows = statistics.median(numpy_rows_per_s() for _ in range(options.runs))
     print(f"bare SimPy {timeouts:,.0f} timeouts/s, bare numpy {rows:,.0f} rows/s (CPU)\n")
     header = ("case", "tokens", "tokens/CPU s", "events/token", "timeouts/token", "of numpy", "command s", "peak MB")
     print("{:12}{:>12}{:>14}{:>14}{:>16}{:>10}{:>11}{:>9}".format(*header))
-    for title, (name, noise) in CASES.items():
-        if options.only not in (None, title):
-            continue
-        runs = [proper(name, noise) for _ in range(options.runs)]
-        commands = [whole(name, noise) for _ in range(options.runs)]
+    for title in options.only or CASES:
+        runs = [proper(*CASES[title]) for _ in range(options.runs)]
+        commands = [whole(*CASES[title]) for _ in range(options.runs)]
         tokens = runs[0]["tokens"]
         rate = statistics.median(tokens / run["cpu_s"] for run in runs)
         cpu_s = statistics.median(command[0] for command in commands)

@@ -125,6 +125,9 @@ class Slices:
         self._words = -(-per_step // 4)
         self._block = -1
         self._indices = np.empty((0, 0), np.uint16)
+        self._generator: np.random.Philox | None = None
+        self._next_block = 0
+        """That the generator stands at."""
 
     def at(self, step: int, n_steps: int = 1) -> npt.NDArray[np.uint16]:
         """The indices of successive steps, shape (n_steps, per_step)."""
@@ -138,9 +141,12 @@ class Slices:
 
     def block(self, number: int) -> npt.NDArray[np.uint16]:
         """The indices of a whole block of steps, shape (STEPS_PER_BLOCK, per_step)."""
-        seed, names = self._key
-        generator = stream(seed, *names)
+        if self._generator is None or number < self._next_block:
+            seed, names = self._key
+            self._generator, self._next_block = stream(seed, *names), 0
         n_words = STEPS_PER_BLOCK * self._words
-        generator.advance(number * n_words // _WORDS_PER_COUNTER)
-        words = generator.random_raw(n_words)
+        if number > self._next_block:
+            self._generator.advance((number - self._next_block) * n_words // _WORDS_PER_COUNTER)
+        self._next_block = number + 1
+        words = self._generator.random_raw(n_words)
         return words.astype("<u8", copy=False).view("<u2").reshape(STEPS_PER_BLOCK, -1)[:, : self._per_step]

@@ -26,6 +26,7 @@ _COMPUTE, _LAUNCH = COMPONENT["compute"], COMPONENT["launch_host"]
 _EXCHANGE, _WAIT = COMPONENT["interconnect"], COMPONENT["wait_for_peers"]
 _INTERFERENCE = COMPONENT["prefill_interference"]
 _HALF = ONE // 2
+_UNIT = np.eye(len(COMPONENTS), dtype=np.int64)
 _MOST = 2**62
 """Of a product of ticks and factors, which must stay an int64."""
 
@@ -176,10 +177,10 @@ class _Fixed(NamedTuple):
     """Their sum."""
     noisy: Ticks
     """By kind of op, what noise multiplies, shape (kinds, components)."""
-    quiet: list[int]
+    quiet: Ticks
     """What it does not: exchange and waits of all ops, shape (components,)."""
-    meets: Ticks
-    """Whether the ranks meet after this kind of op, 0 or 1, shape (kinds,)."""
+    late: Ticks
+    """Which component a delay adds to, 0 or 1, shape (2 kinds, components): none where the ranks do not meet."""
     most: int
     """Sum of `noisy`, one op of each kind."""
 
@@ -264,57 +265,49 @@ class TimedStage:
     def _of_tokens(self, tokens: Batch) -> _Fixed:
         """All that does not depend on contexts."""
         rows = self._nominal.rows(tokens)
-        noisy = np.zeros((len(rows), len(COMPONENTS)), np.int64)
+        noisy = [[0] * len(COMPONENTS) for _ in rows]
         quiet = [0] * len(COMPONENTS)
-        meets = np.zeros(len(rows), np.int64)
+        late = np.zeros((2 * len(rows), len(COMPONENTS)), np.int64)
+        components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
+        most = 0
         for kind, row in enumerate(rows):
             for component, ticks in self._charged(kind, row):
+                components[component] += self._counts[kind] * ticks
                 if component in (_EXCHANGE, _WAIT):
                     quiet[component] += self._counts[kind] * ticks
                 else:
-                    noisy[kind, component] += ticks
-            meets[kind] = row.exchange > 0
-        # Python's integers, since a step may be longer than what noise can be multiplied to.
-        sums = [sum(c * n for c, n in zip(self._counts, of, strict=True)) for of in noisy.T.tolist()]
-        components = [s + q for s, q in zip(sums, quiet, strict=True)]
-        as_array = np.array(components, np.int64)
-        return _Fixed(components, as_array, sum(components), noisy, quiet, meets, int(noisy.sum(dtype=np.float64)))
+                    noisy[kind][component] += ticks
+                    most += ticks
+            if row.exchange:
+                late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = 1
+        components_, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
+        return _Fixed(components, components_, sum(components), noisy_, quiet_, late, most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
-        factors, own, waited, greatest = self._noise.sums(step, n_steps)  # (steps, kinds) each
-        shares = factors @ fixed.noisy
-        quiet = list(fixed.quiet)
-        meets, most = fixed.meets, fixed.most
-        late: list[tuple[int, Any]] = []
+        factors, delays, greatest = self._noise.sums(step, n_steps)
+        components: Ticks = factors @ fixed.noisy
+        quiet: Any = fixed.quiet
+        late, most = fixed.late, fixed.most
         for kind, row in rows:
             for component, ticks in self._charged(kind, row):
                 if component not in (_EXCHANGE, _WAIT):
-                    shares[:, component] += factors[:, kind] * ticks
+                    components[:, component] += factors[:, kind] * ticks
                     most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
-                elif isinstance(ticks, int):
-                    quiet[component] += self._counts[kind] * ticks
                 else:
-                    late.append((component, self._counts[kind] * ticks))
-            if isinstance(row.exchange, int):
-                if row.exchange:
-                    meets = meets.copy()
-                    meets[kind] = 1
-            else:
-                own, waited = own.copy(), waited.copy()
-                own[:, kind] *= row.exchange > 0
-                waited[:, kind] *= row.exchange > 0
-                meets = meets.copy()
-                meets[kind] = 1
+                    quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
+            if not isinstance(row.exchange, int) or row.exchange:
+                places = [kind, kind + len(fixed.noisy)]
+                late, delays = late.copy(), delays.copy()
+                late[places, [_LAUNCH, _WAIT]] = 1
+                delays[:, places] *= np.reshape(row.exchange, (-1, 1)) > 0
         if most * greatest >= _MOST:
             raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
-        components: Ticks = (shares + _HALF) >> ONE_BITS
+        components += _HALF
+        components >>= ONE_BITS
         components += quiet
-        components[:, _LAUNCH] += own @ meets
-        components[:, _WAIT] += waited @ meets
-        for component, ticks in late:
-            components[:, component] += ticks
+        components += delays @ late
         return components
 
     def _detail(self, step: int, batch: Batch) -> Detail:

@@ -44,7 +44,8 @@ class TimedBlocks:
     def __init__(self, costs: BlockCosts) -> None:
         self.costs = costs
         self.rows = lru_cache(maxsize=8192)(self._rows)
-        self.attention = lru_cache(maxsize=64)(self._attention)
+        self._prefill_attention = lru_cache(maxsize=64)(lambda op, batch: _in_ticks(costs.attention(op, batch)))
+        self._decode_attention = lru_cache(maxsize=64)(self._decode_attention_of)
         self._line = lru_cache(maxsize=2048)(costs.decode_line)
         self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
         """By op, tokens and contexts of the step that is expected next: its row and later ones, the next one last."""
@@ -59,28 +60,27 @@ class TimedBlocks:
                     rows[index] = NO_WORK._replace(launch=to_ticks(line.launch_s))
         return rows
 
-    def _attention(self, op: Op, batch: Batch) -> OpRow:
+    def attention(self, op: Op, batch: Batch) -> OpRow:
         """What of an attention op depends on the contexts of a batch."""
-        if op.kind == "attention_decode" and batch.decode_tokens:
-            line = self._line(op, batch.decode_tokens)
-            if line is not None:
-                return OpRow(0, *_ends(line, batch.decode_context), 0, 0)
-            return self._decode_attention(op, batch)
-        return _in_ticks(self.costs.attention(op, batch))
+        if op.kind != "attention_decode":
+            return self._prefill_attention(op, batch) if batch.prefill_tokens else NO_WORK
+        n_tokens = batch.decode_tokens
+        return self._decode_attention(op, n_tokens, batch.decode_context) if n_tokens else NO_WORK
 
-    def _decode_attention(self, op: Op, batch: Batch) -> OpRow:
+    def _decode_attention_of(self, op: Op, n: int, context: int) -> OpRow:
         """
-        A decode attention op that is no straight line.
+        A decode attention op for so many tokens and this sum of contexts.
 
-        When its contexts have grown by a token each since it was asked for last, they are expected to go on so, and
-        the next steps are found together, which takes hardly longer than one.
+        One that is no straight line and whose contexts have grown by a token each since it was asked for last is
+        expected to go on so: the next steps are found together, which takes hardly longer than one.
         """
-        n, context = batch.decode_tokens, batch.decode_context
+        if (line := self._line(op, n)) is not None:
+            return OpRow(0, *_ends(line, context), 0, 0)
         rows = self._ahead.pop((op, n, context), None)
         if rows is None:
-            rows = [_in_ticks(self.costs.attention(op, batch))]
+            rows = [_in_ticks(self.costs.attention(op, Batch(n, context)))]
         elif not rows:
-            launch, compute, fetch, _, exchange = self.run(op, batch, _STEPS_AHEAD)
+            launch, compute, fetch, _, exchange = self.run(op, Batch(n, context), _STEPS_AHEAD)
             columns = np.stack([launch, compute, fetch, np.zeros_like(launch), exchange])
             rows = [OpRow(*row) for row in columns.T[::-1].tolist()]
         found = rows.pop()
@@ -156,8 +156,8 @@ class BlockStage:
         """For every op of the stage in order its kind."""
         self.fetch_components: tuple[int, ...] = tuple(COMPONENT[FETCH_COMPONENT[op.kind]] for op in kinds)
         """By kind."""
-        self._attention = [(kind, op) for kind, op in enumerate(kinds) if op.is_attention]
-        self._decoding = [(kind, op) for kind, op in self._attention if op.kind == "attention_decode"]
+        self._decoding = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_decode"]
+        self._prefilling = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_prefill"]
         self.all_ops: tuple[Op, ...] = tuple(kinds[kind] for kind in self.kind_of_op)
         """The ops in order, all layers."""
 
@@ -166,8 +166,11 @@ class BlockStage:
         return [row for name in self._names for row in self._timed.rows(name, tokens)]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
-        """Durations of the kinds of attention op for a batch."""
-        return [(kind, self._timed.attention(op, batch)) for kind, op in self._attention]
+        """Durations of the kinds of attention op for a batch, those without work left out."""
+        ops = self._decoding if batch.decode_tokens else []
+        if batch.prefill_tokens:
+            ops = ops + self._prefilling
+        return [(kind, self._timed.attention(op, batch)) for kind, op in ops]
 
     def run_rows(self, batch: Batch, n_steps: int) -> list[tuple[int, OpRow]]:
         """The same in successive decode steps of one batch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,13 +38,12 @@ class Skew(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of successive steps, shape (steps, kinds) each."""
+    """Of successive steps."""
 
     factors: Ticks
-    own: Ticks
-    """Delays of rank 0, in ticks."""
-    waited: Ticks
-    """Its waits for the last rank, in ticks."""
+    """Shape (steps, kinds)."""
+    delays: Ticks
+    """Ticks by kind that rank 0 comes late, then those that it waits for the last rank, shape (steps, 2 kinds)."""
     greatest: int
     """No factor of these steps is greater."""
 
@@ -68,21 +68,21 @@ class StepNoise:
         self._collectives = np.asarray(collectives, np.intp)
         self._all = _Groups(kinds)
         self._meeting = _Groups(kinds[self._collectives])
-        self._jitter = jitter and Jitter(_narrow(jitter.table), jitter.slices)
-        self._skew = skew and Skew(_narrow(skew.table), skew.ranks) if len(collectives) else None
+        self._jitter = jitter and Jitter(self._all.narrow(jitter.table), jitter.slices)
+        self._skew = skew and Skew(self._meeting.narrow(skew.table), skew.ranks) if len(collectives) else None
         self._block_sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
 
     def sums(self, step: int, n_steps: int) -> Sums:
         """Sums over the ops of each kind, of successive steps."""
         block, row = divmod(step, STEPS_PER_BLOCK)
-        factors, own, waited, greatest = self._block_sums(block)
-        found = Sums(factors[row : row + n_steps], own[row : row + n_steps], waited[row : row + n_steps], greatest)
-        n_found = len(found.factors)
+        factors, delays, greatest = self._block_sums(block)
+        found = Sums(factors[row : row + n_steps], delays[row : row + n_steps], greatest)
+        n_found = min(n_steps, STEPS_PER_BLOCK - row)
         if n_found == n_steps:
             return found
         more = self.sums(step + n_found, n_steps - n_found)
-        factors, own, waited = (np.concatenate(pair) for pair in zip(found[:3], more[:3], strict=True))
-        return Sums(factors, own, waited, max(greatest, more.greatest))
+        factors, delays = (np.concatenate(pair) for pair in zip(found[:2], more[:2], strict=True))
+        return Sums(factors, delays, max(greatest, more.greatest))
 
     def ops(self, step: int) -> tuple[Ticks, Ticks, Ticks]:
         """Of one step, op by op: factor, delay of rank 0 and its wait for the last rank, shape (ops,) each."""
@@ -99,23 +99,22 @@ class StepNoise:
 
     def _of_block(self, block: int) -> Sums:
         """The sums of a block of steps."""
-        shape = (STEPS_PER_BLOCK, self._n_kinds)
-        factors = np.broadcast_to(self._counts * ONE, shape)
+        factors = np.broadcast_to(self._counts * ONE, (STEPS_PER_BLOCK, self._n_kinds))
         greatest = int(factors.max())
-        own, waited = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        delays = np.zeros((STEPS_PER_BLOCK, 2 * self._n_kinds), np.int64)
         if self._jitter is not None:
-            drawn = self._jitter.table.take(self._jitter.slices.block(block))
-            factors = self._all.sums(drawn, self._n_kinds)
+            table, slices = self._jitter
+            factors = self._all.sums(table, slices.block(block), self._n_kinds)
             greatest = int(factors.max())
         if self._skew is not None:
             table, (first, *others) = self._skew
-            delays = table.take(first.block(block))
-            last = delays.copy()
+            own_slices = first.block(block)
+            last = own_slices.copy()
             for rank in others:
-                np.maximum(last, table.take(rank.block(block)), out=last)
-            own = self._meeting.sums(delays, self._n_kinds)
-            waited = self._meeting.sums(last - delays, self._n_kinds)
-        return Sums(factors, own, waited, greatest)
+                np.maximum(last, rank.block(block), out=last)  # quantiles go up, so the last slice is the last rank
+            own = self._meeting.sums(table, own_slices, self._n_kinds)
+            delays = np.hstack([own, self._meeting.sums(table, last, self._n_kinds) - own])
+        return Sums(factors, delays, greatest)
 
 
 class _Groups:
@@ -125,16 +124,20 @@ class _Groups:
         self.n_ops = len(kinds)
         self._order = np.argsort(kinds, kind="stable")
         self._is_sorted = bool((np.diff(self._order) == 1).all())
-        self._kinds, self._starts = np.unique(kinds[self._order], return_index=True)
+        ordered = kinds[self._order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1)).tolist()
+        self._columns = [(int(ordered[start]), start, end) for start, end in pairwise([*starts, len(kinds)])]
+        """Each kind with its first column in order and the one behind its last."""
 
-    def sums(self, values: Ticks, n_kinds: int) -> Ticks:
-        """Sums over the columns of each kind, shape (rows, kinds)."""
-        ordered = values if self._is_sorted else values[:, self._order]
-        sums = np.zeros((len(values), n_kinds), np.int64)
-        sums[:, self._kinds] = np.add.reduceat(ordered, self._starts, axis=1, dtype=np.int64)
+    def narrow(self, table: Ticks) -> Ticks:
+        """The same numbers in 32 bits where sums over a kind fit, which are several times as fast to add."""
+        most = max((end - start for _, start, end in self._columns), default=0)
+        return table.astype(np.int32) if int(table.max()) * most < 2**31 else table
+
+    def sums(self, table: Ticks, slices: npt.NDArray[np.uint16], n_kinds: int) -> Ticks:
+        """Sums over the columns of each kind of what the slices are in a table, shape (rows, kinds)."""
+        drawn = table.take(slices if self._is_sorted else slices[:, self._order])
+        sums = np.zeros((len(drawn), n_kinds), np.int64)
+        for kind, start, end in self._columns:
+            sums[:, kind] = drawn[:, start:end].sum(axis=1, dtype=table.dtype)
         return sums
-
-
-def _narrow(table: Ticks) -> Ticks:
-    """The same numbers in 32 bits where they fit, which is twice as fast to read."""
-    return table.astype(np.int32) if table.max() < 2**31 else table

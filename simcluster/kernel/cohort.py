@@ -25,8 +25,8 @@ class Cohort:
 
     def _clear(self) -> None:
         self.requests: list[Request] = []
-        self._numbers: list[int] = []
-        self._bases: list[int] = []
+        self._rows = np.empty((2, 16), np.int64)
+        """Numbers and bases of the requests, and room for more."""
         self._last_steps: list[tuple[int, int, Request]] = []
         """A heap: the number of steps made when a request has its last token, and when it joined."""
         self._n_joined = 0
@@ -34,22 +34,24 @@ class Cohort:
         """Sum over the requests of prompt tokens less base."""
         self._phases = [0] * self._block_size
         """Requests that take a KV block in the steps of a number, modulo the block size."""
-        self._arrays: tuple[Ticks, Ticks] | None = None
+        self._now: tuple[Ticks, Ticks] | None = None
+        """Copies of both, handed out until somebody joins or leaves."""
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def join(self, request: Request, step: int) -> None:
         """It takes part from this step on; its KV cache lacks its last token only."""
-        base = step - request.generated
+        base, n = step - request.generated, len(self.requests)
         self.requests.append(request)
-        self._numbers.append(request.number)
-        self._bases.append(base)
+        if n == self._rows.shape[1]:
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)], axis=1)
+        self._rows[0, n], self._rows[1, n] = request.number, base
         heappush(self._last_steps, (base + request.output_tokens, self._n_joined, request))
         self._n_joined += 1
         self._known += request.prompt_tokens - base
         self._phases[(base + 1 - request.prompt_tokens) % self._block_size] += 1
-        self._arrays = None
+        self._now = None
 
     def context(self, step: int) -> int:
         """Sum over the requests of the entries that each attends to in this step."""
@@ -84,9 +86,10 @@ class Cohort:
 
     def rows(self, step: int) -> tuple[Ticks, Ticks]:
         """Numbers of the requests and indices of the tokens they get in this step, shape (requests,) each."""
-        if self._arrays is None:
-            self._arrays = np.array(self._numbers, np.int64), np.array(self._bases, np.int64)
-        numbers, bases = self._arrays
+        if self._now is None:
+            numbers, bases = self._rows[:, : len(self.requests)].copy()
+            self._now = numbers, bases
+        numbers, bases = self._now
         return numbers, step - bases
 
     def pop_finished(self, step: int, tick: int) -> list[Request]:
@@ -94,20 +97,21 @@ class Cohort:
         finished = []
         while self._last_steps and self._last_steps[0][0] == step:
             request = heappop(self._last_steps)[2]
-            place = self.requests.index(request)
-            base = self._bases[place]
-            del self.requests[place], self._numbers[place], self._bases[place]
+            place, n = self.requests.index(request), len(self.requests)
+            base = self._rows.item(1, place)
+            del self.requests[place]
+            self._rows[:, place : n - 1] = self._rows[:, place + 1 : n]
             self._known -= request.prompt_tokens - base
             self._phases[(base + 1 - request.prompt_tokens) % self._block_size] -= 1
             self._bring_up_to_date(request, step - base, tick)
             finished.append(request)
         if finished:
-            self._arrays = None
+            self._now = None
         return finished
 
     def dissolve(self, step: int, tick: int) -> None:
         """Everybody leaves at this tick, when so many steps have been made."""
-        for request, base in zip(self.requests, self._bases, strict=True):
+        for request, base in zip(self.requests, self._rows[1].tolist(), strict=False):
             self._bring_up_to_date(request, step - base, tick)
         self._clear()
 
