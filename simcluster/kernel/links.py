@@ -77,6 +77,12 @@ class Links:
             for ends in (link, link[::-1])
         }
 
+    def _later_s(self, a: str, b: str) -> float:
+        """How much later a message arrives for slow links on its way, and for going around what is cut."""
+        way, built_way = self.route(a, b), self.as_built.route(a, b)
+        around_s = self.routes.latency_s(way) - self.routes.latency_s(built_way) if way != built_way else 0.0
+        return around_s + self.latency_s(way)
+
     def latency_s(self, route: Sequence[int]) -> float:
         """What slow links on a way add."""
         extra = self.conditions.extra_latency_ticks
@@ -105,10 +111,10 @@ class Links:
             key = (leg.collective, leg.fit.algorithm, leg.groups)
             detour = self._worst(self.loads_of(*key), {}) / self._worst(self.as_built.loads_of(*key), {})
             extra_s = 0.0
-            if self.conditions.extra_latency_ticks:
+            if self.conditions.extra_latency_ticks or self.conditions.cut:
                 pairs = {ends for group in leg.groups for ends in zip(group, (*group[1:], group[0]), strict=True)}
                 rounds = COLLECTIVES[leg.collective][leg.fit.algorithm].steps(len(leg.groups[0]))
-                extra_s = rounds * max(self.latency_s(self.route(*ends)) for ends in pairs)
+                extra_s = rounds * max(self._later_s(*ends) for ends in pairs)
             found.append(Phase(phase.latency_s + extra_s, phase.alone_s * detour, phase.uses))
         return found
 
@@ -157,13 +163,11 @@ class Links:
         """Latency and bandwidth of a send along a hop's ends as the links are, and what it uses of them."""
         a, b = hop.nodes[0], hop.nodes[-1]
         way = self.route(a, b)
-        built_way = self.as_built.route(a, b)
-        later_s = self.routes.latency_s(way) - self.routes.latency_s(built_way) if way != built_way else 0.0
         bytes_per_s = hop.bytes_per_s
-        if way != built_way or not self.capacities.keys().isdisjoint(way):
+        if way != self.as_built.route(a, b) or not self.capacities.keys().isdisjoint(way):
             built = self.routes.capacities_bytes_per_s
             bytes_per_s = min(self.capacities.get(link, built[link]) for link in way)
-        return hop.latency_s + later_s + self.latency_s(way), bytes_per_s, tuple((link, 1.0) for link in way)
+        return hop.latency_s + self._later_s(a, b), bytes_per_s, tuple((link, 1.0) for link in way)
 
 
 def exchange_legs(

@@ -17,6 +17,39 @@ BASES = {
 """Layouts by scenario: ranks, stages, replicas."""
 
 
+WHEN = ["at: 5 ms", "at: 20 ms, lasts: 30 ms", "mtbf: 40 ms, mttr: 10 ms"]
+EVENTS = {
+    "llama-3.1-70b-8xh100": st.builds(
+        "{{kind: {}, {}}}".format,
+        st.sampled_from(
+            [
+                "device_slow, device: gpu0, times_slower: 1.5",
+                "device_slow, device: gpu5, times_slower: 3",
+                "device_down, device: gpu1",
+                "device_down, node: node0",
+                "link_slow, link: [gpu0, nvswitch0], bandwidth: 30 %",
+                "link_slow, link: [nvswitch0, gpu6], extra_latency: 3 us",
+                "link_down, link: [gpu2, nvswitch0]",
+            ]
+        ),
+        st.sampled_from(WHEN),
+    )
+    | st.just("{kind: transfer, from: gpu0, to: gpu4, size: 1 GB, at: 5 ms, every: 20 ms}"),
+    "llama-3.1-70b-4xwse3": st.builds(
+        "{{kind: {}, {}}}".format,
+        st.sampled_from(
+            [
+                "device_slow, device: wafer1, times_slower: 2",
+                "device_down, device: wafer3",
+                "link_slow, link: [wafer0, wafer0/io], bandwidth: 10 %, extra_latency: 2 us",
+            ]
+        ),
+        st.sampled_from(WHEN),
+    ),
+}
+"""Events by scenario."""
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
     """A scenario's name and settings of it: few short requests, small steps and a small cache."""
@@ -47,10 +80,11 @@ def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
         f"noise={draw(st.sampled_from(['none', 'datacenter']))}",
         f"seed={draw(st.integers(0, 10**6))}",
         *draw(st.sampled_from([[], ["workload.horizon=80 ms"]])),
+        *([] if name not in EVENTS else [f"events=[{', '.join(draw(st.lists(EVENTS[name], max_size=3)))}]"]),
     ]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(scenarios())
 def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> None:
     """With real costs and noise, op and auto give the same rows, and no law is broken."""
