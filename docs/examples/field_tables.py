@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.spec import ArrivalSkew, Deployment, NoiseOverride, OpJitter, ScenarioFile, Slo
+from simcluster.spec import ArrivalSkew, Deployment, Happening, NoiseOverride, OpJitter, ScenarioFile, Slo
 from simcluster.trace import COMPONENTS
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -124,6 +124,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "deployment": lambda: fields(Deployment),
     "noise": lambda: fields(NoiseOverride),
     "slo": lambda: fields(Slo),
+    "events": lambda: fields(Happening),
     "components": components,
 }
 

@@ -40,14 +40,14 @@ from simcluster.topology.model import add_link, topology
 from simcluster.topology.routes import Routes
 
 
-def routes(network: Network) -> Routes:
-    """Ways over the links of a network."""
+def routes(network: Network, name: str) -> Routes:
+    """Ways over the links of a network; the name is that of its topology."""
     graph = Graph()
     for node in network.nodes:
         graph.add_node(node.name, kind=node.kind, group=node.group, forwards=node.forwards)
     for link in network.links:
         add_link(graph, link.a, link.b, link.bytes_per_s, link.latency_s)
-    return Routes(topology("network", "", graph, "network", ""))
+    return Routes(topology(name, "", graph, "network", ""))
 
 
 @dataclass(frozen=True, eq=False)

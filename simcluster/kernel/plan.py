@@ -44,7 +44,7 @@ class Planner:
         self.on_fabric = [False] * n_replicas
         """By replica, whether its exchanges and sends are flows."""
         if scenario.network is not None:
-            self._links = Links(scenario.network, routes(scenario.network), NORMAL_CONDITIONS)
+            self._links = Links(scenario.network, routes(scenario.network, scenario.topology), NORMAL_CONDITIONS)
             self._node_of = {node.name: node.group for node in scenario.network.nodes}
             laid = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
             transfers = [event.ends for event in scenario.events if event.ends is not None]

@@ -103,7 +103,7 @@ def parts_of_two(changes: list[str]) -> tuple[float, float, int, int]:
 
 @pytest.mark.parametrize("fidelity", ["auto", "op"])
 def test_two_replicas_on_one_trunk_take_twice_as_long_to_exchange(tmp_path: Path, fidelity: str) -> None:
-    """Two groups in step share the trunk evenly: the bandwidth part of each exchange doubles, its latency does not."""
+    """Two groups in step share the trunk evenly: the bandwidth part of an exchange doubles, its latency does not."""
     alone = exchanged(run(on_trunk(1, tmp_path, fidelity)))
     both = run(on_trunk(2, tmp_path, fidelity))
     one_s, last_s, layers, _ = parts_of_two(on_trunk(1, tmp_path))
