@@ -350,12 +350,14 @@ def no_idling(tables: Tables) -> list[str]:
     A request that two successive steps of a one-stage replica serve does not queue in between.
 
     More cannot be told from the trace: steps that only advance prompts leave no row, and with several stages a token
-    may have to wait for its turn in the first one.
+    may have to wait for its turn in the first one. Requests whose replica failed are left out: their steps may be of
+    two replicas.
     """
     if tables.limits.n_stages > 1:
         return []
     ordered, step, queue = tables.by_request, tables.tokens["step"], tables.tokens["queue_ticks"]
-    successive = ~tables.is_first & (np.diff(step[ordered], prepend=0) == 1)
+    stayed = tables.requests["restarts"][tables.tokens["request"][ordered]] == 0
+    successive = ~tables.is_first & stayed & (np.diff(step[ordered], prepend=0) == 1)
     idle = np.sort(ordered[successive & (queue[ordered] != 0)])
     return tables.tell(idle, lambda row: f"queued {queue[row]} ticks between steps {step[row] - 1} and {step[row]}")
 

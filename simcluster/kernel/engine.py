@@ -71,6 +71,8 @@ class Engine:
         """Every request that arrived, in order."""
         self.failures: dict[int, str] = {}
         """Why requests were refused, by number."""
+        self._given_up = ""
+        """Why requests of a closed loop never came."""
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
         self._weather: Weather | None = None
@@ -97,9 +99,8 @@ class Engine:
             self._n_replacing = min(self._load.concurrency, self.n_requests)
             after(self._env, 0, ARRIVE, self._replace)
         self._env.run(until=horizon_ticks)
-        while horizon_ticks is None and self._stranded:
+        if horizon_ticks is None and self._stranded:
             self._give_up()
-            self._env.run()
         if horizon_ticks is not None:
             for replica in self._replicas:
                 replica.settle(horizon_ticks)
@@ -182,12 +183,12 @@ class Engine:
             self._route(request)
 
     def _give_up(self) -> None:
-        """Nothing will happen any more, and no replica is up: who waits for one fails."""
+        """No replica will ever be up: who waits for one fails, and in a closed loop who waits to come."""
         assert self._weather is not None
-        reason = next(iter(self._weather.down.values()))
-        stranded, self._stranded = self._stranded, []
-        for request in stranded:
-            self._refuse(request, reason)
+        self._given_up = next(iter(self._weather.down.values()))
+        for request in self._stranded:
+            self.failures[request.number] = self._given_up
+        self._stranded = []
 
     def _is_over(self, comes_back: bool) -> bool:
         """Whether no request is here or to come, but such as wait for a replica that never comes back."""
@@ -221,8 +222,9 @@ class Engine:
             ("tokens_emitted", "generated", 0), ("preemptions", "preemptions", 0), ("restarts", "restarts", 0),
         ):  # fmt: skip
             columns[name] = np.array([getattr(r, attribute) for r in arrived] + [absent for _ in late], np.int64)
-        columns["status"] = [self._status(request) for request in arrived] + ["unfinished" for _ in late]
-        columns["reason"] = [self.failures.get(n, "") for n in range(len(arrived))] + ["" for _ in late]
+        never = "failed" if self._given_up else "unfinished"
+        columns["status"] = [self._status(request) for request in arrived] + [never for _ in late]
+        columns["reason"] = [self.failures.get(n, "") for n in range(len(arrived))] + [self._given_up for _ in late]
         return columns
 
     def _status(self, request: Request) -> str:

@@ -430,3 +430,15 @@ def test_many_random_runs(case: Case) -> None:
 
     assert expected.rows().tolist() == actual.rows().tolist()
     assert [] == actual.violations()
+
+
+@pytest.mark.soak
+@settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@given(disturbed())
+def test_soak(case: Case) -> None:
+    """In a thousand random runs with failures every law holds, nobody is lost, and op and auto agree to the byte."""
+    expected, actual = case.play("op"), case.play("auto")
+
+    assert expected.digest == actual.digest
+    assert [] == actual.violations()
+    assert case.horizon_ticks is not None or "unfinished" not in actual.requests["status"]

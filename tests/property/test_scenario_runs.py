@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import played
@@ -93,4 +94,16 @@ def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> N
 
     assert op.digest == auto.digest
     assert op.requests["status"] == auto.requests["status"]
+    assert [] == auto.violations()
+
+
+@pytest.mark.soak
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(scenarios())
+def test_soak_of_shipped_scenarios(case: tuple[str, list[str]]) -> None:
+    """A hundred variations of shipped scenarios with failures break no law, and op and auto agree to the byte."""
+    name, changes = case
+    op, auto = (played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto"))
+
+    assert op.digest == auto.digest
     assert [] == auto.violations()
