@@ -26,7 +26,7 @@ class Cohort:
     def _clear(self) -> None:
         self.requests: list[Request] = []
         self._rows = np.empty((2, 16), np.int64)
-        """Numbers and bases of the requests, and room for more."""
+        """Numbers and bases, negative, of the requests, and room for more."""
         self._last_steps: list[tuple[int, int, Request]] = []
         """A heap: the number of steps made when a request has its last token, and when it joined."""
         self._n_joined = 0
@@ -46,7 +46,7 @@ class Cohort:
         self.requests.append(request)
         if n == self._rows.shape[1]:
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)], axis=1)
-        self._rows[0, n], self._rows[1, n] = request.number, base
+        self._rows[0, n], self._rows[1, n] = request.number, -base
         heappush(self._last_steps, (base + request.output_tokens, self._n_joined, request))
         self._n_joined += 1
         self._known += request.prompt_tokens - base
@@ -87,10 +87,10 @@ class Cohort:
     def rows(self, step: int) -> tuple[Ticks, Ticks]:
         """Numbers of the requests and indices of the tokens they get in this step, shape (requests,) each."""
         if self._now is None:
-            numbers, bases = self._rows[:, : len(self.requests)].copy()
-            self._now = numbers, bases
-        numbers, bases = self._now
-        return numbers, step - bases
+            numbers, offsets = self._rows[:, : len(self.requests)].copy()
+            self._now = numbers, offsets
+        numbers, offsets = self._now
+        return numbers, offsets + step
 
     def pop_finished(self, step: int, tick: int) -> list[Request]:
         """Take out the requests that got their last token at this tick, when so many steps had been made."""
@@ -98,7 +98,7 @@ class Cohort:
         while self._last_steps and self._last_steps[0][0] == step:
             request = heappop(self._last_steps)[2]
             place, n = self.requests.index(request), len(self.requests)
-            base = self._rows.item(1, place)
+            base = -self._rows.item(1, place)
             del self.requests[place]
             self._rows[:, place : n - 1] = self._rows[:, place + 1 : n]
             self._known -= request.prompt_tokens - base
@@ -111,8 +111,8 @@ class Cohort:
 
     def dissolve(self, step: int, tick: int) -> None:
         """Everybody leaves at this tick, when so many steps have been made."""
-        for request, base in zip(self.requests, self._rows[1].tolist(), strict=False):
-            self._bring_up_to_date(request, step - base, tick)
+        for request, offset in zip(self.requests, self._rows[1].tolist(), strict=False):
+            self._bring_up_to_date(request, step + offset, tick)
         self._clear()
 
     def _bring_up_to_date(self, request: Request, generated: int, tick: int) -> None:

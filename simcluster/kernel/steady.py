@@ -226,7 +226,7 @@ class SteadyReplica(Replica):
         most = min(cohort.last_step() - step, MOST_STEPS)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
         ticks, components = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
-        ends = started + ticks.cumsum()
+        ends = ticks.cumsum() + started
         if ends[-1] < 0:  # past an int64
             raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
         self._await(DecodeRun(step, started, ends, components, n_steps))
