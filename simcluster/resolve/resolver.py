@@ -20,6 +20,7 @@ from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fi
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.problems import InputError, Problem, nearest
+from simcluster.resolve.crosscheck import crosscheck
 from simcluster.resolve.files import copied
 from simcluster.resolve.network import events, network
 from simcluster.resolve.remarks import assumptions
@@ -81,12 +82,16 @@ class Resolver:
         if model is None or topology is None or self._problems or noise is None or workload is None:
             raise InputError(self._problems)
         try:
-            return self._laid_out(file, model, topology, noise, workload)
+            scenario = self._laid_out(file, model, topology, noise, workload)
         except ValidationError as error:  # values that are fine one by one and make something beyond all bounds
             raise InputError(
                 self._document.problem((), f"{show_path(fault['loc'])} of {fault['input']!s:.80}", fault["msg"])
                 for fault in error.errors()
             ) from None
+        problems = [self._document.problem(_as_written(path), *fault) for path, *fault in crosscheck(scenario)]
+        if problems:
+            raise InputError(problems)
+        return scenario
 
     def _try(self, part: Callable[[], T]) -> T | None:
         """The part, or None with its problems kept."""
@@ -415,6 +420,13 @@ class Resolver:
             )  # fmt: skip
         found = route(topology, memories[0], device)
         return Hop(nodes=found.nodes, latency_s=found.latency_s, bytes_per_s=found.bytes_per_s)
+
+
+def _as_written(path: Path) -> Path:
+    """Where in a scenario file something stands that a resolved scenario has at this path."""
+    if path[0] == "events":
+        return path[:2]
+    return ("deployment", "all_reduce") if path == ("engine", "all_reduce") else ("topology",)
 
 
 def _by_node(topology: Topology, group: list[str]) -> list[int]:
