@@ -24,8 +24,16 @@ FileName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_
 Width = Annotated[Bits, Field(ge=1, le=64)]
 Moment = Annotated[Seconds, Field(le=3600)]
 Limit = Annotated[Seconds, Field(le=100 * 86_400)]
-Period = Annotated[Limit, Field(ge=1e-3)]
-"""Of what happens again and again: no shorter, or a run would do nothing else."""
+
+
+def _not_too_often(period_s: float) -> float:
+    """A time between things that happen again and again: with shorter ones a run would do nothing else."""
+    if period_s < 1e-3:
+        raise fault(f"{period_s:g} s", "expected at least 1 ms")
+    return period_s
+
+
+Period = Annotated[Limit, AfterValidator(_not_too_often)]
 
 MAX_EVENTS = 1000
 

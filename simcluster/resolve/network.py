@@ -40,9 +40,14 @@ def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Ne
     return Network(nodes=tuple(nodes), links=tuple(links))
 
 
-def events(document: Document, happenings: Sequence[Happening], topology: Topology) -> tuple[Event, ...]:
+def events(document: Document, happenings: Mapping[int, Happening], topology: Topology) -> tuple[Event, ...]:
     """
     Happenings with their devices by name.
+
+    Args:
+        document: for the lines.
+        happenings: by their place in it.
+        topology: that they happen on.
 
     Raises:
         InputError: they name what the topology does not have.
@@ -50,12 +55,12 @@ def events(document: Document, happenings: Sequence[Happening], topology: Topolo
     known = _Known(topology)
     problems = [
         document.problem(("events", number, *path), found, expected)
-        for number, given in enumerate(happenings)
+        for number, given in happenings.items()
         for path, found, expected in known.faults(given)
     ]
     if problems:
         raise InputError(problems)
-    return tuple(_event(given, known.enclosures) for given in happenings)
+    return tuple(_event(given, known.enclosures) for given in happenings.values())
 
 
 class _Known:
