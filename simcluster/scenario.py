@@ -29,6 +29,8 @@ from simcluster.problems import nearest
 from simcluster.quantities import Frozen
 from simcluster.shapes import ModelShape, layer_kinds
 from simcluster.shapes import contradictions as shape_contradictions
+from simcluster.spec import MAX_EVENTS
+from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
 FORMAT = "simcluster-scenario-1"
@@ -93,33 +95,38 @@ class Engine(Frozen):
     host_per_sequence_s: Seconds
 
 
+Day100 = Annotated[float, Field(ge=0, le=100 * 86_400)]
+Apart = Annotated[float, Field(ge=1e-3, le=100 * 86_400)]
+"""Seconds between things that happen again and again."""
+
+
 class Event(Frozen):
     """Something that happens to devices, to a link, or on the links."""
 
     kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
-    devices: tuple[str, ...] = ()
+    devices: Annotated[tuple[str, ...], Field(max_length=MAX_NODES)] = ()
     link: tuple[str, str] | None = None
     ends: tuple[str, str] | None = None
     """Of a transfer: who sends and who receives."""
-    factor: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    factor: Annotated[float, Field(ge=0.001, le=1000)] = 1.0
     """How many times as long a device takes; or the share of its bandwidth that a link has."""
     extra_latency_s: Seconds = 0.0
-    n_bytes: Annotated[float, Field(ge=0)] = 0.0
-    at_s: Annotated[float, Field(ge=0)] | None
+    n_bytes: Annotated[float, Field(ge=0, le=1e15)] = 0.0
+    at_s: Day100 | None
     """None: at random, with the means below."""
-    lasts_s: Annotated[float, Field(ge=0)] | None = None
+    lasts_s: Day100 | None = None
     """None: to the end."""
-    every_s: Annotated[float, Field(gt=0)] | None = None
-    mtbf_s: Annotated[float, Field(gt=0)] | None = None
-    mttr_s: Annotated[float, Field(gt=0)] | None = None
+    every_s: Apart | None = None
+    mtbf_s: Apart | None = None
+    mttr_s: Apart | None = None
 
 
 class NetworkNode(Frozen):
     """A node of the graph that exchanges and sends go over."""
 
-    name: str
-    kind: str
-    group: str
+    name: Annotated[str, Field(max_length=200)]
+    kind: NodeKind
+    group: Annotated[str, Field(max_length=200)]
     forwards: bool
 
 
@@ -136,8 +143,8 @@ class NetworkLink(Frozen):
 class Network(Frozen):
     """The graph, for scenarios in which links are shared, change, or carry every message."""
 
-    nodes: tuple[NetworkNode, ...]
-    links: tuple[NetworkLink, ...]
+    nodes: Annotated[tuple[NetworkNode, ...], Field(max_length=MAX_NODES)]
+    links: Annotated[tuple[NetworkLink, ...], Field(max_length=MAX_LINKS)]
 
 
 class Scenario(Frozen):
@@ -160,7 +167,7 @@ class Scenario(Frozen):
     """From the memory node to the device, when weights are streamed in every step."""
     replicas: Annotated[tuple[Replica, ...], Field(min_length=1)]
     engine: Engine
-    events: tuple[Event, ...] = ()
+    events: Annotated[tuple[Event, ...], Field(max_length=MAX_EVENTS)] = ()
     network: Network | None = None
     """None where every replica has its links to itself and they stay as they are."""
     workload: dict[str, Any]

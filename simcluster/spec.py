@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -23,6 +24,18 @@ FileName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_
 Width = Annotated[Bits, Field(ge=1, le=64)]
 Moment = Annotated[Seconds, Field(le=3600)]
 Limit = Annotated[Seconds, Field(le=100 * 86_400)]
+
+
+def _not_too_often(period_s: float) -> float:
+    """A time between things that happen again and again: with shorter ones a run would do nothing else."""
+    if period_s < 1e-3:
+        raise fault(f"{period_s:g} s", "expected at least 1 ms")
+    return period_s
+
+
+Period = Annotated[Limit, AfterValidator(_not_too_often)]
+
+MAX_EVENTS = 1000
 
 
 class ModelFile(Frozen):
@@ -120,55 +133,67 @@ class Happening(Frozen):
     """The two nodes whose link is slow or down, in both directions."""
     times_slower: Annotated[float, Field(gt=1, le=1000)] | None = None
     """Of `device_slow`: how many times as long its compute and its fetches take."""
-    bandwidth: Annotated[Ratio, Field(gt=0, le=1)] = 1.0
-    """Of `link_slow`: the share of its bandwidth that the link has."""
-    extra_latency: Moment = 0.0
-    """Of `link_slow`: for every message over it, on top of its own."""
+    bandwidth: Annotated[Ratio, Field(ge=0.001, le=1)] | None = None
+    """Of `link_slow`: the share of its bandwidth that the link has, at least 0.1 %. Default: all of it."""
+    extra_latency: Moment | None = None
+    """Of `link_slow`: for every message over it, on top of its own. Default: none."""
     from_: str | None = Field(None, alias="from")
     """Of `transfer`: the node that sends."""
     to: str | None = None
     """Of `transfer`: the node that receives."""
-    size: Bytes | None = None
+    size: Annotated[Bytes, Field(le=1e15)] | None = None
     """Of `transfer`: what is sent."""
     at: Limit | None = None
     """When it begins."""
-    lasts: Limit | None = None
+    lasts: Annotated[Limit, Field(gt=0)] | None = None
     """How long it lasts. Default: to the end."""
-    every: Annotated[Limit, Field(gt=0)] | None = None
-    """Of `transfer`: it is sent again after so long each time."""
-    mtbf: Annotated[Limit, Field(gt=0)] | None = None
-    """Instead of `at`: mean time until it happens, exponential, again and again."""
-    mttr: Annotated[Limit, Field(gt=0)] | None = None
-    """With `mtbf`: mean time that it lasts, exponential."""
+    every: Period | None = None
+    """Of `transfer`: it is sent again after so long each time, at least 1 ms, and not before the last one is over."""
+    mtbf: Period | None = None
+    """Instead of `at`: mean time until it happens, exponential, again and again; at least 1 ms."""
+    mttr: Period | None = None
+    """With `mtbf`: mean time that it lasts, exponential; at least 1 ms."""
 
     @model_validator(mode="after")
     def _complete(self) -> Happening:
-        given = {name for name in type(self).model_fields if name in self.model_fields_set}
-        needed = {
-            "device_slow": {"times_slower"}, "device_down": set(), "link_slow": {"link"}, "link_down": {"link"},
-            "transfer": {"from_", "to", "size", "at"},
-        }[self.kind]  # fmt: skip
-        timing = {"at", "every"} if self.kind == "transfer" else {"at", "lasts", "mtbf", "mttr"}
-        where = {"device", "node"} if self.kind.startswith("device") else set()
-        more = {"bandwidth", "extra_latency"} if self.kind == "link_slow" else set()
-        for name in sorted(needed - given):
-            raise fault(f"{self.kind} without '{name.rstrip('_')}'", f"expected {_listed(needed)}")
-        for name in sorted(given - needed - timing - where - more - {"kind"}):
-            raise fault(f"'{name.rstrip('_')}' of a {self.kind}", "it has no such key")
-        if where and len(where & given) != 1:
-            raise fault(f"{self.kind} of {_listed(where & given) or 'nothing'}", "expected one: device or node")
-        if self.kind == "link_slow" and not more & given:
-            raise fault("link_slow without 'bandwidth' and 'extra_latency'", "expected one of them, or both")
-        if (self.at is None) == (self.mtbf is None) or (self.mtbf is None) != (self.mttr is None):
-            raise fault("no time, or more than one", "expected 'at', or 'mtbf' with 'mttr'")
-        if self.lasts is not None and self.at is None:
-            raise fault("'lasts' without 'at'", "expected 'mttr' with 'mtbf'")
+        given = {name.rstrip("_") for name in self.model_fields_set if getattr(self, name) is not None}
+        needed, others = _KEYS[self.kind]
+        if not given.issuperset(needed):
+            missing = [key for key in needed if key not in given]
+            raise fault(f"{self.kind} without {_listed(missing)}", f"expected {_listed(needed)}")
+        foreign = sorted(given.difference(needed, others, ("kind",)))
+        if foreign:
+            raise fault(f"{self.kind} with {_listed(foreign)}", f"expected {_listed((*needed, *others))}")
+        if self.kind.startswith("device") and (self.device is None) == (self.node is None):
+            found = "nothing" if self.device is None else "a device and a node"
+            raise fault(f"{self.kind} of {found}", "expected one: 'device' or 'node'")
+        if self.kind == "link_slow" and self.bandwidth is None and self.extra_latency is None:
+            raise fault("link_slow as fast as ever", "expected 'bandwidth', 'extra_latency' or both")
+        if self.from_ is not None and self.from_ == self.to:
+            raise fault(f"a transfer from '{self.to[:80]}' to itself", "expected two different nodes")
+        times = [key for key in _WHEN if key in given]
+        if times not in (["at"], ["at", "lasts"], ["mtbf", "mttr"]):
+            raise fault(
+                f"{self.kind} with {_listed(times) or 'no time'}",
+                "expected 'at', with or without 'lasts', or 'mtbf' with 'mttr'",
+            )
         return self
 
 
-def _listed(names: set[str]) -> str:
+_WHEN = ("at", "lasts", "mtbf", "mttr")
+_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "device_slow": (("times_slower",), ("device", "node", *_WHEN)),
+    "device_down": ((), ("device", "node", *_WHEN)),
+    "link_slow": (("link",), ("bandwidth", "extra_latency", *_WHEN)),
+    "link_down": (("link",), _WHEN),
+    "transfer": (("from", "to", "size", "at"), ("every",)),
+}
+"""Of each kind: the keys that it needs, and others that it may have."""
+
+
+def _listed(names: Iterable[str]) -> str:
     """Keys in words."""
-    return ", ".join(f"'{name.rstrip('_')}'" for name in sorted(names))
+    return ", ".join(f"'{name}'" for name in names)
 
 
 class ScenarioFile(Frozen):
@@ -188,7 +213,7 @@ class ScenarioFile(Frozen):
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
     """A preset by name, or a preset with changes."""
-    events: Annotated[list[Happening], Field(max_length=1000)] = Field(default_factory=list)
+    events: Annotated[list[Happening], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
     """What happens to devices and links meanwhile, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"
     """`message` plays every message of every collective, `op` an event for every compute, fetch and exchange, `auto`

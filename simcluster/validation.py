@@ -120,6 +120,10 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
         return f"{key} '{context['tag']}'", nearest(str(context["tag"]), known)
     if kind == "too_long":
         return f"{context['actual_length']:,} entries", f"expected at most {context['max_length']:,}"
+    if kind == "too_short" and isinstance(value, list):
+        return f"{len(value):,} entries" if len(
+            value
+        ) != 1 else "1 entry", f"expected at least {context['min_length']:,}"
     message = item["msg"]
     for pydantics, ours in _WORDINGS:
         message = message.replace(pydantics, ours)

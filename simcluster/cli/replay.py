@@ -43,6 +43,7 @@ def replay(
     (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
     scenario.resolved.yaml and provenance.json.
     """
+    from simcluster.kernel.world import TooManyHappenings
     from simcluster.problems import InputError, Problem
     from simcluster.run import record
 
@@ -55,6 +56,9 @@ def replay(
         with _progress(scenario) as advance:
             try:
                 summaries.append(record(scenario, folder, advance))
+            except TooManyHappenings as error:
+                expected = "expected fewer events at random, longer apart, or a horizon"
+                raise InputError([Problem(scenario.name, 0, "events", str(error), expected)]) from None
             except OverflowError:  # the clock's int64 picoseconds are at their end
                 found, expected = (
                     "a run of more than 106 days",

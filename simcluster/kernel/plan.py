@@ -45,6 +45,7 @@ class Planner:
         """By replica, whether its exchanges and sends are flows."""
         if scenario.network is not None:
             self._links = Links(scenario.network, routes(scenario.network, scenario.topology), NORMAL_CONDITIONS)
+            self._all_links = frozenset((link.a, link.b) for link in scenario.network.links)
             self._node_of = {node.name: node.group for node in scenario.network.nodes}
             laid = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
             transfers = [event.ends for event in scenario.events if event.ends is not None]
@@ -134,7 +135,7 @@ class Planner:
             return Place(frozenset(), frozenset(), lambda conditions: self.plan(number, conditions))
         return Place(
             frozenset(name for stage in replica.stages for name in stage.devices),
-            frozenset((link.a, link.b) for link in network.links),
+            self._all_links,
             lambda conditions: self.plan(number, conditions),
         )
 

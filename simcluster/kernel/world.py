@@ -24,6 +24,15 @@ Kind = Literal["device_slow", "device_down", "link_slow", "link_down", "transfer
 Link = tuple[str, str]
 """Both directions between two nodes."""
 
+MOST_TIMES_SLOWER = 1e6
+"""Of a device or a link, however many happenings concern it at once."""
+MOST_HAPPENINGS = 10**6
+"""That may begin in a run: a device that fails every millisecond is noise, and a run with more takes hours."""
+
+
+class TooManyHappenings(OverflowError):
+    """More than a run plays."""
+
 
 @dataclass(frozen=True)
 class Happening:
@@ -63,13 +72,16 @@ NORMAL_CONDITIONS = Conditions()
 def conditions(happening: Iterable[Happening]) -> Conditions:
     """What devices and links are like under all that happens."""
     happening = list(happening)
-    devices = dict.fromkeys(name for h in happening if h.kind == "device_slow" for name in h.devices)
     links = dict.fromkeys(h.link for h in happening if h.kind == "link_slow" and h.link is not None)
-    slow = [h for h in happening if h.kind in ("device_slow", "link_slow")]
+    slow = [h for h in happening if h.kind == "link_slow"]
+    times_slower: dict[str, float] = {}
+    for h in happening:
+        for name in h.devices if h.kind == "device_slow" else ():
+            times_slower[name] = min(times_slower.get(name, 1.0) * h.factor, MOST_TIMES_SLOWER)
     return Conditions(
-        {name: prod(h.factor for h in slow if name in h.devices) for name in devices},
+        times_slower,
         frozenset(name for h in happening if h.kind == "device_down" for name in h.devices),
-        {link: prod(h.factor for h in slow if h.link == link) for link in links},
+        {link: max(prod(h.factor for h in slow if h.link == link), 1 / MOST_TIMES_SLOWER) for link in links},
         {link: sum(h.extra_latency_ticks for h in slow if h.link == link) for link in links},
         frozenset(h.link for h in happening if h.kind == "link_down" and h.link is not None),
     )
@@ -121,6 +133,7 @@ class Weather:
         self._displaced = displaced
         self._recovered = recovered
         self._is_over = is_over
+        self._n_begun = 0
         self._happening: dict[int, Happening] = {}
         self._touched: set[int] = set()
         self._for_good: list[Happening] = []
@@ -149,10 +162,12 @@ class Weather:
         happening = self._world.happenings[number]
         if self._is_over(len(self._lost) < len(self._replicas)):
             return
+        self._n_begun += 1
+        if self._n_begun > MOST_HAPPENINGS:
+            raise TooManyHappenings(f"more than {MOST_HAPPENINGS:,} happenings")
         if happening.kind == "transfer":
             assert happening.load is not None and self._fabric is not None
-            self._fabric.start(happening.load, lambda: None)
-            self._await(number, times)
+            self._fabric.start(happening.load, lambda: self._await(number, times))
             return
         self._happening[number] = happening
         self._apply(happening)

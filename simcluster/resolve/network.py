@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from simcluster.problems import InputError, nearest
-from simcluster.scenario import Event, Network, NetworkLink, NetworkNode, Replica
+from simcluster.scenario import Event, Fault, Network, NetworkLink, NetworkNode, Replica
 from simcluster.source import Document
 from simcluster.spec import Happening
 from simcluster.topology.measure import forwards
 from simcluster.topology.model import Topology
 from simcluster.topology.routes import Routes
 from simcluster.topology.sharing import links_shared
+
+_MOST_HINTS = 50
+"""Unknown names for which a neighbour is searched."""
+_MOST_NEIGHBOURS = 10
+"""Of a node, that a message names."""
 
 
 def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Network | None:
@@ -35,56 +40,90 @@ def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Ne
     return Network(nodes=tuple(nodes), links=tuple(links))
 
 
-def events(document: Document, happenings: Sequence[Happening], topology: Topology) -> tuple[Event, ...]:
+def events(document: Document, happenings: Mapping[int, Happening], topology: Topology) -> tuple[Event, ...]:
     """
     Happenings with their devices by name.
+
+    Args:
+        document: for the lines.
+        happenings: by their place in it.
+        topology: that they happen on.
 
     Raises:
         InputError: they name what the topology does not have.
     """
-    found, problems = [], []
-    for number, given in enumerate(happenings):
-        faults = list(_unknown(given, topology))
-        problems += [document.problem(("events", number, key), *fault) for key, *fault in faults]
-        if not faults:
-            found.append(_event(given, topology))
+    known = _Known(topology)
+    problems = [
+        document.problem(("events", number, *path), found, expected)
+        for number, given in happenings.items()
+        for path, found, expected in known.faults(given)
+    ]
     if problems:
         raise InputError(problems)
-    return tuple(found)
+    return tuple(_event(given, known.enclosures) for given in happenings.values())
 
 
-def _unknown(given: Happening, topology: Topology) -> Iterator[tuple[str, str, str]]:
-    """Key, what was found and what would be right, of names that are not in the topology."""
-    graph = topology.plain
-    if given.device is not None and given.device not in topology.devices:
-        yield "device", f"no device '{given.device}'", nearest(given.device, topology.devices)
-    enclosures = {said["group"] for name, said in graph.nodes(data=True) if said["kind"] == "device"}
-    if given.node is not None and given.node not in enclosures:
-        yield "node", f"no enclosure '{given.node}'", nearest(given.node, enclosures)
-    ends = [("link", name) for name in given.link or ()]
-    ends += [(key, name) for key, name in (("from", given.from_), ("to", given.to)) if name is not None]
-    known = [name for name, said in graph.nodes(data=True) if said["kind"] != "die"]
-    unknown = [(key, name) for key, name in ends if name not in known]
-    for key, name in unknown:
-        yield key, f"no node '{name}'", nearest(name, known)
-    if given.link is not None and not unknown and not graph.has_edge(*given.link):
-        neighbours = ", ".join(sorted(graph.adj[given.link[0]])[:10])
-        yield "link", f"no link between {' and '.join(given.link)}", f"{given.link[0]} is joined to {neighbours}"
+class _Known:
+    """What a topology has that an event can name."""
 
-
-def _event(given: Happening, topology: Topology) -> Event:
-    devices: tuple[str, ...] = () if given.device is None else (given.device,)
-    if given.node is not None:
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._hints = 0
         nodes = topology.plain.nodes
-        devices = tuple(name for name in topology.devices if nodes[name]["group"] == given.node)
-    is_transfer = given.from_ is not None and given.to is not None
+        inside: dict[str, list[str]] = {}
+        for name in topology.devices:
+            inside.setdefault(nodes[name]["group"], []).append(name)
+        self.enclosures = {group: tuple(names) for group, names in inside.items()}
+        """Devices by enclosure."""
+        self._devices = set(topology.devices)
+        self._nodes = {name for name, said in nodes.items() if said["kind"] != "die"}
+
+    def faults(self, given: Happening) -> Iterator[Fault]:
+        """Path within the event, what was found and what would be right, of names that are not there."""
+        if given.device is not None:
+            yield from self._unknown(("device",), "device", given.device, self._devices)
+        if given.node is not None:
+            yield from self._unknown(("node",), "enclosure", given.node, self.enclosures)
+        for key, name in (("from", given.from_), ("to", given.to)):
+            if name is not None:
+                yield from self._unknown((key,), "node", name, self._nodes)
+        if given.link is None:
+            return
+        a, b = given.link
+        unknown = [
+            fault
+            for place, name in enumerate((a, b))
+            for fault in self._unknown(("link", place), "node", name, self._nodes)
+        ]
+        yield from unknown
+        if not unknown and not self._topology.plain.has_edge(a, b):
+            neighbours = ", ".join(sorted(self._nodes.intersection(self._topology.plain.adj[a]))[:_MOST_NEIGHBOURS])
+            yield ("link",), f"no link between {a} and {b}", f"{a} is joined to {neighbours or 'nothing'}"
+
+    def _unknown(self, path: tuple[str | int, ...], what: str, name: str, known: Collection[str]) -> Iterator[Fault]:
+        """A name that is none of those known; a neighbour is searched for few names, as the search is long."""
+        if name in known:
+            return
+        self._hints += 1
+        expected = f"expected one of topology {self._topology.name}"
+        if self._hints <= _MOST_HINTS and len(known) <= 20 * _MOST_HINTS:
+            hint = nearest(name[:80], known)
+            expected = hint if hint.startswith("did") or len(known) <= _MOST_HINTS else expected
+        yield path, f"no {what} '{name[:80]}'", expected
+
+
+def _event(given: Happening, enclosures: Mapping[str, tuple[str, ...]]) -> Event:
+    devices = (
+        enclosures[given.node] if given.node is not None else (given.device,) if given.device is not None else ()
+    )
+    ends = None if given.from_ is None or given.to is None else (given.from_, given.to)
     return Event(
         kind=given.kind,
         devices=devices,
         link=None if given.link is None else (given.link[0], given.link[1]),
-        ends=(str(given.from_), str(given.to)) if is_transfer else None,
-        factor=given.times_slower or given.bandwidth,
-        extra_latency_s=given.extra_latency,
+        ends=ends,
+        factor=given.times_slower or given.bandwidth or 1.0,
+        extra_latency_s=given.extra_latency or 0.0,
         n_bytes=given.size or 0.0,
         at_s=given.at,
         lasts_s=given.lasts,

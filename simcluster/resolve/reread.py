@@ -12,6 +12,7 @@ import yaml
 
 from simcluster import source
 from simcluster.problems import InputError, Problem
+from simcluster.resolve.crosscheck import crosscheck
 from simcluster.resolve.files import with_value
 from simcluster.resolve.requests import require_requests
 from simcluster.scenario import FORMAT, Fault, Scenario, contradictions, files_sha256, workload_files
@@ -31,7 +32,7 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
     document = with_value(document, ("seed",), seed) if seed is not None else document
     parsed = validate(document, Scenario, from_json=True)
     workload = validate(document, WorkloadSpec, ("workload",))
-    faults = list(_unphysical(document.data)) or contradictions(parsed)
+    faults = list(_unphysical(document.data)) or [*contradictions(parsed), *crosscheck(parsed)]
     problems = [document.problem(*fault) for fault in faults]
     for path in workload_files(parsed.workload):
         file = value_at(parsed.workload, path)
@@ -65,7 +66,7 @@ def _unphysical(data: Any, path: Path = ()) -> Iterator[Fault]:
     """Numbers that no resolved scenario has: negative ones, rates of zero, hours for a step."""
     if isinstance(data, dict | list):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            if path or key != "workload":  # is as it was written, and has checks of its own
+            if path or key not in ("workload", "events"):  # have bounds of their own
                 yield from _unphysical(value, (*path, key))
     elif isinstance(data, int | float) and not isinstance(data, bool):
         name = ".".join(part for part in path if isinstance(part, str))

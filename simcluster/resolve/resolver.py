@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, get_args
@@ -20,12 +21,14 @@ from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fi
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.problems import InputError, Problem, nearest
+from simcluster.resolve.crosscheck import crosscheck
 from simcluster.resolve.files import copied
 from simcluster.resolve.network import events, network
 from simcluster.resolve.remarks import assumptions
 from simcluster.resolve.requests import require_requests
 from simcluster.scenario import (
     Engine,
+    Event,
     Group,
     Hop,
     Replica,
@@ -36,7 +39,7 @@ from simcluster.scenario import (
 )
 from simcluster.shapes import ModelShape, largest_layer_parameters
 from simcluster.source import Document, Path, show_path
-from simcluster.spec import Deployment, ModelFile, NoiseOverride, ScenarioFile
+from simcluster.spec import MAX_EVENTS, Deployment, Happening, ModelFile, NoiseOverride, ScenarioFile
 from simcluster.topology.measure import group_link
 from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
@@ -72,21 +75,28 @@ class Resolver:
             file = validate(self._document, ScenarioFile)
         except InputError as error:
             self._problems += error.problems
-            self._look_up_names()
+            self._look_up_names(topology)
             raise InputError(self._problems) from None
         model = self._try(lambda: self._model(file.model))
         noise = self._try(lambda: self._noise(file.noise))
         workload = self._try(lambda: self._workload(file))
         self._policies(file.deployment)
-        if model is None or topology is None or self._problems or noise is None or workload is None:
+        happening: tuple[Event, ...] | None = None
+        if topology is not None:
+            happening = self._try(lambda: events(self._document, dict(enumerate(file.events)), topology))
+        if self._problems or model is None or topology is None or noise is None or workload is None:
             raise InputError(self._problems)
         try:
-            return self._laid_out(file, model, topology, noise, workload)
+            scenario = self._laid_out(file, model, topology, noise, workload, happening or ())
         except ValidationError as error:  # values that are fine one by one and make something beyond all bounds
             raise InputError(
                 self._document.problem((), f"{show_path(fault['loc'])} of {fault['input']!s:.80}", fault["msg"])
                 for fault in error.errors()
             ) from None
+        problems = [self._document.problem(_as_written(path), *fault) for path, *fault in crosscheck(scenario)]
+        if problems:
+            raise InputError(problems)
+        return scenario
 
     def _try(self, part: Callable[[], T]) -> T | None:
         """The part, or None with its problems kept."""
@@ -127,7 +137,7 @@ class Resolver:
         except catalog.UnknownName as error:
             raise self._fail(("topology",), error.found, error.expected) from None
 
-    def _look_up_names(self) -> None:
+    def _look_up_names(self, topology: Topology | None) -> None:
         """The form of the file is wrong somewhere; tell unknown names too, as far as they stand there as such."""
         data = self._document.data if isinstance(self._document.data, dict) else {}
         model, noise = data.get("model"), data.get("noise")
@@ -135,6 +145,12 @@ class Resolver:
             self._try(lambda: self._model(model))
         if isinstance(noise, str):
             self._try(lambda: self._noise(noise))
+        if isinstance(entries := data.get("events"), list) and topology is not None:
+            sound = {}
+            for number, entry in enumerate(entries[:MAX_EVENTS]):
+                with suppress(ValidationError):  # told elsewhere
+                    sound[number] = Happening.model_validate(entry)
+            self._try(lambda: events(self._document, sound, topology))
 
     def _model(self, named: str | ModelFile) -> ModelShape:
         if isinstance(named, ModelFile):
@@ -192,8 +208,9 @@ class Resolver:
             self._problems.append(self._document.problem(at, found, nearest(algorithm, known_algorithms)))
 
     def _laid_out(
-        self, file: ScenarioFile, model: ModelShape, topology: Topology, noise: Noise, workload: dict[str, Any]
-    ) -> Scenario:
+        self, file: ScenarioFile, model: ModelShape, topology: Topology, noise: Noise, workload: dict[str, Any],
+        happening: tuple[Event, ...],
+    ) -> Scenario:  # fmt: skip
         """Everything that depends on model, devices and topology together."""
         deployment = file.deployment
         names = self._devices(deployment, topology)
@@ -231,7 +248,6 @@ class Resolver:
         gpu_constants, wafer_constants = self._calibration(device)
         group = self._group(deployment, names, topology)
         replicas = self._replicas(deployment, stages, names, topology, blocks, group)
-        happening = events(self._document, file.events, topology)
         needed_at_all = bool(happening) or file.fidelity == "message"
         host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
         return Scenario(
@@ -415,6 +431,13 @@ class Resolver:
             )  # fmt: skip
         found = route(topology, memories[0], device)
         return Hop(nodes=found.nodes, latency_s=found.latency_s, bytes_per_s=found.bytes_per_s)
+
+
+def _as_written(path: Path) -> Path:
+    """Where in a scenario file something stands that a resolved scenario has at this path."""
+    if path[0] == "events":
+        return path[:2]
+    return ("deployment", "all_reduce") if path == ("engine", "all_reduce") else ("topology",)
 
 
 def _by_node(topology: Topology, group: list[str]) -> list[int]:

@@ -70,8 +70,8 @@ class TestSettings:
             ("a", "--set: 'a'; expected key=value such as workload.requests=100"),
             ("=", "--set: '='; expected key=value such as workload.requests=100"),
             ("a..b=1", "--set: 'a..b=1'; expected key=value such as workload.requests=100"),
-            ("a=", "--set: a: unknown key 'a'; expected one of deployment, fidelity, model, noise, seed, slo, title,"
-                   " topology, workload"),
+            ("a=", "--set: a: unknown key 'a'; expected one of deployment, events, fidelity, model, noise, seed, slo,"
+                   " title, topology, workload"),
             ("workload=5", "--set: workload: 5; expected a mapping"),
             ("workload.requests=1e9", "--set: workload.requests: 1000000000.0; expected a whole number"),
             ("title.x=1", "--set: title: a mapping; expected text"),
@@ -192,7 +192,7 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("replicas", put("name", ""), ("name",)),
     ("replicas", put("seed", -1), ("seed",)),
     ("replicas", put("seed", "zero"), ("seed",)),
-    ("replicas", put("fidelity", "message"), ("fidelity",)),
+    ("replicas", put("fidelity", "packet"), ("fidelity",)),
     ("replicas", put("device", "memory_bytes_per_s", -1.0), ("device", "memory_bytes_per_s")),
     ("replicas", put("device", "memory_bytes_per_s", 0.0), ("device", "memory_bytes_per_s")),
     ("replicas", put("device", "memory_bytes_per_s", "fast"), ("device", "memory_bytes_per_s")),

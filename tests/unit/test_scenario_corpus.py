@@ -119,12 +119,14 @@ def test_scenarios_that_come_along_are_fine(name: str) -> None:
 
 def test_the_corpus_has_every_key() -> None:
     """Every key of the scenario file stands in some valid file."""
-    from simcluster.spec import Deployment, NoiseOverride, ScenarioFile, Slo
+    from simcluster.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
     from simcluster.workload import WorkloadSpec
 
     used: set[tuple[str, ...]] = set()
 
     def collect(data: Any, path: tuple[str, ...]) -> None:
+        for entry in data if isinstance(data, list) else ():
+            collect(entry, path)
         for key, value in data.items() if isinstance(data, dict) else ():
             used.add((*path, key))
             collect(value, (*path, key))
@@ -133,7 +135,7 @@ def test_the_corpus_has_every_key() -> None:
         collect(source.read(file).data, ())
 
     sections = {(): ScenarioFile, ("deployment",): Deployment, ("workload",): WorkloadSpec}
-    sections |= {("noise",): NoiseOverride, ("slo",): Slo}
+    sections |= {("noise",): NoiseOverride, ("slo",): Slo, ("events",): Happening}
     for path, model in sections.items():
         keys = {field.alias or name for name, field in model.model_fields.items()}
         assert set() == keys - {used_path[-1] for used_path in used if used_path[:-1] == path}
