@@ -53,7 +53,7 @@ class TestHowOften:
         ) == capsys.readouterr().err
 
     def test_transfers_wait_for_themselves(self) -> None:
-        """A transfer that is due again before it is over waits, so it takes no more of a link than one that is not."""
+        """A transfer due again before it is over waits, and takes no more of a link than one that is not."""
         file, event = VALID / "events-transfer.yaml", "kind: transfer, from: gpu0, to: gpu1, size: 100 GB, at: 0 s"
         once, again = (
             simulate(load(file, [f"events=[{{{event}{every}}}]"])).summary for every in ("", ", every: 1 ms")
