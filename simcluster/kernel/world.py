@@ -27,7 +27,7 @@ Link = tuple[str, str]
 MOST_TIMES_SLOWER = 1e6
 """Of a device or a link, however many happenings concern it at once."""
 MOST_HAPPENINGS = 10**6
-"""That may begin in a run: a device that fails every millisecond is noise, and a run with more takes hours."""
+"""That may begin in a run: they take minutes, and what happens so often may go on for all of 106 days."""
 
 
 class TooManyHappenings(OverflowError):

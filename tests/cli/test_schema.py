@@ -57,7 +57,9 @@ def test_accepts_valid_topologies(schema: Any, file: Path) -> None:
 @pytest.mark.parametrize(
     "stem",
     ["unknown-key", "no-unit", "wrong-unit", "look-alike-unit", "look-alike-digits", "no-requests", "wrong-type",
-     "missing-workload", "unknown-arrivals", "unknown-launch", "nothing-as-text", "seed-out-of-range"],
+     "missing-workload", "unknown-arrivals", "unknown-launch", "nothing-as-text", "seed-out-of-range",
+     "event-of-unknown-kind", "event-unknown-key", "event-without-kind", "event-link-of-one-node", "too-many-events",
+     "event-time-without-unit", "event-as-a-mapping", "unknown-fidelity"],
 )  # fmt: skip
 def test_refuses_invalid_scenarios(schema: Any, stem: str) -> None:
     """What an editor can know is wrong, it tells."""

@@ -27,9 +27,11 @@ from simcluster.validation import validate
 
 VALID = Path(__file__).resolve().parents[1] / "files" / "scenarios" / "valid"
 STEMS = (
-    "arrivals-gamma", "engine-settings", "lengths-empirical-values", "lengths-uniform-parts", "model-mla",
-    "model-moe", "noise-overrides", "pipeline-of-wafers", "replicas", "slo", "tensor-over-nodes", "topology-nodes",
-    "trace", "trace-with-format", "weights-streamed",
+    "arrivals-gamma", "engine-settings", "events-device-down", "events-device-slow", "events-link-down",
+    "events-link-slow", "events-node-down", "events-transfer", "events-wafers", "events-weights-streamed",
+    "fidelity-message", "lengths-empirical-values", "lengths-uniform-parts", "links-shared", "model-mla", "model-moe",
+    "noise-overrides", "pipeline-of-wafers", "replicas", "slo", "tensor-over-nodes", "topology-nodes", "trace",
+    "trace-with-format", "weights-streamed",
 )  # fmt: skip
 
 quick = settings(
@@ -48,6 +50,7 @@ hostile = st.one_of(
     st.sampled_from(
         ["nan", ".inf", "1e999999999", "-1 s", "0 s", "1e300 s", "1e-300 bit", "1e300 %", "16 bit", "4 req/s",
          "x" * 9000, "../../etc/passwd", "/dev/zero", "/etc/passwd", "none", "fcfs", "llama-3.1-8b", "wse3-1",
+         "gpu0", "gpu1", "node0", "nvswitch0", "1 ms", "message", "device_down", "link_down", "transfer",
          "\u0000", "\u202e"]
     ),
     st.sampled_from([[], {}, [1], [[]], {"kind": "fixed", "value": 3}, {"kind": "single"}, {"preset": "none"}]),

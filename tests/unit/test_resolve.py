@@ -245,6 +245,54 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("pipeline-of-wafers", put("device", "grid", "rows", 0), ("device", "grid", "rows")),
     ("pipeline-of-wafers", put("device", "grid", "clock_hz", 1), ("device", "grid", "clock_hz")),
     ("weights-streamed", put("weight_stream", "bytes_per_s", 0), ("weight_stream", "bytes_per_s")),
+    ("events-device-down", put("network", None), ("network",)),
+    ("fidelity-message", put("network", None), ("network",)),
+    ("events-device-down", put("events", 0, "kind", "device_gone"), ("events", 0, "kind")),
+    ("events-device-down", put("events", 0, "kind", "link_down"), ("events", 0, "devices")),
+    ("events-device-down", put("events", 0, "devices", []), ("events", 0, "devices")),
+    ("events-device-down", put("events", 0, "devices", ["gpu80"]), ("events", 0, "devices", 0)),
+    ("events-device-down", put("events", 0, "devices", ["nvswitch0"]), ("events", 0, "devices", 0)),
+    ("events-device-down", put("events", 0, "at_s", None), ("events", 0)),
+    ("events-device-down", put("events", 0, "at_s", -1.0), ("events", 0, "at_s")),
+    ("events-device-down", put("events", 0, "at_s", 1e9), ("events", 0, "at_s")),
+    ("events-device-down", put("events", 0, "mtbf_s", 1.0), ("events", 0)),
+    ("events-device-down", put("events", 0, "every_s", 1.0), ("events", 0, "every_s")),
+    ("events-device-down", put("events", 0, "n_bytes", 1.0), ("events", 0, "n_bytes")),
+    ("events-device-down", put("events", 0, "extra_latency_s", 1.0), ("events", 0, "extra_latency_s")),
+    ("events-device-down", put("events", 0, "link", ["gpu0", "nvswitch0"]), ("events", 0, "link")),
+    ("events-device-down", put("events", 1, "mttr_s", None), ("events", 1)),
+    ("events-device-down", put("events", 1, "mttr_s", 1e-12), ("events", 1, "mttr_s")),
+    ("events-device-down", put("events", 1, "mtbf_s", 1e-12), ("events", 1, "mtbf_s")),
+    ("events-device-down", put("events", 1, "lasts_s", 1.0), ("events", 1)),
+    ("events-device-down", put("network", "nodes", 0, "name", "gpu80"), ("network", "links", 0, "a")),
+    ("events-device-down", put("network", "nodes", 0, "name", "gpu1"), ("network", "nodes", 1)),
+    ("events-device-down", put("network", "nodes", 0, "kind", "switch"), (*FIRST, "devices", 0)),
+    ("events-device-down", put("network", "nodes", 0, "kind", "cloud"), ("network", "nodes", 0, "kind")),
+    ("events-device-down", put("network", "links", 0, "b", "gpu0"), ("network", "links", 0)),
+    ("events-device-down", put("network", "links", 1, "b", "nvswitch0"), ("network", "links", 1)),
+    ("events-device-down", put("network", "links", 0, "bytes_per_s", 0.0), ("network", "links", 0, "bytes_per_s")),
+    ("events-device-slow", put("events", 0, "factor", 0.5), ("events", 0, "factor")),
+    ("events-device-slow", put("network", "links", []), (*FIRST, "devices")),
+    ("events-node-down", put("network", "nodes", []), ("network", "links", 0, "a")),
+    ("events-link-slow", put("events", 0, "factor", 2.0), ("events", 0, "factor")),
+    ("events-link-slow", put("events", 0, "link", ["gpu0", "gpu1"]), ("events", 0, "link")),
+    ("events-link-slow", put("events", 0, "link", ["gpu0", "gpu80"]), ("events", 0, "link")),
+    ("events-link-slow", put("events", 0, "link", None), ("events", 0, "link")),
+    ("events-transfer", put("events", 0, "ends", None), ("events", 0, "ends")),
+    ("events-transfer", put("events", 0, "ends", ["gpu0", "gpu0"]), ("events", 0, "ends")),
+    ("events-transfer", put("events", 0, "ends", ["gpu0", "gpu80"]), ("events", 0, "ends")),
+    ("events-transfer", put("events", 0, "lasts_s", 1.0), ("events", 0)),
+    ("events-transfer", put("events", 0, "n_bytes", 0.0), ("events", 0, "n_bytes")),
+    ("events-transfer", put("events", 0, "n_bytes", 1e18), ("events", 0, "n_bytes")),
+    ("events-transfer", put("events", 1, "every_s", 1e-12), ("events", 1, "every_s")),
+    ("links-shared", put(*FIRST, "next_hop", "nodes", []), (*FIRST, "next_hop", "nodes")),
+    ("links-shared", put(*FIRST, "next_hop", "nodes", ["a0", "left", "a1"]), (*FIRST, "next_hop", "nodes")),
+    ("links-shared", put("replicas", 0, "return_hop", "nodes", ["a0", "b0"]), ("replicas", 0, "return_hop", "nodes")),
+    ("links-shared", put("network", "nodes", 2, "forwards", False), (*FIRST, "next_hop", "nodes")),
+    ("links-shared", take("network", "links", 2), (*FIRST, "next_hop", "nodes")),
+    ("events-weights-streamed", take("network", "links", 0), ("weight_stream", "nodes")),
+    ("fidelity-message", put("network", "nodes", 8, "kind", "nic"), ("engine", "all_reduce")),
+    ("fidelity-message-over-nodes", put("network", "nodes", 0, "group", "node1"), (*FIRST, "devices")),
     ("trace", put("workload", "trace", "/no/such/file.csv"), ("workload", "trace")),
     ("trace", put("workload_sha256", "0" * 64), ("workload",)),
 ]  # fmt: skip
@@ -281,6 +329,14 @@ class TestResolvedFiles:
         with pytest.raises(InputError) as caught:
             load(tmp_path / "edited.yaml")
         assert (line_of(text, path), show_path(path)) in {(p.line, p.path) for p in caught.value.problems}
+
+    def test_events_days_apart_survive(self, tmp_path: Path) -> None:
+        """What happens after days, and lasts as long, is read back from a resolved file."""
+        event = "events=[{kind: device_down, device: gpu0, mtbf: 1e6 s, mttr: 86400 s}]"
+        scenario = load(VALID / "replicas.yaml", [event])
+        (tmp_path / "r.yaml").write_text(dump(scenario))
+
+        assert scenario == load(tmp_path / "r.yaml")
 
     def test_only_the_seed_can_be_changed(self, tmp_path: Path) -> None:
         """A resolved scenario takes a seed and nothing else."""
