@@ -84,6 +84,7 @@ def on_trunk(replicas: int, path: Path, fidelity: str = "auto") -> list[str]:
     (path / "trunk.yaml").write_text(json.dumps(TRUNK))
     return [
         f"topology={path / 'trunk.yaml'}", "model=llama-3.1-8b", "deployment.tensor_parallel_size=2",
+        "deployment.all_reduce=one_shot",
         f"deployment.replicas={replicas}", f"deployment.devices=[{', '.join(devices)}]", f"fidelity={fidelity}",
         f"workload.requests={replicas}", f"workload.arrivals={{kind: closed, concurrency: {replicas}}}",
     ]  # fmt: skip
@@ -92,7 +93,7 @@ def on_trunk(replicas: int, path: Path, fidelity: str = "auto") -> list[str]:
 def parts_of_two(changes: list[str]) -> tuple[float, float, int, int]:
     """Bandwidth part of an all-reduce and of the all-gather of two ranks, layers, and rounds of a token."""
     shape, fits = load(NAME, [*ONE, *changes]).model, fabric("nvlink4")
-    reduce = fastest("all_reduce", fits.all_reduce, 2, shape.hidden * 2.0, "graph")
+    reduce = fastest("all_reduce", fits.all_reduce, 2, shape.hidden * 2.0, "graph", "one_shot")
     gather = fastest("all_gather", fits.all_gather, 2, shape.vocab * 2.0, "graph")
     one_s = ALL_REDUCE[reduce.algorithm].traffic_bytes(2, shape.hidden * 2.0) / reduce.bytes_per_s
     last_s = ALL_GATHER[gather.algorithm].traffic_bytes(2, shape.vocab * 2.0) / gather.bytes_per_s
