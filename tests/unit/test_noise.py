@@ -209,7 +209,8 @@ def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: 
     jitter = Jitter(lognormal_factors(0.2), Slices(len(kinds), 5, "op_jitter", "gpu0"))
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))
     noise = StepNoise(kinds, collectives, jitter, Skew(exponential_ticks(1e-6), ranks))
-    *sums, greatest = noise.sums(step, n_steps)
+    factors, delays, greatest = noise.sums(step, n_steps)
+    sums = [factors, *np.split(delays, 2, axis=1)]
     for row in range(0, n_steps, 37):
         for drawn, of_kind in zip(noise.ops(step + row), sums, strict=True):
             assert np.bincount(kinds, drawn, minlength=5).tolist() == of_kind[row].tolist()
