@@ -133,7 +133,7 @@ def test_faults(text: str, expected: str) -> None:
         ("{kind: lognormal, median: 5, p99: 5}", "p99 5 is not above the median 5"),
         ("{kind: lognormal, median: 5, p99: 9, max: 4}", "max 4 is below the median 5"),
         ("{kind: empirical}", "an empirical length without one clear origin"),
-        ("{kind: empirical, values: []}", "prompt_tokens.values: a list"),
+        ("{kind: empirical, values: []}", "prompt_tokens.values: 0 entries"),
         ("{kind: empirical, values: [1, 0]}", "prompt_tokens.values[1]: 0"),
         ("{kind: empirical, values: [1, 2], weights: [1]}", "1 weights for 2 values"),
         ("{kind: empirical, values: [1], weights: [0]}", "no weight is above 0"),
