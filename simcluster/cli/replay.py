@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed instead of the scenarios' own.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Change a key of every scenario, such as workload.requests=100.")  # fmt: skip
-@click.option("--fidelity", type=click.Choice(["auto", "op"]), help="How events are played; the results are equal.")
+@click.option("--fidelity", type=click.Choice(["auto", "op", "message"]),
+              help="How events are played; with auto and op the results are equal.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
 @told
 def replay(
@@ -47,6 +48,8 @@ def replay(
     from simcluster.problems import InputError, Problem
     from simcluster.run import record
 
+    if fidelity == "message":  # needs the graph, which is part of a resolved scenario
+        settings = (*settings, "fidelity=message")
     resolved = _load(scenarios, settings, seed)
     if fidelity is not None:
         resolved = [scenario.model_copy(update={"fidelity": fidelity}) for scenario in resolved]

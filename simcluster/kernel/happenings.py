@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.links import Links, normalised
-from simcluster.kernel.world import Happening
+from simcluster.kernel.world import Conditions, Happening
 from simcluster.scenario import Event, Scenario
 from simcluster.streams import stream, uniforms
 from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.topology.routes import NoRoute
 
 Times = Iterator[tuple[int, int | None]]
 
@@ -29,11 +30,8 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
         alike[whom] = alike.get(whom, -1) + 1
         key = ("events", whom, str(alike[whom]))
         if event.ends is not None:
-            way = links.route(*event.ends)
-            bytes_per_s = links.routes.bytes_per_s(way)
-            load = Load(event.n_bytes / bytes_per_s, tuple((link, 1.0) for link in way))
-            times = _repeated(event, to_ticks(links.routes.latency_s(way)))
-            found.append(Happening("transfer", times, load=load))
+            times = _repeated(event, to_ticks(links.routes.latency_s(links.route(*event.ends))))
+            found.append(Happening("transfer", times, load=_transferred(event, links)))
             continue
         found.append(
             Happening(
@@ -46,6 +44,21 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
             )
         )
     return found
+
+
+def _transferred(event: Event, links: Links) -> Callable[[Conditions], Load | None]:
+    """What a transfer puts on the links of the way there is when it begins."""
+    assert event.ends is not None
+    a, b = event.ends
+
+    def load(conditions: Conditions) -> Load | None:
+        try:
+            way = links.routes.route(a, b, down=frozenset(conditions.cut))
+        except NoRoute:
+            return None
+        return Load(event.n_bytes / links.routes.bytes_per_s(way), tuple((link, 1.0) for link in way))
+
+    return load
 
 
 def _stated(event: Event) -> Callable[[], Times]:

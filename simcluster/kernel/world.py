@@ -47,8 +47,8 @@ class Happening:
     """How many times as long a slow device takes, or what share of its bandwidth a slow link has."""
     extra_latency_ticks: int = 0
     """Of a slow link, for every message over it."""
-    load: Load | None = None
-    """What a transfer puts on the links, after its latency."""
+    load: Callable[[Conditions], Load | None] | None = None
+    """What a transfer puts on the links, after its latency; nothing when there is no way."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,11 @@ class Weather:
             raise TooManyHappenings(f"more than {MOST_HAPPENINGS:,} happenings")
         if happening.kind == "transfer":
             assert happening.load is not None and self._fabric is not None
-            self._fabric.start(happening.load, lambda: self._await(number, times))
+            load = happening.load(self._conditions())
+            if load is None:
+                self._await(number, times)
+            else:
+                self._fabric.start(load, lambda: self._await(number, times))
             return
         self._happening[number] = happening
         self._apply(happening)
@@ -185,9 +189,13 @@ class Weather:
         if end <= MAX_TICK:
             after(self._env, max(end - now(self._env), 0), CHANGE, ends)
 
+    def _conditions(self) -> Conditions:
+        """Under all that happens now."""
+        return conditions(self._happening[number] for number in sorted(self._happening))
+
     def _apply(self, happening: Happening) -> None:
         """Links and replicas that it concerns are now as all that happens makes them."""
-        found = conditions(self._happening[number] for number in sorted(self._happening))
+        found = self._conditions()
         if self._fabric is not None:
             changed = self._world.capacities(found)
             for link in sorted(self._touched | changed.keys()):

@@ -94,7 +94,8 @@ class Case:
         if kind == "transfer":
             shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
             load = Flowing(factor * 7e-12, ((replica, 1.0), *shared) if self.shared else ())
-            return Happening("transfer" if self.shared else "link_slow", times, load=load, link=("", ""))
+            kind = "transfer" if self.shared else "link_slow"
+            return Happening(kind, times, load=lambda conditions: load, link=("", ""))
         link = (str(replica), "switch") if kind.startswith("link") else None
         devices = (f"{replica}.{stage}",) if link is None else ()
         share = 1 / factor if kind == "link_slow" else float(factor)
