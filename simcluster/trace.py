@@ -139,8 +139,8 @@ def written_out(segments: Sequence[Segment]) -> Block:
     ends = np.concatenate([s.ends for s in segments])
     for row, column in zip(rows[2:], (replica, step + in_segment, batch_size, ends), strict=False):
         row[:] = np.repeat(column, per_step)
-    components = np.concatenate([s.components for s in segments])
-    for row, column in zip(rows[N_KEYS:], components.T, strict=True):
+    components = np.ascontiguousarray(np.concatenate([s.components for s in segments]).T)
+    for row, column in zip(rows[N_KEYS:], components, strict=True):
         if column.any():
             row[:] = np.repeat(column, per_step)
     if any(s.head_starts for s in segments):

@@ -53,6 +53,8 @@ class SteadyReplica(Replica):
         self._playing: Playing | None = None
         self._last_end = 0
         """When the last step ended."""
+        self._likely_steps = MOST_STEPS
+        """Of a run until something cuts it, going by the last ones: to plan many more is in vain."""
 
     @property
     def complete_until(self) -> int | None:
@@ -223,7 +225,7 @@ class SteadyReplica(Replica):
         cohort, step, n = self._cohort, self._n_steps, len(self._cohort)
         self._ahead_has_prefill = False
         started = now(self._env)
-        most = min(cohort.last_step() - step, MOST_STEPS)
+        most = min(cohort.last_step() - step, MOST_STEPS, 2 * self._likely_steps + 8)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
         ticks, components = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
         ends = ticks.cumsum() + started
@@ -247,6 +249,7 @@ class SteadyReplica(Replica):
     def _end_run(self, run: DecodeRun) -> None:
         """The run is over: everybody in it got as many tokens as it had steps."""
         n_steps, step = run.n_steps, run.first_step
+        self._likely_steps = 2 * n_steps if n_steps == len(run.ends) else (3 * self._likely_steps + n_steps) // 4
         # While the run is there, rows of other replicas that come after its own are held back.
         ends, components = run.ends[:n_steps], run.components[:n_steps]
         rows = self._cohort.rows(step)
