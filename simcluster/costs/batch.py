@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     def decode_only(self) -> Batch:
         """The same step without its prefill chunks."""
         n_tokens = self.decode_tokens
-        return Batch(n_tokens, self.decode_context, outputs=n_tokens, sequences=n_tokens)
+        return Batch(n_tokens, self.decode_context, 0, 0, 0, n_tokens, n_tokens)
 
 
 def prefill_chunk(n_tokens: int, n_before: int, finishes: bool) -> Batch:

@@ -213,7 +213,7 @@ class TimedStage:
 
     def run(self, step: int, batch: Batch, n_steps: int) -> Run:
         """Successive decode steps of one batch."""
-        fixed = self._fixed(batch.without_contexts())
+        fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
         rows = self._nominal.run_rows(batch, n_steps)
         if self._noise is not None:
             components = self._in_this_world(fixed, rows, step, n_steps)
@@ -230,7 +230,7 @@ class TimedStage:
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
-        fixed = self._fixed(batch.without_contexts())
+        fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
         rows = self._nominal.context_rows(batch)
         if self._noise is not None:
             return self._in_this_world(fixed, rows, step, 1)[0].tolist()  # type: ignore[no-any-return]
@@ -262,9 +262,9 @@ class TimedStage:
                 parts.append((component, ticks))
         return parts
 
-    def _of_tokens(self, tokens: Batch) -> _Fixed:
+    def _of_tokens(self, decode_tokens: int, prefill_tokens: int, outputs: int, sequences: int) -> _Fixed:
         """All that does not depend on contexts."""
-        rows = self._nominal.rows(tokens)
+        rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
         noisy = [[0] * len(COMPONENTS) for _ in rows]
         quiet = [0] * len(COMPONENTS)
         late = np.zeros((2 * len(rows), len(COMPONENTS)), np.int64)

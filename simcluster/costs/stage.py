@@ -43,7 +43,7 @@ class TimedBlocks:
     def __init__(self, costs: BlockCosts) -> None:
         self.costs = costs
         self.rows = lru_cache(maxsize=8192)(self._rows)
-        self._prefill_attention = lru_cache(maxsize=64)(lambda op, batch: _in_ticks(costs.attention(op, batch)))
+        self._prefill_attention = lru_cache(maxsize=256)(self._prefill_attention_of)
         self._decode_attention = lru_cache(maxsize=64)(self._decode_attention_of)
         self._line = lru_cache(maxsize=2048)(costs.decode_line)
         self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
@@ -62,9 +62,14 @@ class TimedBlocks:
     def attention(self, op: Op, batch: Batch) -> OpRow:
         """What of an attention op depends on the contexts of a batch."""
         if op.kind != "attention_decode":
-            return self._prefill_attention(op, batch) if batch.prefill_tokens else NO_WORK
+            n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
+            return self._prefill_attention(op, n_tokens, pairs, context) if n_tokens else NO_WORK
         n_tokens = batch.decode_tokens
         return self._decode_attention(op, n_tokens, batch.decode_context) if n_tokens else NO_WORK
+
+    def _prefill_attention_of(self, op: Op, n_tokens: int, pairs: int, context: int) -> OpRow:
+        """A prefill attention op for so many tokens, query-key pairs and entries read."""
+        return _in_ticks(self.costs.attention(op, Batch(0, 0, n_tokens, pairs, context)))
 
     def _decode_attention_of(self, op: Op, n: int, context: int) -> OpRow:
         """

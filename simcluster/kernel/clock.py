@@ -14,16 +14,16 @@ from collections.abc import Callable
 import simpy
 from simpy.events import EventPriority
 
-NORMAL = 1
+NORMAL = EventPriority(1)
 MAX_TICK = 2**63 - 1
 """The last tick that an int64 holds, after 106 days."""
 
-CHANGE = 2
-ARRIVE = 3
-DECIDE = 4
+CHANGE = EventPriority(2)
+ARRIVE = EventPriority(3)
+DECIDE = EventPriority(4)
 
 
-def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Callable[[], None]) -> None:
+def after(env: simpy.Environment, delay_ticks: int, priority: EventPriority, action: Callable[[], None]) -> None:
     """
     Call `action` once, `delay_ticks` from now, among the events of that instant at the place of its priority.
 
@@ -35,8 +35,8 @@ def after(env: simpy.Environment, delay_ticks: int, priority: int, action: Calla
     event = simpy.Event(env)
     event._ok = True
     event._value = None
-    event.callbacks.append(lambda _: action())
-    env.schedule(event, EventPriority(priority), delay_ticks)
+    event.callbacks = [lambda _: action()]
+    env.schedule(event, priority, delay_ticks)
 
 
 def now(env: simpy.Environment) -> int:

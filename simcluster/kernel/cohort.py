@@ -64,6 +64,8 @@ class Cohort:
     def new_blocks(self, step: int, n_steps: int) -> int:
         """KV blocks that so many steps from this one on take."""
         size = self._block_size
+        if n_steps == 1:
+            return self._phases[step % size]
         rounds, rest = divmod(n_steps, size)
         phase = step % size
         more = sum(self._phases[phase : phase + rest]) + sum(self._phases[: max(0, phase + rest - size)])
