@@ -57,16 +57,21 @@ class Segment(NamedTuple):
     replica: int
     first_step: int
     batch_size: int
-    ends: Ticks
-    """When each step's tokens are emitted, shape (steps,)."""
-    components: Ticks
-    """Of every step, shape (steps, components)."""
+    ends: Ticks | int
+    """When each step's tokens are emitted, shape (steps,); of a single step its number."""
+    components: Ticks | list[int]
+    """Of every step, shape (steps, components); of a single step its list."""
     requests: Ticks
     """Shape (requests,)."""
     tokens: Ticks
     """Index of each request's token in the first step, shape (requests,)."""
     head_starts: Sequence[tuple[int, Sequence[int]]] = ()
     """Place among the requests and components that come on top of its first token."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps in a row."""
+        return 1 if isinstance(self.ends, int) else len(self.ends)
 
 
 class Recorder:
@@ -96,7 +101,7 @@ class Recorder:
     def add(self, segment: Segment) -> None:
         """Record rows; those of a replica come in the order of emission."""
         self._segments.append(segment)
-        self._n_rows += len(segment.ends) * len(segment.requests)
+        self._n_rows += segment.n_steps * len(segment.requests)
         if self._n_rows >= self._rows_per_block:
             self._flush(None if self._complete_until is None else self._complete_until())
 
@@ -122,7 +127,7 @@ class Recorder:
 
 def written_out(segments: Sequence[Segment]) -> Block:
     """The rows of some segments, shape (columns, rows): step after step, and in each step request after request."""
-    n_steps = np.array([len(s.ends) for s in segments], np.intp)
+    n_steps = np.array([s.n_steps for s in segments], np.intp)
     n_requests = np.array([len(s.requests) for s in segments], np.intp)
     rows: Block = np.zeros((len(TOKEN_COLUMNS), int(n_steps @ n_requests)), np.int64)
     if not rows.shape[1]:
@@ -136,10 +141,9 @@ def written_out(segments: Sequence[Segment]) -> Block:
     rows[1] = np.concatenate([s.tokens for s in segments])[member] + np.repeat(in_segment, per_step)
     numbers = np.array([(s.replica, s.first_step, s.batch_size) for s in segments], np.int64).T
     replica, step, batch_size = np.repeat(numbers, n_steps, axis=1)
-    ends = np.concatenate([s.ends for s in segments])
+    ends, components = _by_step(segments, n_steps)
     for row, column in zip(rows[2:], (replica, step + in_segment, batch_size, ends), strict=False):
         row[:] = np.repeat(column, per_step)
-    components = np.ascontiguousarray(np.concatenate([s.components for s in segments]).T)
     for row, column in zip(rows[N_KEYS:], components, strict=True):
         if column.any():
             row[:] = np.repeat(column, per_step)
@@ -149,6 +153,24 @@ def written_out(segments: Sequence[Segment]) -> Block:
             for place, ticks in segment.head_starts:
                 rows[N_KEYS:, start + place] += ticks
     return rows
+
+
+def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> tuple[Ticks, Ticks]:
+    """Ends of all steps, shape (steps,), and their components, shape (components, steps)."""
+    ends = np.empty(n_steps.sum(), np.int64)
+    components = np.empty((len(ends), len(COMPONENTS)), np.int64)
+    is_single = np.array([isinstance(s.ends, int) for s in segments], dtype=bool)
+    places = (np.cumsum(n_steps) - n_steps)[is_single]
+    singles = [s for s in segments if isinstance(s.ends, int)]
+    if singles:
+        ends[places] = [s.ends for s in singles]
+        components[places] = [s.components for s in singles]
+    if len(singles) < len(segments):
+        others = [s for s in segments if not isinstance(s.ends, int)]
+        in_run = np.repeat(~is_single, n_steps)
+        ends[in_run] = np.concatenate([s.ends for s in others])
+        components[in_run] = np.concatenate([s.components for s in others])
+    return ends, np.ascontiguousarray(components.T)
 
 
 class Digest:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import RunModel, Service
 from simcluster.kernel.clock import NORMAL, after, now
@@ -201,9 +199,8 @@ class SteadyReplica(Replica):
         instant = now(self._env)
         number, batch_size = step.number, step.batch.sequences
         if self._cohort:
-            ends, components = np.array([instant]), np.array([service.decode_components])
             rows = self._cohort.rows(number)
-            self._recorder.add(Segment(self._number, number, batch_size, ends, components, *rows))
+            self._recorder.add(Segment(self._number, number, batch_size, instant, service.decode_components, *rows))
         self._record(number, batch_size, step.finishing, service.components)
         self._let_go(number + 1, instant)
         for request in step.chunked:

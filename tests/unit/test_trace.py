@@ -23,6 +23,11 @@ def segments(sizes: Sizes) -> list[Segment]:
         head_start = (requests - 1, [7] * len(COMPONENTS))
         ends = 50 * n + np.arange(steps)
         numbers = np.arange(requests)
+        if steps == 1 and n % 2:
+            found.append(
+                Segment(3, 10 * n, n + 9, 50 * n, components[0].tolist(), numbers, 2 * numbers, [head_start])
+            )
+            continue
         found.append(Segment(3, 10 * n, n + 9, ends, components, numbers, 2 * numbers, [head_start]))
     return found
 
@@ -31,11 +36,12 @@ def row_by_row(segments: list[Segment]) -> list[list[int]]:
     """The rows, one after the other."""
     rows = []
     for s in segments:
-        for step in range(len(s.ends)):
+        ends, components = np.atleast_1d(s.ends), np.atleast_2d(s.components)
+        for step in range(len(ends)):
             for place, (request, token) in enumerate(zip(s.requests.tolist(), s.tokens.tolist(), strict=True)):
                 on_top = dict(s.head_starts).get(place, [0] * len(COMPONENTS)) if step == 0 else [0] * len(COMPONENTS)
-                keys = [request, token + step, s.replica, s.first_step + step, s.batch_size, int(s.ends[step])]
-                rows.append([*keys, *(s.components[step] + on_top).tolist()])
+                keys = [request, token + step, s.replica, s.first_step + step, s.batch_size, int(ends[step])]
+                rows.append([*keys, *(components[step] + on_top).tolist()])
     return rows
 
 
