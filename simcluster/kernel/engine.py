@@ -16,7 +16,7 @@ from simcluster.kernel.steady import SteadyReplica
 from simcluster.kernel.world import Weather, World
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
-from simcluster.trace import Block, Recorder
+from simcluster.trace import ROWS_PER_BLOCK, Block, Recorder
 
 MOST_RESTARTS = 100
 """Of a request whose replicas fail under it, after which it fails: they may fail faster than it can be served."""
@@ -50,7 +50,7 @@ class Engine:
         max_model_len: int,
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
-        rows_per_block: int = 2**15,
+        rows_per_block: int = ROWS_PER_BLOCK,
         world: World | None = None,
         capacities_bytes_per_s: Sequence[float] = (),
     ) -> None:
