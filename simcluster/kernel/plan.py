@@ -22,6 +22,7 @@ from simcluster.kernel.links import Links, exchange_legs, routes
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
+from simcluster.maxmin import Uses
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
@@ -86,7 +87,7 @@ class Planner:
                     links.require_ways(stage.devices)
             pipeline = PipelinePlan(
                 tuple(self._stage(stage, conditions, links, flows) for stage in replica.stages),
-                tuple(self._wire(stage.next_hop, links) for stage in replica.stages if stage.next_hop is not None),
+                tuple(self._way(stage.next_hop, links) for stage in replica.stages if stage.next_hop is not None),
                 tuple(self._rounds(stage, links) for stage in replica.stages) if flows and links else (),
             )
             return_s = 0.0
@@ -205,11 +206,15 @@ class Planner:
 
         return rounds_of
 
-    def _wire_over(self, hop: Hop, links: Links | None) -> Wire:
-        """The way between two stages."""
-        activation_bytes = self._scenario.model.hidden * ACTIVATION_BYTES
+    def _way(self, hop: Hop, links: Links | None) -> Wire:
+        """The way between two stages; one object for ways that are alike, so that they are asked once for all."""
         latency_s, bytes_per_s, uses = (hop.latency_s, hop.bytes_per_s, ()) if links is None else links.hop(hop)
         built_per_s = bytes_per_s * links.slower(uses) if links is not None else bytes_per_s
+        return self._wire(latency_s, bytes_per_s, built_per_s, uses)
+
+    def _wire_over(self, latency_s: float, bytes_per_s: float, built_per_s: float, uses: Uses) -> Wire:
+        """A way of this latency and bandwidth; as a flow, on links that had this bandwidth when they were built."""
+        activation_bytes = self._scenario.model.hidden * ACTIVATION_BYTES
         return Wire(
             lambda n_tokens: to_ticks(n_tokens * activation_bytes / bytes_per_s),
             to_ticks(latency_s),
