@@ -142,6 +142,13 @@ class Replica:
             self._deciding = True
             after(self._env, 0, DECIDE, self._decide)
 
+    def _decide_now_or_soon(self) -> None:
+        """Decide at once when nothing else happens at this instant, else after that."""
+        if self._env.peek() > self._env.now and not self._deciding:
+            self._decide()
+        else:
+            self._decide_soon()
+
     def _decide(self) -> None:
         self._deciding = False
         if not self._pipeline.busy and (self._waiting or self._running):
@@ -294,4 +301,4 @@ class Replica:
         if epoch == self._epoch:
             for request in requests:
                 request.in_flight = False
-            self._decide_soon()
+            self._decide_now_or_soon()

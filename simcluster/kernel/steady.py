@@ -261,10 +261,3 @@ class SteadyReplica(Replica):
         self._last_end = instant
         for request in self._cohort.pop_finished(step, instant):
             self._release(request)
-
-    def _decide_now_or_soon(self) -> None:
-        """Decide at once when nothing else happens at this instant, else after that."""
-        if self._env.peek() > self._env.now and not self._deciding:
-            self._decide()
-        else:
-            self._decide_soon()
