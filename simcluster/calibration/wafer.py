@@ -65,6 +65,8 @@ class WaferCalibration(Frozen):
     """Of one shift of a matrix-matrix product."""
     host_step_s: float
     """Time between two steps in which the wafer waits for its host."""
+    crossing_s: float
+    """Of a token's vector from one wafer to the next, besides what the links take."""
     statuses: dict[str, Status]
     """Of every constant above, by name."""
 
@@ -81,6 +83,7 @@ class WaferFile(Frozen):
     matvec_overhead_cycles: Constant[NotNegative]
     matmul_step_overhead_cycles: Constant[NotNegative]
     host_step: Constant[Seconds]
+    crossing: Constant[Seconds]
     sources: dict[str, Source]
 
     @model_validator(mode="after")
@@ -98,6 +101,7 @@ class WaferFile(Frozen):
             "matvec_overhead_cycles": self.matvec_overhead_cycles,
             "matmul_step_overhead_cycles": self.matmul_step_overhead_cycles,
             "host_step_s": self.host_step,
+            "crossing_s": self.crossing,
         }
 
 

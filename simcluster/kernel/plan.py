@@ -14,7 +14,7 @@ from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.pipeline import Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.noise import Slices, exponential_ticks, lognormal_factors
-from simcluster.policies.schedulers import SCHEDULERS, STEADY
+from simcluster.policies.schedulers import SCHEDULERS, STEADY, Late
 from simcluster.scenario import Group, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
 
@@ -53,8 +53,10 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
             block_size=engine.block_size,
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
-            scheduler=SCHEDULERS[engine.scheduler],
-            steady=engine.scheduler in STEADY,
+            scheduler=Late(SCHEDULERS[engine.scheduler], engine.admission_lag)
+            if engine.admission_lag
+            else SCHEDULERS[engine.scheduler],
+            steady=engine.scheduler in STEADY and not engine.admission_lag,
         )
 
     return [plan(replica) for replica in scenario.replicas]
@@ -62,7 +64,7 @@ def replica_plans(scenario: Scenario) -> list[ReplicaPlan]:
 
 def _costs(scenario: Scenario) -> BlockCosts:
     """The costs of the scenario's device."""
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    precision = Precision(scenario.weight_bits, scenario.kv_bits, scenario.block_scales, scenario.dense_bits)
     engine = scenario.engine
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
     stream = None
@@ -77,7 +79,7 @@ def _costs(scenario: Scenario) -> BlockCosts:
     n_ranks = len(scenario.replicas[0].stages[0].devices)
     return MemoryDevice(
         scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host,
-        _exchange_s(scenario.group, scenario), stream,
+        _exchange_s(scenario.group, scenario), stream, engine.collective_skew_s,
     )  # fmt: skip
 
 

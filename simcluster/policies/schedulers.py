@@ -67,6 +67,36 @@ def fcfs(view: View) -> Decision:
 
     Source: vLLM V1's scheduler, as its documentation describes it; no priorities, no prefix cache.
     """
+    return _running_first(view, cuts_prompts=True)
+
+
+def whole_prompts(view: View) -> Decision:
+    """
+    As `fcfs`, but a prompt is prefilled in one step or waits: it is admitted when all of it fits the token budget.
+
+    A prompt longer than the budget is admitted alone and cut, since it could never be served otherwise.
+
+    Source: TensorRT-LLM's in-flight batching with chunked context off, its default.
+    """
+    return _running_first(view, cuts_prompts=False)
+
+
+def prefill_first(view: View) -> Decision:
+    """
+    Prompts before everything else: while somebody waits who fits, a step prefills, and nobody decodes in it.
+
+    A prompt that the budget cut goes on first. KV blocks for one step of everybody who runs are kept back.
+
+    Source: SGLang's scheduler without mixed chunks, its default; `max_tokens` is its chunked prefill size.
+    """
+    unfinished = [seen for seen in view.running if seen.pending > 1]
+    free = view.free_blocks - len(view.running)
+    grants = _admitted(view, unfinished, view.max_tokens, free, view.max_requests, cuts_prompts=True)
+    return Decision(grants, []) if grants else _running_first(view, cuts_prompts=True)
+
+
+def _running_first(view: View, cuts_prompts: bool) -> Decision:
+    """Decode and unfinished prompts, then new prompts in what is left of the step."""
     budget, free = view.max_tokens, view.free_blocks
     grants: list[tuple[int, int]] = []
     preempted: list[int] = []
@@ -93,21 +123,61 @@ def fcfs(view: View) -> Decision:
         index += 1
     if preempted:
         return Decision(grants, preempted)
-    places = min(view.max_running - view.n_running, view.max_requests - len(grants))
+    places = view.max_requests - len(grants)
+    return Decision(grants + _admitted(view, (), budget, free, places, cuts_prompts), preempted)
+
+
+def _admitted(
+    view: View, unfinished: Iterable[Seen], budget: int, free: int, places: int, cuts_prompts: bool
+) -> list[tuple[int, int]]:
+    """Prompts that go on or begin, in order, while tokens, places and blocks last."""
+    grants: list[tuple[int, int]] = []
+    for seen in unfinished:
+        n_tokens = min(seen.pending, budget)
+        needed = blocks_for(seen.computed + n_tokens, view.block_size) - seen.blocks
+        if places <= 0 or n_tokens <= 0 or needed > free:
+            return grants
+        grants.append((seen.request, n_tokens))
+        budget, free, places = budget - n_tokens, free - needed, places - 1
+    places = min(places, view.max_running - view.n_running)
     for seen in view.waiting:
         n_tokens = min(seen.pending, budget)
         needed = blocks_for(n_tokens, view.block_size)
-        if places <= 0 or n_tokens <= 0 or needed > free:
+        is_cut = n_tokens < seen.pending and not cuts_prompts and budget < view.max_tokens
+        if places <= 0 or n_tokens <= 0 or needed > free or is_cut:
             break
         grants.append((seen.request, n_tokens))
-        budget -= n_tokens
-        free -= needed
-        places -= 1
-    return Decision(grants, preempted)
+        budget, free, places = budget - n_tokens, free - needed, places - 1
+    return grants
 
 
-SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs}
+class Late:
+    """
+    A scheduler to which a new request is shown late: `lag` decisions after it came, unless nobody runs.
 
-STEADY = frozenset({"fcfs"})
+    For one replica; it remembers who has waited for how long. Engines that decide the next step while one is under
+    way (vLLM's async scheduling, the overlap of TensorRT-LLM and SGLang) see a request one step late.
+    """
+
+    def __init__(self, scheduler: Scheduler, lag: int) -> None:
+        self._scheduler = scheduler
+        self._lag = lag
+        self._seen: dict[int, int] = {}
+        """Decisions at which a request has been waiting, by number."""
+
+    def __call__(self, view: View) -> Decision:
+        """Decide without those who came too late."""
+        waiting = list(view.waiting)
+        self._seen = {seen.request: self._seen.get(seen.request, -1) + 1 for seen in waiting}
+        shown = waiting
+        if view.n_running:
+            late = (index for index, seen in enumerate(waiting) if self._seen[seen.request] < self._lag)
+            shown = waiting[: next(late, len(waiting))]
+        return self._scheduler(view._replace(waiting=shown))
+
+
+SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs, "whole_prompts": whole_prompts, "prefill_first": prefill_first}
+
+STEADY = frozenset({"fcfs", "whole_prompts", "prefill_first"})
 """Schedulers that grant every running request its next token again, as long as all were granted theirs, nobody
 joined, left or waits with a place free, and blocks last: decode steps in a row may then be played at once."""

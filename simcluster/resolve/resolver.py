@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from simcluster import catalog, source
-from simcluster.calibration import collectives, gpu, wafer
+from simcluster.calibration import collectives, engines, gpu, wafer
 from simcluster.costs.collectives import available
 from simcluster.hardware import Device
 from simcluster.noise import Noise
@@ -229,8 +229,12 @@ class Resolver:
             raise self._fail(at, found, f"expected room for the {needed:,} tokens of a request")
         gpu_constants, wafer_constants = self._calibration(device)
         group = self._group(deployment, names, topology)
-        replicas = self._replicas(deployment, stages, names, topology, blocks, group)
-        host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
+        crossing_s = wafer_constants.crossing_s if wafer_constants else 0.0
+        replicas = self._replicas(deployment, stages, names, topology, blocks, group, crossing_s)
+        served_by = _served_by(deployment)
+        host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants, served_by)
+        given = deployment.model_fields_set
+        n_ranks = deployment.tensor_parallel_size
         return Scenario(
             name=self._path.stem,
             title=file.title or self._path.stem,
@@ -240,6 +244,8 @@ class Resolver:
             model=model,
             weight_bits=deployment.weights,
             kv_bits=deployment.kv_cache,
+            dense_bits=deployment.dense_weights or deployment.weights,
+            block_scales=deployment.weight_scales == "block",
             device=device,
             gpu=gpu_constants,
             wafer=wafer_constants,
@@ -247,7 +253,7 @@ class Resolver:
             weight_stream=self._stream(topology, names[0]) if streamed else None,
             replicas=replicas,
             engine=Engine(
-                scheduler=deployment.scheduler,
+                scheduler=served_by.scheduler if served_by and "scheduler" not in given else deployment.scheduler,
                 router=deployment.router,
                 max_num_seqs=deployment.max_num_seqs,
                 max_num_batched_tokens=deployment.max_num_batched_tokens,
@@ -256,8 +262,11 @@ class Resolver:
                 gpu_memory_utilization=utilization,
                 launch=deployment.launch,
                 all_reduce=deployment.all_reduce,
+                admission_lag=_lag(deployment, served_by),
                 host_fixed_s=host_fixed_s,
                 host_per_sequence_s=host_per_sequence_s,
+                collective_skew_s=engines.skew_s(served_by.collective_skew_s if served_by else 0.0, n_ranks),
+                calibration=served_by,
             ),
             workload=workload,
             workload_sha256=files_sha256(workload),
@@ -384,19 +393,19 @@ class Resolver:
 
     def _replicas(
         self, deployment: Deployment, stages: list[StageLayers], names: list[str], topology: Topology, blocks: int,
-        group: Group | None,
+        group: Group | None, crossing_s: float,
     ) -> tuple[Replica, ...]:  # fmt: skip
         n_ranks = deployment.tensor_parallel_size
         groups = [tuple(names[start : start + n_ranks]) for start in range(0, len(names), n_ranks)]
         replicas = []
         for number in range(deployment.replicas):
             own = groups[number * len(stages) : (number + 1) * len(stages)]
-            hops = [_hop(topology, a[0], b[0], deployment) for a, b in pairwise(own)]
+            hops = [_hop(topology, a[0], b[0], deployment, crossing_s) for a, b in pairwise(own)]
             laid = [
                 Stage(devices=devices, layers=layers, next_hop=hop)
                 for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
             ]
-            back = _hop(topology, own[-1][0], own[0][0], deployment) if len(own) > 1 else None
+            back = _hop(topology, own[-1][0], own[0][0], deployment, crossing_s) if len(own) > 1 else None
             replicas.append(Replica(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
         return tuple(replicas)
 
@@ -431,10 +440,10 @@ def _buffers_only(model: ModelShape, stages: list[StageLayers], deployment: Depl
     return [stage.model_copy(update={"weight_bytes": min(stage.weight_bytes, two_layers)}) for stage in stages]
 
 
-def _hop(topology: Topology, a: str, b: str, deployment: Deployment) -> Hop:
-    """The way between two stages: the links of the idle graph, and what the library's send costs besides."""
+def _hop(topology: Topology, a: str, b: str, deployment: Deployment, crossing_s: float) -> Hop:
+    """The way between two stages: the links of the idle graph, and what software or a wafer's edge cost besides."""
     found = route(topology, a, b)
-    software_s = 0.0
+    software_s = crossing_s
     for link in reversed(found.links):
         if link in collectives.fabrics():
             sends = available(collectives.fabric(link).send, 2, deployment.launch)
@@ -443,12 +452,28 @@ def _hop(topology: Topology, a: str, b: str, deployment: Deployment) -> Hop:
     return Hop(nodes=found.nodes, latency_s=found.latency_s + software_s, bytes_per_s=found.bytes_per_s)
 
 
+def _served_by(deployment: Deployment) -> engines.EngineCalibration | None:
+    """The constants of the serving engine, when one is named."""
+    if deployment.engine is None:
+        return None
+    return engines.read(catalog.entry("calibration", f"engine-{deployment.engine}"), deployment.engine)
+
+
+def _lag(deployment: Deployment, served_by: engines.EngineCalibration | None) -> int:
+    if served_by is None or "admission_lag" in deployment.model_fields_set:
+        return deployment.admission_lag
+    return served_by.admission_lag
+
+
 def _host(
-    deployment: Deployment, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None
-) -> tuple[float, float]:
+    deployment: Deployment, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None,
+    served_by: engines.EngineCalibration | None,
+) -> tuple[float, float]:  # fmt: skip
     """Host time before a step: fixed, and per sequence."""
     if deployment.host_time_per_step is not None:
         return deployment.host_time_per_step, 0.0
+    if served_by is not None:
+        return served_by.host_fixed_s, served_by.host_per_sequence_s
     if gpu_constants is not None:
         return gpu_constants.host_fixed_s, gpu_constants.host_per_sequence_s
     assert wafer_constants is not None
