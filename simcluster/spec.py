@@ -58,7 +58,7 @@ class Deployment(Frozen):
     all_reduce: str = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
     engine: Literal["vllm", "trtllm", "sglang"] | None = None
-    """Serving engine whose scheduler, admission lag, host times and rank skew are taken where they are not given here.
+    """Serving engine whose scheduler, admission lag, host times and rank skew hold where they are not given here.
     Default: `fcfs`, no lag, and the host times of the device's calibration."""
     scheduler: str = "fcfs"
     """Which requests take part in a step, and with how many tokens."""

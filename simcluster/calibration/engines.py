@@ -31,8 +31,20 @@ class Error(Frozen):
     """What a prediction leaves on measured runs that were not fitted, without sign."""
 
     points: Count
+    median: float
+    p90: float
+
+
+class ErrorText(Frozen):
+    """The same as people write it."""
+
+    points: Count
     median: Ratio
     p90: Ratio
+
+    def si(self) -> Error:
+        """As numbers."""
+        return Error(points=self.points, median=self.median, p90=self.p90)
 
 
 class LeftOut(Frozen):
@@ -69,8 +81,8 @@ class EngineFile(Frozen):
     """Mean delay of a rank at a collective: n ranks wait for their last one that times 1 + 1/2 + ... + 1/n."""
     points: Count
     """Measured runs that were fitted."""
-    tpot: Error
-    ttft: Error
+    tpot: ErrorText
+    ttft: ErrorText
     left_out: dict[str, LeftOut]
     """By model."""
     fitted_range: Range
@@ -112,8 +124,8 @@ def read(document: Document, name: str) -> EngineCalibration:
         host_fixed_s=file.host_fixed.value,
         host_per_sequence_s=file.host_per_sequence.value,
         collective_skew_s=file.collective_skew.value,
-        tpot=file.tpot,
-        ttft=file.ttft,
+        tpot=file.tpot.si(),
+        ttft=file.ttft.si(),
         fitted_range=file.fitted_range,
     )
 

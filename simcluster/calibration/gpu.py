@@ -24,7 +24,7 @@ OpClass = Literal[
     "gemm_block", "moe_block", "attention_prefill_64", "attention_decode_64", "attention_prefill_latent",
     "attention_decode_latent", "norm", "activation",
 ]  # fmt: skip
-"""The first six every device has; the others are special cases of them, used where a device has constants for them."""
+"""The first six every device has; the others are special cases, used where a device has constants for them."""
 REQUIRED: tuple[OpClass, ...] = get_args(OpClass)[:6]
 LaunchMode = Literal["graph", "eager"]
 Status = Literal["fitted", "scaled", "assumed"]
@@ -87,11 +87,13 @@ class GpuCalibration(Frozen):
     host_per_sequence_s: float
     """The same, for every sequence of the step."""
     sustained_slowdown: float = 0.0
-    """By how much of itself arithmetic slows down when a layer does nothing else: clocks fall under sustained load."""
+    """Share by which arithmetic slows down when a layer does nothing else: clocks fall under sustained load."""
     sustained_from: float = 0.0
     """Share of arithmetic in a layer's time from which it does; in between, in proportion."""
     eager_host_s: float = 0.0
     """Of every op when launched one by one: a layer takes at least what its host needs to launch it."""
+    eager_passes: float = 1.0
+    """How many times as long norms and activation functions take when nothing is fused."""
     idle_power_share: float = 1.0
     """Of the rated power, drawn by a device that waits."""
     busy_power_share: float = 0.0
@@ -145,6 +147,7 @@ class _Launch(Frozen):
     graph: _TimeEntry
     eager: _TimeEntry
     eager_host: _TimeEntry | None = None
+    eager_passes: _ShareEntry | None = None
 
 
 class _Power(Frozen):
@@ -230,6 +233,7 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
         launch_s={"graph": launch.graph.value, "eager": launch.eager.value},
         host_fixed_s=host.fixed.value,
         host_per_sequence_s=host.per_sequence.value,
+        eager_passes=launch.eager_passes.value if launch.eager_passes else 1.0,
         eager_host_s=launch.eager_host.value if launch.eager_host else 0.0,
         idle_power_share=power.idle.value if power else 1.0,
         busy_power_share=power.busy.value if power else 0.0,
@@ -283,6 +287,8 @@ def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
         yield ("launch", "eager"), file.launch.eager
         if file.launch.eager_host:
             yield ("launch", "eager_host"), file.launch.eager_host
+        if file.launch.eager_passes:
+            yield ("launch", "eager_passes"), file.launch.eager_passes
     if file.power:
         yield ("power", "idle"), file.power.idle
         yield ("power", "busy"), file.power.busy
@@ -366,6 +372,9 @@ def _constants(file: _File, base: _File | None, entries: Entries, launch: _Launc
     if launch.eager_host:
         shown = units.show(launch.eager_host.value, "time")
         yield _row("launch eager, host", shown, launch.eager_host, file.launch is not None, file, base)
+    if launch.eager_passes:
+        shown = units.show(launch.eager_passes.value, "ratio")
+        yield _row("launch eager, passes", shown, launch.eager_passes, file.launch is not None, file, base)
     power = file.power or (base.power if base else None)
     if power is not None:
         for name, share in (("power when idle", power.idle), ("power when busy", power.busy)):

@@ -12,7 +12,7 @@ from simcluster.cli.problems import told
 
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Measured tables: folders kernels, collectives and end_to_end, or a folder `measured` with these.")  # fmt: skip
+              help="Folders kernels, collectives and end_to_end, or a folder `measured` with these.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("calibration"),
               show_default=True, help="Folder for the calibration files.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")

@@ -21,9 +21,9 @@ SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise"
 @click.command()
 @click.option("--suite", type=click.Choice([*SUITES, "all"]), help="Measurements of a data folder, see --data.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Measured tables, for every suite but wafer, whose published speeds come with simcluster.")  # fmt: skip
+              help="Measured tables, for every suite but wafer: its numbers come along.")  # fmt: skip
 @click.option("--cases", "case_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.csv",
-              help="Measured serving runs, a row each, with the columns of aiconfigurator's silicon tables.")  # fmt: skip
+              help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
               help="Draw predicted against measured.")  # fmt: skip

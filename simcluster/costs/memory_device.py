@@ -39,6 +39,7 @@ class MemoryDevice:
         self._shape = shape
         self._skew_s = skew_s
         self._host_s = calibration.eager_host_s if launch == "eager" else 0.0
+        self._passes = calibration.eager_passes if launch == "eager" else 1.0
         self._slowdown = (calibration.sustained_slowdown, calibration.sustained_from)
         self._host = host
         self._stream = stream
@@ -135,6 +136,8 @@ class MemoryDevice:
             rows = float(of_batch[op.per])
             inputs = rows * op.in_features * ACTIVATION_BYTES
             outputs = activation_bytes - inputs
+        elif op.kind == "elementwise":
+            inputs *= self._passes
         elif op.kind == "moe":
             outputs = float(of_batch["tokens"] * self._shape.hidden * ACTIVATION_BYTES)
         elif op.kind == "attention_prefill":

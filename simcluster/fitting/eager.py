@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.accuracy.splitwise import TOPOLOGIES, scenario, settings_of
+from simcluster.accuracy.splitwise import TOPOLOGIES, Setting, scenario, settings_of
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.fitting.search import rounded
 from simcluster.run import simulate
 
 HOST_BOUND = {"h100-80gb": (4,), "a100-80gb": (4, 8)}
-PROMPT, TOKENS = 512, 128
+PROMPT, LONG_PROMPT, TOKENS = 512, 1024, 128
 N_OPS = 644
 """Launched for a token of Llama-2-70B: eight for each of 80 layers, and four around them."""
 
@@ -44,6 +44,7 @@ def fit(file: Path, gpus: dict[str, GpuCalibration]) -> dict[str, Any]:
         bare = _token_ms(hardware, gpus[hardware])
         extras.append((runs[hardware, 2, PROMPT, 1, TOKENS]["token_time"] - bare) / N_OPS / 1e3)
     extra = rounded(max(mean(extras), 0.0))
+    passes = _passes(runs, gpus, extra, host)
     measured, busy = [], []
     for (hardware, ranks, prompt, batch, tokens), row in runs.items():
         if row["average_power"] > 0 and batch == 1 and prompt <= 1024 and tokens == TOKENS:
@@ -54,8 +55,27 @@ def fit(file: Path, gpus: dict[str, GpuCalibration]) -> dict[str, Any]:
             measured.append(row["average_power"])
             busy.append(_summary(hardware, ranks, prompt, batch, tokens, gpu)["average_power_share"])
     slope, idle = np.polyfit(busy, measured, 1)
-    return {"eager_s": extra, "host_s": host, "idle": rounded(float(idle)), "busy": rounded(float(slope)),
-            "power_points": len(measured)}  # fmt: skip
+    shares = {"idle": rounded(float(idle)), "busy": rounded(float(slope)), "power_points": len(measured)}
+    return {"passes": passes, "eager_s": extra, "host_s": host, **shares}
+
+
+def _passes(
+    runs: dict[Setting, dict[str, float]], gpus: dict[str, GpuCalibration], extra_s: float, host: dict[str, float]
+) -> float:
+    """How often unfused norms and activation functions pass over their values: from prompts of 1024 tokens."""
+    ratios = []
+    for hardware, ranks, prompt, batch, tokens in runs:
+        if (prompt, batch, tokens) == (LONG_PROMPT, 1, TOKENS):
+            launched = gpus[hardware].model_copy(
+                update={"launch_s": {"graph": 0.0, "eager": extra_s}, "eager_host_s": host[hardware]}
+            )
+            times_ms = []
+            for passes in (1.0, 2.0):
+                gpu = launched.model_copy(update={"eager_passes": passes})
+                times_ms.append(_summary(hardware, ranks, prompt, batch, tokens, gpu)["mean_ttft_ms"])
+            missing_ms = runs[hardware, ranks, prompt, batch, tokens]["prompt_time"] - times_ms[0]
+            ratios.append(1 + missing_ms / (times_ms[1] - times_ms[0]))
+    return rounded(max(float(np.median(ratios)), 1.0))
 
 
 def _token_ms(hardware: str, gpu: GpuCalibration) -> float:

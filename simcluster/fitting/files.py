@@ -38,14 +38,13 @@ SCHEDULERS = {
 }
 SLOPE_LAG = {"vllm": 0, "trtllm": 2, "sglang": 0}
 """While slopes are taken: time per output token hardly depends on it, except where prompts go one a step."""
-BUILT_IN = "engine"
 SERVED = {"served": {"title": "InferenceMAX public runs and NVIDIA aiconfigurator gap-analysis runs on H100 SXM",
                      "url": "https://github.com/ai-dynamo/aiconfigurator"}}  # fmt: skip
 ENGINE_METHOD = (
-    "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load minimise "
-    "the mean |log of predicted over measured| time per output token of half of the served runs; the admission lag "
-    "minimises the median error of the time to first token. Errors are of the other half. `left_out` says what is "
-    "left on a model when it takes no part in the fit."
+    "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
+    "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
+    "admission lag minimises the median error of the time to first token. Errors are of the other half. `left_out` "
+    "says what is left on a model when it takes no part in the fit."
 )
 
 
@@ -109,7 +108,8 @@ def _gpu_file(
             "median_error": h100.percent(median), "p90_error": h100.percent(p90), "source": "served",
             "note": h100.SUSTAINED,
         }  # fmt: skip
-    return h100.file(fitted, h100.launch(extra_s, host_s), h100.power(launched), sustained)
+    launching = h100.launch(extra_s, host_s, launched["passes"] if launched else 1.0)
+    return h100.file(fitted, launching, h100.power(launched), sustained)
 
 
 def _read_gpu(data: dict[str, Any]) -> gpu.GpuCalibration:
@@ -125,7 +125,7 @@ def _a100(launched: Mapping[str, Any]) -> str:
     """The A100's file: the H100's constants, and the host of its own runs."""
     data = _shipped("a100-sxm-80")
     data["date"] = h100.DATE
-    data["launch"] = h100.launch(launched["eager_s"], launched["host_s"]["a100-80gb"])
+    data["launch"] = h100.launch(launched["eager_s"], launched["host_s"]["a100-80gb"], launched["passes"])
     data["launch"]["graph"]["source"] = "splitwise"
     return dump(data)
 

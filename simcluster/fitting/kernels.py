@@ -104,8 +104,8 @@ CLASSES = (
           note="Fp8 with a scale for each block."),
     Class("moe", 4, tables.moe_4_bit, {key: _MOE[key] for key in _SERIAL_MOE}, most=GROUPED,
           like=("fixed_s", "memory_efficiency", "passage"),
-          note="Mxfp4 weights widened to 16-bit arithmetic (gpt-oss shapes), from 1024 tokens on. Fewer tokens are not "
-               "in the fit: this table's fixed cost of 74 us contradicts served speeds, so fixed cost and memory "
+          note="Mxfp4 weights widened to 16-bit arithmetic (gpt-oss shapes), from 1024 tokens on. Fewer tokens are "
+               "not in the fit: this table's fixed cost of 74 us contradicts served speeds, so fixed cost and memory "
                "efficiency are those of 16 bit."),
     Class("elementwise", 16, tables.per_token(OTHERS), _BYTES, _NO_ARITHMETIC, source="vidur",
           note="Residual add, resolution 1 us: what only reads and writes."),

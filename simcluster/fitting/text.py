@@ -7,7 +7,17 @@ from typing import Any
 import yaml
 
 
+class _Plain(yaml.SafeDumper):
+    """Writes everything out, as simcluster reads no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Of nothing an alias is made."""
+        return True
+
+
 def dump(data: dict[str, Any], comment: str = "") -> str:
     """A YAML file in the order of the data."""
-    text: str = yaml.safe_dump(data, sort_keys=False, width=116, allow_unicode=True, default_flow_style=False)
+    text: str = yaml.dump(
+        data, Dumper=_Plain, sort_keys=False, width=116, allow_unicode=True, default_flow_style=False
+    )
     return (f"# {comment}\n" if comment else "") + text

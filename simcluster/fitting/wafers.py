@@ -13,10 +13,10 @@ from simcluster.fitting.search import rounded, search
 
 HOST_NOTE = "A token leaves the last wafer and comes back to the first: one crossing."
 CROSSING_NOTE = (
-    "The crossing, as long on every edge, that leaves Cerebras' two published speeds of August 2024 (Llama-3.1-8B on one "
-    "wafer, 70B on four) with errors of equal size; links and their latency count besides. Without it 8B is exact and "
-    "70B 57 % too fast. Two points, one constant: an explanation, no measurement; what crosses an edge passes a host or "
-    "an adapter, and a network stack takes tens of microseconds."
+    "The crossing, as long on every edge, that leaves Cerebras' two published speeds of August 2024 (Llama-3.1-8B "
+    "on one wafer, 70B on four) with errors of equal size; links and their latency count besides. Without it 8B is "
+    "exact and 70B 57 % too fast. Two points, one constant: an explanation, no measurement; what crosses an edge "
+    "passes a host or an adapter, and a network stack takes tens of microseconds."
 )
 SERVICE = {"title": "Cerebras Inference: Llama-3.1-8B at 1,800 and 70B at 450 tokens/s per user",
            "url": "https://cerebras.ai/blog/introducing-cerebras-inference-ai-at-instant-speed"}  # fmt: skip
