@@ -57,9 +57,9 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "precision": case.precision, "tp_size": case.tp_size, "pp_size": case.pp_size,
         "moe_ep_size": case.moe_ep_size, "isl": case.isl, "osl": case.osl, "concurrency": case.concurrency,
         "queueing": case.queueing, "in_fitted_range": outcome.in_range,
-        "ttft_ms": case.ttft_ms, "predicted_ttft_ms": _rounded(outcome.ttft_ms),
+        "ttft_ms": _rounded(case.ttft_ms), "predicted_ttft_ms": _rounded(outcome.ttft_ms),
         "ttft_err_pct": _rounded(100 * outcome.ttft_error),
-        "tpot_ms": case.tpot_ms, "predicted_tpot_ms": _rounded(outcome.tpot_ms),
+        "tpot_ms": _rounded(case.tpot_ms), "predicted_tpot_ms": _rounded(outcome.tpot_ms),
         "tpot_err_pct": _rounded(100 * outcome.tpot_error),
     }  # fmt: skip
 

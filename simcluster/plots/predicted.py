@@ -30,7 +30,7 @@ def predicted_against_measured(rows: Sequence[dict[str, Any]], path: Path, title
         (panels[1], "ttft_ms", "time to first token"),
     ):
         for index, name in enumerate(names):
-            own = [row for row in rows if _name(row) == name and row[f"predicted_{key}"]]
+            own = [row for row in rows if _name(row) == name and row[key] and row[f"predicted_{key}"]]
             axes.scatter([row[key] for row in own], [row[f"predicted_{key}"] for row in own], s=14, alpha=0.7,
                          color=COLOURS[index % len(COLOURS)], label=name, linewidths=0)  # fmt: skip
         values = [row[k] for row in rows for k in (key, f"predicted_{key}") if row[k]]
