@@ -117,7 +117,8 @@ def test_report_rows() -> None:
     special |= {f"attention_{what}_{which} {bits} bit" for what in ("prefill", "decode") for which in ("64", "latent")
                 for bits in (16, 8)}  # fmt: skip
     special |= {"norm 16 bit", "activation 16 bit"}
-    others = {"launch graph", "launch eager", "launch eager, host", "host per step", "host per sequence",
+    others = {"launch graph", "launch eager", "launch eager, host", "launch eager, passes",
+              "host per step", "host per sequence",
               "power when idle", "power when busy", "sustained load"}  # fmt: skip
     plain = {f"{op} {bits} bit" for op in REQUIRED for bits in (16, 8, 4)}
     assert plain | special | others == set(rows)
