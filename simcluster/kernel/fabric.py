@@ -124,10 +124,7 @@ class Fabric:
         """
         tick = now(self._env)
         began = tick if began_tick is None else began_tick
-        if not load.alone_s <= (MAX_TICK - tick) / TICKS_PER_S:
-            raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
-        speed = self._alone_speed(load)
-        flow = Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
+        flow = self._alone(load, done, began)
         if not began <= tick or (flow.end_tick is not None and flow.end_tick < tick):
             raise ValueError(f"a flow from tick {began} to {flow.end_tick} started at {tick}; expected on its way")
         if began < tick and any(other.began_tick < tick for link, _ in load.uses for other in self._on[link]):
@@ -152,11 +149,7 @@ class Fabric:
         tick = now(self._env)
         flows = []
         for load in loads:
-            if not load.alone_s <= (MAX_TICK - tick) / TICKS_PER_S:
-                raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
-            speed = self._alone_speed(load)
-            end = _end(tick, load.alone_s, speed)
-            flows.append(Flow(load, done, self._started, tick, speed, tick, load.alone_s, end))
+            flows.append(self._alone(load, done, tick))
             self._started += 1
         moving = [flow for flow in flows if flow.end_tick != tick]  # nothing is left of the others
         for flow in flows:
@@ -198,6 +191,13 @@ class Fabric:
         else:
             self._degraded.add(link)
         self._settle(flows)
+
+    def _alone(self, load: Load, done: Callable[[], None], began: int) -> Flow:
+        """A flow that has its links, as they are now, to itself since it began; not on them yet."""
+        if not load.alone_s <= (MAX_TICK - now(self._env)) / TICKS_PER_S:
+            raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
+        speed = self._alone_speed(load)
+        return Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
 
     def _alone_speed(self, load: Load) -> float:
         """Of a load that has its links, as they are now, to itself."""

@@ -53,7 +53,7 @@ def _transferred(event: Event, links: Links) -> Callable[[Conditions], Load | No
 
     def load(conditions: Conditions) -> Load | None:
         try:
-            way = links.routes.route(a, b, down=frozenset(conditions.cut))
+            way = links.routes.route(a, b, down=conditions.cut)
         except NoRoute:
             return None
         return Load(event.n_bytes / links.routes.bytes_per_s(way), tuple((link, 1.0) for link in way))

@@ -65,7 +65,7 @@ class Links:
         Raises:
             NoRoute: what is cut leaves none.
         """
-        return self.routes.route(a, b, down=frozenset(self.conditions.cut))
+        return self.routes.route(a, b, down=self.conditions.cut)
 
     @cached_property
     def capacities(self) -> dict[int, float]:
