@@ -149,11 +149,11 @@ def written_out(segments: Sequence[Segment]) -> Block:
         row[:] = np.repeat(column, per_step)
     for row, column in zip(rows[N_KEYS:], components, strict=True):
         row[:] = np.repeat(column, per_step) if column.any() else 0
-    if any(s.head_starts for s in segments):
+    with_more = [segment for segment in segments if segment.head_starts]
+    if with_more:
         starts = (np.cumsum(n_steps * n_requests) - n_steps * n_requests).tolist()
-        for start, segment in zip(starts, segments, strict=True):
-            for place, ticks in segment.head_starts:
-                rows[N_KEYS:, start + place] += ticks
+        places = [start + place for start, s in zip(starts, segments, strict=True) for place, _ in s.head_starts]
+        rows[N_KEYS:, places] += np.array([ticks for s in with_more for _, ticks in s.head_starts], np.int64).T
     return rows
 
 

@@ -10,6 +10,7 @@ What goes beyond that (chunks of prompts, preemption, more requests than a step 
 
 from __future__ import annotations
 
+from operator import add
 from typing import Any, NamedTuple
 
 from simcluster.costs.batch import Batch
@@ -196,25 +197,25 @@ class SteadyReplica(Replica):
     def _end_step(self, step: Step, service: Service) -> None:
         """The cohort and the prompts that were finished get a token; the latter join the cohort."""
         self._playing, self._ahead_has_prefill = None, step.has_prefill
-        instant = now(self._env)
-        number, batch_size = step.number, step.batch.sequences
-        if self._cohort:
-            rows = self._cohort.rows(number)
-            self._recorder.add(Segment(self._number, number, batch_size, instant, service.decode_components, *rows))
-        self._record(number, batch_size, step.finishing, service.components)
-        self._let_go(number + 1, instant)
+        instant, number, cohort = now(self._env), step.number, self._cohort
+        own = [c - d for c, d in zip(service.components, service.decode_components, strict=True)]
+        head_starts: list[tuple[int, list[int]]] = []  # what prompts see otherwise than who decodes
+        for place, request in enumerate(step.finishing, len(cohort)):
+            gathered = request.head_start
+            head_starts.append((place, own if gathered is None else list(map(add, own, gathered))))
+            request.emit(instant)
+            request.in_flight = False
+            cohort.join(request, number + 1)
+        if cohort:
+            rows, components = cohort.rows(number), service.decode_components
+            segment = Segment(self._number, number, step.batch.sequences, instant, components, *rows, head_starts)
+            self._recorder.add(segment)
         for request in step.chunked:
             request.chunks_under_way -= 1
             for component, ticks in enumerate(service.components):
                 request.add_head_start(component, ticks)
             request.accounted = instant
-        for request in step.finishing:
-            request.emit(instant)
-            request.in_flight = False
-            if request.generated == request.output_tokens:
-                self._release(request)
-            else:
-                self._cohort.join(request, number + 1)
+        self._let_go(number + 1, instant)
         self._decide_now_or_soon()
 
     def _start_run(self) -> None:
