@@ -63,13 +63,15 @@ class Segment(NamedTuple):
     ends: Ticks | int
     """When each step's tokens are emitted, shape (steps,); of a single step its number."""
     components: Ticks | list[int]
-    """Of every step, shape (steps, components); of a single step its list."""
+    """Of every step, shape (steps, components); or one list, of a single step or of all."""
     requests: Ticks
     """Shape (requests,)."""
     tokens: Ticks
     """Index of each request's token in the first step, shape (requests,)."""
     head_starts: Sequence[tuple[int, Sequence[int]]] = ()
     """Place among the requests and components that come on top of its first token."""
+    growing: tuple[int, Ticks] | None = None
+    """A component, and what every step adds to it, shape (steps,), where `components` is one list."""
 
     @property
     def n_steps(self) -> int:
@@ -161,18 +163,28 @@ def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> tupl
     """Ends of all steps, shape (steps,), and their components, shape (components, steps)."""
     ends = np.empty(n_steps.sum(), np.int64)
     components = np.empty((len(ends), len(COMPONENTS)), np.int64)
-    is_single = np.array([isinstance(s.ends, int) for s in segments], dtype=bool)
-    places = (np.cumsum(n_steps) - n_steps)[is_single]
-    singles = [s for s in segments if isinstance(s.ends, int)]
-    if singles:
-        ends[places] = [s.ends for s in singles]
-        components[places] = [s.components for s in singles]
-    if len(singles) < len(segments):
-        others = [s for s in segments if not isinstance(s.ends, int)]
-        in_run = np.repeat(~is_single, n_steps)
-        ends[in_run] = np.concatenate([s.ends for s in others])
-        components[in_run] = np.concatenate([s.components for s in others])
+    _fill(ends, [s.ends for s in segments], int, n_steps)
+    _fill(components, [s.components for s in segments], list, n_steps)
+    growing = [s.growing for s in segments if s.growing is not None]
+    if growing:
+        grows = np.array([s.growing is not None for s in segments])
+        columns = np.repeat([component for component, _ in growing], n_steps[grows])
+        places = np.flatnonzero(np.repeat(grows, n_steps))
+        components[places, columns] += np.concatenate([added for _, added in growing])
     return ends, np.ascontiguousarray(components.T)
+
+
+def _fill(
+    by_step: Ticks, values: Sequence[Any], of_all_steps: type[int] | type[list[int]], n_steps: npt.NDArray[np.intp]
+) -> None:
+    """Fill in what segments say: values of that type are of all their steps, others are arrays, an entry for each."""
+    is_of_all = np.array([type(value) is of_all_steps for value in values], dtype=bool)
+    where = np.repeat(is_of_all, n_steps)
+    some = [value for value in values if type(value) is of_all_steps]
+    if some:
+        by_step[where] = np.repeat(np.array(some, np.int64), n_steps[is_of_all], axis=0)
+    if len(some) < len(values):
+        by_step[~where] = np.concatenate([value for value in values if type(value) is not of_all_steps])
 
 
 class Digest:

@@ -123,8 +123,10 @@ class Run(NamedTuple):
 
     ticks: Ticks
     """Of each step, shape (steps,)."""
-    components: Ticks
-    """Of each step, shape (steps, components)."""
+    components: Ticks | list[int]
+    """Of each step, shape (steps, components); or one list for all."""
+    growing: tuple[int, Ticks] | None = None
+    """A component, and what each step adds to it, shape (steps,), where there is one list."""
 
 
 class StageModel(Protocol):
@@ -218,15 +220,16 @@ class TimedStage:
         if self._noise is not None:
             components = self._in_this_world(fixed, rows, step, n_steps)
             return Run(components.sum(axis=1), components)
+        charged = [
+            (where, self._counts[kind] * ticks) for kind, row in rows for where, ticks in self._charged(kind, row)
+        ]
+        if len(charged) == 1 and type(charged[0][1]) is not int:
+            return Run(charged[0][1] + fixed.ticks, fixed.components, charged[0])
         components = np.empty((n_steps, len(COMPONENTS)), np.int64)
         components[:] = fixed.row
-        total: Any = fixed.ticks
-        for kind, row in rows:
-            for component, ticks in self._charged(kind, row):
-                added = self._counts[kind] * ticks
-                components[:, component] += added
-                total = total + added
-        return Run(np.full(n_steps, total) if isinstance(total, int) else total, components)
+        for component, ticks in charged:
+            components[:, component] += ticks
+        return Run(components.sum(axis=1), components)
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""

@@ -14,7 +14,7 @@ from operator import add
 from typing import Any, NamedTuple
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import RunModel, Service
+from simcluster.costs.service import Run, RunModel, Service
 from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.cohort import Cohort
 from simcluster.kernel.replica import Replica, ReplicaPlan
@@ -35,8 +35,8 @@ class DecodeRun(NamedTuple):
     started: int
     ends: Ticks
     """When each step ends, shape (steps,)."""
-    components: Ticks
-    """Shape (steps, components)."""
+    played: Run
+    """By the stage: their durations and components."""
     n_steps: int
 
 
@@ -225,11 +225,12 @@ class SteadyReplica(Replica):
         started = now(self._env)
         most = min(cohort.last_step() - step, MOST_STEPS, 2 * self._likely_steps + 8)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
-        ticks, components = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
-        ends = ticks.cumsum() + started
+        played = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
+        ends = played.ticks.cumsum()
+        ends += started
         if ends[-1] < 0:  # past an int64
             raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
-        self._await(DecodeRun(step, started, ends, components, n_steps))
+        self._await(DecodeRun(step, started, ends, played, n_steps))
 
     def _await(self, run: DecodeRun) -> None:
         """Come back at the end of the run, unless it is cut before."""
@@ -249,9 +250,14 @@ class SteadyReplica(Replica):
         n_steps, step = run.n_steps, run.first_step
         self._likely_steps = 2 * n_steps if n_steps == len(run.ends) else (3 * self._likely_steps + n_steps) // 4
         # While the run is there, rows of other replicas that come after its own are held back.
-        ends, components = run.ends[:n_steps], run.components[:n_steps]
-        rows = self._cohort.rows(step)
-        self._recorder.add(Segment(self._number, step, len(self._cohort), ends, components, *rows))
+        ends, (_, components, growing) = run.ends[:n_steps], run.played
+        if growing is not None:
+            growing = growing[0], growing[1][:n_steps]
+        elif not isinstance(components, list):
+            components = components[:n_steps]
+        cohort = self._cohort
+        segment = Segment(self._number, step, len(cohort), ends, components, *cohort.rows(step), (), growing)
+        self._recorder.add(segment)
         self._run = None
         self._free_blocks -= self._cohort.new_blocks(step, n_steps)
         self._n_steps = step + n_steps
