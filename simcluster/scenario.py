@@ -33,7 +33,7 @@ from simcluster.spec import MAX_EVENTS
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
-FORMAT = "simcluster-scenario-1"
+FORMAT = "simcluster-scenario-2"
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]+$", max_length=200)]
 """Of a run folder, so never a path."""
