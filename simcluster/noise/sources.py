@@ -240,7 +240,7 @@ class NoiseRow(Frozen):
             for limit in field.metadata:
                 if isinstance(limit, Gt | Ge | Le) and not _within(parameters[name], limit):
                     raise fault(f"{name} of {parameters[name]:g}", f"expected {limit}")
-        SOURCES[self.source].model_construct(**parameters).require_consistency()
+        SOURCES[self.source].model_construct(None, **parameters).require_consistency()
         return self
 
 
