@@ -177,6 +177,8 @@ class Scenario(Frozen):
     noise: Noise
     limits_ms: dict[LatencyName, Annotated[float, Field(ge=0)]]
     """Of the service level, by latency name."""
+    steady_state: bool = False
+    """Whether latencies are also asked for as in the long run."""
     assumptions: tuple[str, ...]
     """What the results rest on that nobody measured for this case."""
 

@@ -220,3 +220,6 @@ class ScenarioFile(Frozen):
     one for many steps where nothing interferes; `op` and `auto` give equal results."""
     slo: Slo = Slo()
     """Latency limits, for goodput."""
+    steady_state: bool = False
+    """Whether the summary also tells latencies in the long run, without those of the empty start, see
+    [steady state](variance.md#steady-state)."""

@@ -288,6 +288,7 @@ class Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
+            steady_state=file.steady_state,
             assumptions=tuple(assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )
 
