@@ -10,7 +10,7 @@ import numpy as np
 
 from simcluster.metrics import TICKS_PER_MS, TokenSums, summarise
 from simcluster.run import RUN_FORMAT
-from simcluster.tables import TokenFile, write_requests
+from simcluster.tables import TokenFile, write_table
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENT, COMPONENTS, N_KEYS, TOKEN_COLUMNS
 
@@ -94,7 +94,7 @@ def write_run(
     folder.mkdir(parents=True)
     with TokenFile(folder / "tokens.parquet", provenance) as file:
         file.write(block)
-    write_requests(folder / "requests.parquet", requests, provenance)
+    write_table(folder / "requests.parquet", requests, provenance)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
     return folder
