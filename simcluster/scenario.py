@@ -30,6 +30,7 @@ from simcluster.quantities import Frozen
 from simcluster.shapes import ModelShape, layer_kinds
 from simcluster.shapes import contradictions as shape_contradictions
 from simcluster.spec import MAX_EVENTS
+from simcluster.streams import OF_DEVICES, SOURCES, seed_of
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
@@ -154,6 +155,10 @@ class Scenario(Frozen):
     name: Name
     title: str
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    source_seeds: Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MAX_NODES)] = Field(
+        default_factory=dict
+    )
+    """Of sources, or of a source on a device, that are drawn from another seed."""
     fidelity: Literal["auto", "op", "message"]
     topology: str
     model: ModelShape
@@ -192,6 +197,10 @@ class Scenario(Frozen):
         """Of all devices in use."""
         return self.n_devices * self.device.power_w
 
+    def seed_of(self, source: str, device: str = "") -> int:
+        """The seed that a source is drawn from, on a device if it has streams for each."""
+        return seed_of(self.seed, self.source_seeds, source, device)
+
     def requests_spec(self) -> WorkloadSpec:
         """The workload, checked."""
         return WorkloadSpec.model_validate(self.workload)
@@ -202,6 +211,30 @@ class Scenario(Frozen):
         data["workload"] = _without_files(data["workload"])
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def drawn_sources(scenario: Scenario) -> list[str]:
+    """Which of `streams.SOURCES` a scenario draws from, in their order."""
+    spec, noise, kind = scenario.requests_spec(), scenario.noise, scenario.device.kind
+    n_ranks = len(scenario.replicas[0].stages[0].devices)
+    draws = {
+        "arrivals": spec.arrivals is not None and spec.arrivals.kind in ("poisson", "gamma"),
+        "prompt_tokens": spec.prompt_tokens is not None and spec.prompt_tokens.kind != "fixed",
+        "output_tokens": spec.output_tokens is not None and spec.output_tokens.kind != "fixed",
+        "spread": spec.spread_quantised,
+        "events": any(event.mtbf_s is not None for event in scenario.events),
+        "op_jitter": noise.op_jitter_cv(kind) > 0,
+        "arrival_skew": noise.arrival_skew_s(kind) > 0 and n_ranks > 1,
+    }
+    return [source for source in SOURCES if draws[source]]
+
+
+def devices_drawn(scenario: Scenario, source: str) -> list[str]:
+    """Devices that have a stream of such a source: of op jitter the first of each stage, of arrival skew all."""
+    stages = [stage for replica in scenario.replicas for stage in replica.stages]
+    if source not in OF_DEVICES:
+        return []
+    return [name for stage in stages for name in (stage.devices[:1] if source == "op_jitter" else stage.devices)]
 
 
 def workload_files(workload: dict[str, Any]) -> list[tuple[str, ...]]:

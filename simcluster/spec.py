@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from simcluster.problems import nearest
 from simcluster.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
+from simcluster.streams import OF_DEVICES, SOURCES
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
 
@@ -33,6 +35,20 @@ def _not_too_often(period_s: float) -> float:
     return period_s
 
 
+def _drawn(name: str) -> str:
+    """The name of a source, or of a source and a device."""
+    source, slash, device = name.partition("/")
+    if source not in SOURCES:
+        raise fault(f"unknown source '{source[:80]}'", nearest(source[:80], SOURCES))
+    if slash and (source not in OF_DEVICES or not device):
+        raise fault(
+            f"'{name[:80]}'", f"expected a device's {' or '.join(OF_DEVICES)}, such as '{OF_DEVICES[0]}/gpu0'"
+        )
+    return name
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+SourceName = Annotated[str, Field(max_length=300), AfterValidator(_drawn)]
 Period = Annotated[Limit, AfterValidator(_not_too_often)]
 
 MAX_EVENTS = 1000
@@ -201,8 +217,10 @@ class ScenarioFile(Frozen):
 
     title: Title = ""
     """What it is, for people."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     """Of the drawn workload and of the noise world."""
+    source_seeds: Annotated[dict[SourceName, Seed], Field(max_length=MAX_NODES)] = Field(default_factory=dict)
+    """Seeds of single sources instead, see [what-if](variance.md#what-if)."""
     model: str | ModelFile
     """A model of the catalogue, or a file."""
     topology: FileName | dict[str, object]

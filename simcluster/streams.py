@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
 _VERSION = b"simcluster-1"
+
+SOURCES = {
+    "arrivals": "when requests come",
+    "prompt_tokens": "how long their prompts are",
+    "output_tokens": "how many tokens they ask for",
+    "spread": "where in a step of a trace's clock they come",
+    "events": "when events at random begin and end",
+    "op_jitter": "how long each op takes",
+    "arrival_skew": "how late each rank comes to a collective",
+}
+"""Everything that is drawn in a run, each from streams of its own."""
+OF_DEVICES = ("op_jitter", "arrival_skew")
+"""Sources with a stream for each device, which can be redrawn alone: `arrival_skew/gpu3`."""
+
+
+def seed_of(seed: int, source_seeds: Mapping[str, int], source: str, device: str = "") -> int:
+    """The seed of a source: its device's own, or else its own, or else that of the run."""
+    return source_seeds.get(f"{source}/{device}", source_seeds.get(source, seed))
 
 
 def stream(seed: int, *names: str) -> np.random.Philox:

@@ -140,7 +140,8 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
 
     from simcluster.workload import materialise
 
-    total = int(materialise(scenario.requests_spec(), scenario.seed, Path()).output_tokens.sum())
+    requests = materialise(scenario.requests_spec(), scenario.seed, Path(), scenario.source_seeds)
+    total = int(requests.output_tokens.sum())
     done = TextColumn("{task.completed:,} tokens")
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=stderr), transient=True) as bar:

@@ -36,7 +36,7 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
         found.append(
             Happening(
                 event.kind,
-                _stated(event) if event.at_s is not None else _random(event, scenario.seed, key),
+                _stated(event) if event.at_s is not None else _random(event, scenario.seed_of("events"), key),
                 event.devices,
                 normalised(event.link, links.network) if event.link is not None else None,
                 event.factor,

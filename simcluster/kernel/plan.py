@@ -274,14 +274,16 @@ def _stage_model(
     """
     nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
     collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
-    kind, seed = scenario.device.kind, scenario.seed
+    kind = scenario.device.kind
     cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
     jitter = skew = None
     if devices and cv:
-        slices = Slices(len(blocks.all_ops), seed, "op_jitter", devices[0])
+        slices = Slices(len(blocks.all_ops), scenario.seed_of("op_jitter", devices[0]), "op_jitter", devices[0])
         jitter = Jitter(lognormal_factors(cv), slices)
     if len(devices) > 1 and mean_s and collectives:
-        ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in devices)
+        ranks = tuple(
+            Slices(len(collectives), scenario.seed_of("arrival_skew", name), "arrival_skew", name) for name in devices
+        )
         skew = Skew(exponential_ticks(mean_s), ranks)
     if jitter is None and skew is None:
         return TimedStage(nominal)
