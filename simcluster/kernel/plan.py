@@ -108,6 +108,11 @@ class Planner:
             may_change=self._may_change(replica),
         )
 
+    def skew(self, stage: Stage) -> Skew | None:
+        """How late each rank of a stage comes to each of its collectives; None where nobody is ever late."""
+        blocks = BlockStage(self._blocks(None), blocks_of(stage.layers))
+        return _skew(self._scenario, _collectives(blocks), stage.devices)
+
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""
         if self._links is None or conditions == NORMAL_CONDITIONS:
@@ -273,18 +278,32 @@ def _stage_model(
     `slow` are the ranks' slow-downs, none if all are as they should be.
     """
     nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
-    collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
-    kind = scenario.device.kind
-    cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
-    jitter = skew = None
+    collectives = _collectives(blocks)
+    cv = scenario.noise.op_jitter_cv(scenario.device.kind)
+    jitter = None
     if devices and cv:
         slices = Slices(len(blocks.all_ops), scenario.seed_of("op_jitter", devices[0]), "op_jitter", devices[0])
         jitter = Jitter(lognormal_factors(cv), slices)
-    if len(devices) > 1 and mean_s and collectives:
-        ranks = tuple(
-            Slices(len(collectives), scenario.seed_of("arrival_skew", name), "arrival_skew", name) for name in devices
-        )
-        skew = Skew(exponential_ticks(mean_s), ranks)
+    skew = _skew(scenario, collectives, devices)
     if jitter is None and skew is None:
         return TimedStage(nominal)
     return TimedStage(nominal, StepNoise(blocks.kind_of_op, collectives, jitter, skew))
+
+
+def _collectives(blocks: BlockStage) -> tuple[int, ...]:
+    """The ops after which the ranks of a stage meet."""
+    return tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
+
+
+def _skew(scenario: Scenario, collectives: tuple[int, ...], devices: tuple[str, ...]) -> Skew | None:
+    """Delays of the ranks of a stage, each from a stream of its own."""
+    mean_s = scenario.noise.arrival_skew_s(scenario.device.kind)
+    if len(devices) < 2 or not mean_s or not collectives:
+        return None
+    seeds = [scenario.seed_of("arrival_skew", name) for name in devices]
+    return Skew(
+        exponential_ticks(mean_s),
+        tuple(
+            Slices(len(collectives), seed, "arrival_skew", name) for seed, name in zip(seeds, devices, strict=True)
+        ),
+    )
