@@ -73,6 +73,11 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
     return Result(scenario, summary, outcome.requests, tuple(blocks))
 
 
+def measure(scenario: Scenario) -> dict[str, Any]:
+    """Play a scenario for its summary alone; token rows are counted and not kept."""
+    return _summary(scenario, *_play(scenario, ()))
+
+
 def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """
     Play a scenario into a run folder, replacing what a former run left there.

@@ -68,3 +68,38 @@ def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "empty: a folder that is no run" in capsys.readouterr().err
     assert main(["explain", "runs/nothing"]) == 2
     assert "runs/nothing: no such folder" in capsys.readouterr().err
+
+
+def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
+    events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
+    assert main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--set", events]) == 0
+    out, err = capsys.readouterr()
+
+    assert "" == err
+    assert "s, 2 seeds from 0, 22 runs, noise datacenter" in out
+    assert "is no source's alone" in out
+    assert "arrival_skew" in out
+    assert any(line.startswith("gpu1 ") for line in out.splitlines())
+
+
+def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The scenario of a run, or of replications, can be asked about by its folder."""
+    main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1"])
+    capsys.readouterr()
+    assert main(["explain", "runs/s-seeds", "--causal", "--seeds", "2", "--jobs", "1", "--json"]) == 0
+    of_folder = json.loads(capsys.readouterr().out)
+    main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--json"])
+    of_file = json.loads(capsys.readouterr().out)
+
+    assert of_file["figures"] == of_folder["figures"]
+    assert {"arrivals", "output_tokens", "op_jitter", "arrival_skew"} == set(
+        of_file["figures"]["mean_itl_ms"]["sources"]
+    )
+
+
+@pytest.mark.parametrize("option", [["--seeds", "3"], ["--devices"], ["--set", "seed=1"], ["--jobs", "1"]])
+def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What only --causal needs is refused without it."""
+    assert main(["explain", "s.yaml", *option]) == 2
+    assert "go with --causal" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_coverage() -> None:
 
 def test_batches_that_go_together_have_no_interval() -> None:
     """A series that wanders slowly gets a mean and no interval."""
-    series = noise(2000, "slow")
+    series = noise(4000, "wander")
     for place in range(1, len(series)):
         series[place] += 0.99 * series[place - 1]
     found = steady(series)
