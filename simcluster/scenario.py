@@ -21,7 +21,7 @@ from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs.collectives import COLLECTIVES, available
 from simcluster.costs.gpu import peak_flop_per_s
 from simcluster.hardware import Device
-from simcluster.noise import Noise
+from simcluster.noise.sources import Noise
 from simcluster.placement import StageLayers, kv_tokens
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
@@ -30,7 +30,7 @@ from simcluster.quantities import Frozen
 from simcluster.shapes import ModelShape, layer_kinds
 from simcluster.shapes import contradictions as shape_contradictions
 from simcluster.spec import MAX_EVENTS
-from simcluster.streams import OF_DEVICES, SOURCES, seed_of
+from simcluster.streams import Seeds
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
@@ -118,8 +118,10 @@ class Event(Frozen):
     lasts_s: Day100 | None = None
     """None: to the end."""
     every_s: Apart | None = None
-    mtbf_s: Apart | None = None
+    mtbf_s: Annotated[float, Field(ge=1e-3, le=1e11)] | None = None
     mttr_s: Apart | None = None
+    noise: Literal["", "background_load", "failures"] = ""
+    """The source of noise that it is of."""
 
 
 class NetworkNode(Frozen):
@@ -197,9 +199,10 @@ class Scenario(Frozen):
         """Of all devices in use."""
         return self.n_devices * self.device.power_w
 
-    def seed_of(self, source: str, device: str = "") -> int:
-        """The seed that a source is drawn from, on a device if it has streams for each."""
-        return seed_of(self.seed, self.source_seeds, source, device)
+    @property
+    def seeds(self) -> Seeds:
+        """The seed of everything that is drawn, those of single sources included."""
+        return Seeds(self.seed, self.source_seeds)
 
     def requests_spec(self) -> WorkloadSpec:
         """The workload, checked."""
@@ -211,30 +214,6 @@ class Scenario(Frozen):
         data["workload"] = _without_files(data["workload"])
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def drawn_sources(scenario: Scenario) -> list[str]:
-    """Which of `streams.SOURCES` a scenario draws from, in their order."""
-    spec, noise, kind = scenario.requests_spec(), scenario.noise, scenario.device.kind
-    n_ranks = len(scenario.replicas[0].stages[0].devices)
-    draws = {
-        "arrivals": spec.arrivals is not None and spec.arrivals.kind in ("poisson", "gamma"),
-        "prompt_tokens": spec.prompt_tokens is not None and spec.prompt_tokens.kind != "fixed",
-        "output_tokens": spec.output_tokens is not None and spec.output_tokens.kind != "fixed",
-        "spread": spec.spread_quantised,
-        "events": any(event.mtbf_s is not None for event in scenario.events),
-        "op_jitter": noise.op_jitter_cv(kind) > 0,
-        "arrival_skew": noise.arrival_skew_s(kind) > 0 and n_ranks > 1,
-    }
-    return [source for source in SOURCES if draws[source]]
-
-
-def devices_drawn(scenario: Scenario, source: str) -> list[str]:
-    """Devices that have a stream of such a source: of op jitter the first of each stage, of arrival skew all."""
-    stages = [stage for replica in scenario.replicas for stage in replica.stages]
-    if source not in OF_DEVICES:
-        return []
-    return [name for stage in stages for name in (stage.devices[:1] if source == "op_jitter" else stage.devices)]
 
 
 def workload_files(workload: dict[str, Any]) -> list[tuple[str, ...]]:

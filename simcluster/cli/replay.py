@@ -140,7 +140,7 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
 
     from simcluster.workload import materialise
 
-    requests = materialise(scenario.requests_spec(), scenario.seed, Path(), scenario.source_seeds)
+    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
     total = int(requests.output_tokens.sum())
     done = TextColumn("{task.completed:,} tokens")
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())

@@ -115,15 +115,15 @@ def _replicas(console: Console, replicas: list[dict[str, Any]]) -> None:
 def _ranks(console: Console, found: dict[str, Any], itl: dict[str, Any]) -> None:
     """The ranks that others wait for most, and what they would save at most."""
     ranks = [rank | group for group in found["groups"] for rank in group["ranks"]]
-    ranks.sort(key=lambda rank: (-rank["slowest_share"], -rank["last_share"]))
-    is_slow = any(rank["slowest_share"] for rank in ranks)
+    paces = [what for what in ("compute", "fetch") if any(rank[what]["slowest_share"] for rank in ranks)]
+    ranks.sort(key=lambda rank: (-sum(rank[what]["saves_share"] for what in paces), -rank["last_share"]))
     columns = ["rank", "replica, stage", "last at collectives", "saves at most, a step"]
-    table = plain_table(*columns, *(["slowest by events", "times slower"] if is_slow else []))
+    columns += [text for what in paces for text in (f"slowest in {what}", "saves of it at most")]
+    table = plain_table(*columns)
     for rank in ranks[:MOST_RANKS]:
         cells = [f"{rank['replica']}, {rank['stage']}", percent(rank["last_share"])]
         cells.append(number(1000 * rank["saves_ms_per_step"], "us"))
-        if is_slow:
-            cells += [f"{percent(rank['slowest_share'])} of steps", number(rank["times_slower"])]
+        cells += [percent(rank[what][key]) for what in paces for key in ("slowest_share", "saves_share")]
         table.add_row(rank["device"], *cells)
     console.print(table)
     if len(ranks) > MOST_RANKS:

@@ -38,7 +38,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
         InputError: the workload's files are not usable.
     """
     spec = scenario.requests_spec()
-    requests = materialise(spec, scenario.seed, Path(), scenario.source_seeds)
+    requests = materialise(spec, scenario.seeds, Path())
     load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
     planner = Planner(scenario)
     plans = [planner.plan(number) for number in range(len(scenario.replicas))]
@@ -51,6 +51,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
         sinks,
         world=planner.world(),
         capacities_bytes_per_s=planner.capacities_bytes_per_s,
+        pauses=planner.pauses(),
     )
     duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -8,16 +8,8 @@ from itertools import combinations, pairwise
 
 from simcluster.costs.collectives import available
 from simcluster.problems import nearest
-from simcluster.scenario import (
-    Event,
-    Fault,
-    Hop,
-    Network,
-    Replica,
-    Scenario,
-    devices_drawn,
-    drawn_sources,
-)
+from simcluster.resolve.drawn import devices_drawn, drawn_sources
+from simcluster.scenario import Event, Fault, Hop, Network, Replica, Scenario
 
 MAX_EVENT_DEVICES = 100_000
 """Of all events together: each is written out in the resolved scenario, which must stay readable."""

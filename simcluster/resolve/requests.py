@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -16,7 +15,7 @@ _LONGEST_S = 1e7
 """Of any single time: a third of a year."""
 
 
-def require_requests(document: Document, workload: WorkloadSpec, seed: int, source_seeds: Mapping[str, int]) -> None:
+def require_requests(document: Document, workload: WorkloadSpec, seed: int) -> None:
     """Hold that the requests can be made, files and all; faults that have no file are told of the document."""
     horizon_s = workload.horizon_s
     if horizon_s is not None and not 1 / TICKS_PER_S <= horizon_s <= _LONGEST_S:
@@ -24,7 +23,7 @@ def require_requests(document: Document, workload: WorkloadSpec, seed: int, sour
         raise InputError([document.problem(("workload", "horizon"), f"{horizon_s:g} s", expected)])
     try:
         with np.errstate(over="ignore", divide="ignore"):  # infinite arrivals are refused by their own words
-            materialise(workload, seed, FilePath(), source_seeds)
+            materialise(workload, seed, FilePath())
     except InputError as error:
         raise InputError(
             document.problem(("workload", problem.path), problem.found, problem.expected)

@@ -3,8 +3,8 @@ The critical path: which rank of a group is last, how often, and what it would s
 
 A trace does not say who was last, but the noise world does: it is a function of the seed, the device and the step, so
 the delays of every rank at every collective of the steps that were played are simply asked for again. The same holds
-for slow devices, whose times are stated or drawn from the seed. Being faster saves no more than the gap to the second
-slowest, since then that one is last.
+for the pace of devices: their own speed, drift, clocks, and events that slow them down. Being faster saves no more
+than the gap to the second slowest, since then that one is last.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from simcluster.costs.step_noise import Skew
 from simcluster.kernel.plan import Planner
 from simcluster.kernel.world import Happening
-from simcluster.noise import STEPS_PER_BLOCK
+from simcluster.noise.pace import DevicePace
+from simcluster.noise.slices import STEPS_PER_BLOCK
 from simcluster.read_run import RunFolder
 from simcluster.resolve import load
 from simcluster.ticks import TICKS_PER_S, Ticks
@@ -43,9 +44,10 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
     Who is last in each group of ranks, over all runs.
 
     Returns:
-        `steps` looked at and `of_steps` made, and `groups`: replica, stage, `wait_ms_per_step` for the last rank as
-        the first one sees it, and of every rank its device, `last_share` of the collectives, `saves_ms_per_step` at
-        most, `slowest_share` of the steps in which events make it the slowest, and `times_slower` it is then at most.
+        `steps` looked at and `of_steps` made, and `groups`: replica, stage, `wait_ms_per_step` for the last rank to
+        arrive as the first one sees it, and `ranks`. Of every rank its `device`, `last_share` of the collectives and
+        `saves_ms_per_step` at most; and by its pace `slowest_share` of the steps and `saves_share` at most, both for
+        `compute` and for `fetch`: of the time that arithmetic takes, or fetching.
         None for a run without groups of several ranks.
 
     Raises:
@@ -64,11 +66,13 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
         n_made += n_steps
         planner = Planner(scenario)
         slow = _slow(planner, int(run.requests["last_token_at_ticks"].max(initial=0)))
+        noise, kind, seeds = scenario.noise, scenario.device.kind, scenario.seeds
         for number, replica in enumerate(scenario.replicas):
             for place, stage in enumerate(replica.stages):
                 if number in steps and len(stage.devices) > 1:
                     group = groups.setdefault((number, place), _Group(stage.devices))
-                    group.look_at(steps[number], planner.skew(stage), slow)
+                    paces = [DevicePace(seeds, device, noise, kind) for device in stage.devices]
+                    group.look_at(steps[number], planner.skew(stage), paces, slow)
     found = [{"replica": number, "stage": place, **group.told()} for (number, place), group in sorted(groups.items())]
     return {"steps": n_looked_at, "of_steps": n_made, "groups": found}
 
@@ -81,23 +85,28 @@ class _Group:
         self._n_steps = self._n_collectives = self._waited = 0
         n_ranks = len(devices)
         self._last, self._saved = np.zeros(n_ranks, np.int64), np.zeros(n_ranks, np.int64)
-        self._slowest, self._factor = np.zeros(n_ranks, np.int64), np.ones(n_ranks)
+        self._slowest, self._gained = np.zeros((2, n_ranks), np.int64), np.zeros((2, n_ranks))
 
-    def look_at(self, steps: Steps, skew: Skew | None, slow: Sequence[_Slow]) -> None:
+    def look_at(self, steps: Steps, skew: Skew | None, paces: Sequence[DevicePace], slow: Sequence[_Slow]) -> None:
         """Count some steps."""
         self._n_steps += len(steps.numbers)
         if skew is not None:
             for block in np.unique(steps.numbers // STEPS_PER_BLOCK).tolist():
                 rows = steps.numbers[steps.numbers // STEPS_PER_BLOCK == block] % STEPS_PER_BLOCK
-                self._meet(np.stack([skew.table[rank.block(block)[rows]] for rank in skew.ranks]))
-        factors = np.ones((len(self._devices), len(steps.ends)))
+                delays = np.stack([skew.table[rank.block(block)[rows]] for rank in skew.ranks])
+                delays[0] += skew.more
+                self._meet(delays)
+        factors = np.stack([_factors(pace, steps.ends) for pace in paces], axis=1)  # (2, ranks, steps)
         for device, begin, end, factor in slow:
             if device in self._devices:
-                during = (steps.ends > begin) & (steps.ends <= end)
-                factors[self._devices.index(device), during] *= factor
-        is_slow = factors.max(axis=0) > 1
-        self._slowest += np.bincount(factors[:, is_slow].argmax(axis=0), minlength=len(factors))
-        self._factor = np.maximum(self._factor, factors.max(axis=1, initial=1.0))
+                factors[:, self._devices.index(device), (steps.ends > begin) & (steps.ends <= end)] *= factor
+        for place, of_all in enumerate(factors):
+            ordered = np.sort(of_all, axis=0)
+            differ = ordered[-1] > ordered[0]
+            slowest = of_all[:, differ].argmax(axis=0)
+            gain = 1 - ordered[-2, differ] / ordered[-1, differ]
+            self._slowest[place] += np.bincount(slowest, minlength=len(of_all))
+            self._gained[place] += np.bincount(slowest, gain, len(of_all))
 
     def _meet(self, delays: Ticks) -> None:
         """Count collectives: how late each rank comes, shape (ranks, steps, collectives)."""
@@ -117,12 +126,29 @@ class _Group:
                 "device": device,
                 "last_share": int(self._last[rank]) / n_collectives,
                 "saves_ms_per_step": int(self._saved[rank]) / n_steps / _MS,
-                "slowest_share": int(self._slowest[rank]) / n_steps,
-                "times_slower": float(self._factor[rank]),
+                **{
+                    what: {
+                        "slowest_share": int(self._slowest[place, rank]) / n_steps,
+                        "saves_share": float(self._gained[place, rank]) / n_steps,
+                    }
+                    for place, what in enumerate(("compute", "fetch"))
+                },
             }
             for rank, device in enumerate(self._devices)
         ]
         return {"wait_ms_per_step": self._waited / n_steps / _MS, "ranks": ranks}
+
+
+def _factors(pace: DevicePace, ticks: Ticks) -> Floats:
+    """How many times as long a device's arithmetic and fetches take at ascending times, shape (2, times)."""
+    found = np.empty((2, len(ticks)))
+    place = 0
+    while place < len(ticks):
+        compute, fetch, until = pace.at(int(ticks[place]))
+        after = max(int(np.searchsorted(ticks, until)), place + 1)
+        found[:, place:after] = [[compute], [fetch]]
+        place = after
+    return found
 
 
 class _Slow(NamedTuple):

@@ -17,9 +17,10 @@ import numpy as np
 
 from simcluster.problems import InputError, Problem
 from simcluster.replications import CONFIDENCE, interval, metrics
+from simcluster.resolve.drawn import devices_drawn, drawn_sources
 from simcluster.run import measure
-from simcluster.scenario import Event, Scenario, devices_drawn, drawn_sources
-from simcluster.streams import OF_DEVICES
+from simcluster.scenario import Event, Scenario
+from simcluster.spec import OF_DEVICES
 from simcluster.variance.sobol import Effects, effects
 from simcluster.workers import each
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from simcluster.problems import InputError, Problem
-from simcluster.streams import seed_of, stream, uniforms
+from simcluster.streams import stream, uniforms
 from simcluster.ticks import TICKS_PER_S, Ticks, array_to_ticks
 from simcluster.workload.arrivals import ARRIVALS, Closed
 from simcluster.workload.lengths import LENGTHS
@@ -19,9 +17,6 @@ from simcluster.workload.spec import WorkloadSpec
 from simcluster.workload.traces import MAX_SPAN_S, Trace, read_trace
 
 Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Drawn = Callable[[str, int], Floats]
-"""The uniform numbers of a source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +42,7 @@ class Requests:
         return len(self.arrival_ticks)
 
 
-def materialise(
-    spec: WorkloadSpec, seed: int, base_folder: Path, source_seeds: Mapping[str, int] = MappingProxyType({})
-) -> Requests:
+def materialise(spec: WorkloadSpec, seed: int, base_folder: Path) -> Requests:
     """
     The requests of a workload.
 
@@ -61,30 +54,25 @@ def materialise(
         spec: the checked `workload:` section.
         seed: of the run.
         base_folder: where file names in the workload start from.
-        source_seeds: of arrivals, lengths and spread, where they are drawn from another seed.
 
     Raises:
         InputError: a trace or a file of lengths is not usable, or arrivals reach past `MAX_SPAN_S`.
     """
-
-    def drawn(source: str, n: int) -> Floats:
-        return uniforms(stream(seed_of(seed, source_seeds, source), "workload", source), n)
-
     if spec.trace is not None:
-        return _replayed(spec, drawn, base_folder / spec.trace)
+        return _replayed(spec, seed, base_folder / spec.trace)
     assert spec.arrivals is not None and spec.prompt_tokens is not None and spec.output_tokens is not None
     n = spec.requests or 1
-    arrivals_s = ARRIVALS[spec.arrivals.kind](spec.arrivals, drawn("arrivals", n))
+    arrivals_s = ARRIVALS[spec.arrivals.kind](spec.arrivals, _uniforms(seed, "arrivals", n))
     _require_span(arrivals_s[-1], "arrivals", "expected fewer requests or a higher rate")
     prompts, outputs = (
-        LENGTHS[lengths.kind](lengths, drawn(name, n), base_folder)
+        LENGTHS[lengths.kind](lengths, _uniforms(seed, name, n), base_folder)
         for name, lengths in (("prompt_tokens", spec.prompt_tokens), ("output_tokens", spec.output_tokens))
     )
     concurrency = spec.arrivals.concurrency if isinstance(spec.arrivals, Closed) else None
     return Requests(array_to_ticks(arrivals_s), prompts, outputs, concurrency)
 
 
-def _replayed(spec: WorkloadSpec, drawn: Drawn, file: Path) -> Requests:
+def _replayed(spec: WorkloadSpec, seed: int, file: Path) -> Requests:
     """The rows of a trace as requests, sorted, with times as the scenario wants them."""
     trace = read_trace(file, spec.trace_format, spec.requests)
     notes = [f"{file.name} read as {trace.format}"]
@@ -93,7 +81,7 @@ def _replayed(spec: WorkloadSpec, drawn: Drawn, file: Path) -> Requests:
     n_back = int(np.count_nonzero(np.diff(trace.arrival_ticks) < 0))
     if n_back:
         notes.append(f"rows sorted by arrival: {n_back:,} came before the row above them")
-    ticks, note = _spread(trace, drawn, file) if spec.spread_quantised else _as_stamped(trace)
+    ticks, note = _spread(trace, seed, file) if spec.spread_quantised else _as_stamped(trace)
     notes += note
     if spec.speed_up != 1.0:
         _require_span(ticks.max() / TICKS_PER_S / spec.speed_up, "speed_up", "expected a larger one")
@@ -119,7 +107,7 @@ def _as_stamped(trace: Trace) -> tuple[Ticks, list[str]]:
     ]
 
 
-def _spread(trace: Trace, drawn: Drawn, file: Path) -> tuple[Ticks, list[str]]:
+def _spread(trace: Trace, seed: int, file: Path) -> tuple[Ticks, list[str]]:
     """
     Arrivals spread evenly at random over one step of the trace's clock, each from its timestamp on.
 
@@ -130,7 +118,7 @@ def _spread(trace: Trace, drawn: Drawn, file: Path) -> tuple[Ticks, list[str]]:
         expected = "expected at least two to tell the clock's step; use more rows or remove spread_quantised"
         raise InputError([Problem(str(file), 0, "", "all rows used have the same timestamp", expected)])
     step = int(np.diff(stamps).min())
-    uniform = drawn("spread", len(trace.arrival_ticks))
+    uniform = _uniforms(seed, "spread", len(trace.arrival_ticks))
     offsets = np.floor(uniform * step).astype(np.int64)
     return trace.arrival_ticks + offsets, [f"requests spread over the clock's step of {step / 1e9:g} ms"]
 
@@ -140,3 +128,7 @@ def _require_span(last_s: float, field: str, expected: str) -> None:
     if not last_s <= MAX_SPAN_S:
         found = f"the last request arrives after {last_s:.3g} s, the most is {MAX_SPAN_S:,} s"
         raise InputError([Problem("workload", 0, field, found, expected)])
+
+
+def _uniforms(seed: int, source: str, n: int) -> npt.NDArray[np.float64]:
+    return uniforms(stream(seed, "workload", source), n)

@@ -19,7 +19,7 @@ workload:
   prompt_tokens: {kind: fixed, value: 64}
   output_tokens: {kind: uniform, low: 2, high: 9}
   requests: 60
-noise: datacenter
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 """
 
 
@@ -77,7 +77,7 @@ def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
 
     assert "" == err
-    assert "s, 2 seeds from 0, 22 runs, noise datacenter" in out
+    assert "s, 2 seeds from 0, 22 runs, noise none" in out
     assert "is no source's alone" in out
     assert "arrival_skew" in out
     assert any(line.startswith("gpu1 ") for line in out.splitlines())

@@ -10,7 +10,8 @@ import pytest
 
 import simcluster
 from simcluster.kernel.plan import Planner
-from simcluster.scenario import Scenario, devices_drawn, drawn_sources
+from simcluster.resolve.drawn import devices_drawn, drawn_sources
+from simcluster.scenario import Scenario
 from simcluster.workload import materialise
 
 SCENARIO = """
@@ -22,7 +23,7 @@ workload:
   prompt_tokens: {kind: lognormal, median: 64, p99: 256}
   output_tokens: {kind: uniform, low: 2, high: 9}
   requests: 30
-noise: datacenter
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 events:
   - {kind: device_slow, device: gpu1, times_slower: 2, mtbf: 200 ms, mttr: 20 ms}
 """
@@ -44,7 +45,7 @@ def redrawn(scenario: Scenario, **seeds: int) -> Scenario:
 
 def draws(scenario: Scenario) -> dict[str, Any]:
     """What each source draws, as far as it can be seen from outside."""
-    requests = materialise(scenario.requests_spec(), scenario.seed, Path(), scenario.source_seeds)
+    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
     planner = Planner(scenario)
     world = planner.world()
     assert world is not None
@@ -52,14 +53,14 @@ def draws(scenario: Scenario) -> dict[str, Any]:
     plan = planner.plan(0)
     assert not isinstance(plan, str)
     noise = plan.pipeline.stages[0]._noise  # type: ignore[attr-defined]
-    factors, own, waited = noise.ops(5)
+    drawn = noise.ops(5)
     return {
         "arrivals": requests.arrival_ticks,
         "prompt_tokens": requests.prompt_tokens,
         "output_tokens": requests.output_tokens,
         "events": np.array([next(events) for _ in range(5)]),
-        "op_jitter": factors,
-        "arrival_skew": np.concatenate([own, waited]),
+        "op_jitter": drawn.factors,
+        "arrival_skew": np.concatenate([drawn.own, drawn.waited]),
     }
 
 

@@ -12,6 +12,7 @@ from made_runs import write_run
 
 import simcluster
 from simcluster.metrics import TICKS_PER_MS
+from simcluster.noise.pace import DevicePace
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
 from simcluster.run import record
@@ -29,7 +30,7 @@ workload:
   prompt_tokens: {kind: lognormal, median: 64, p99: 256}
   output_tokens: {kind: uniform, low: 1, high: 12}
   requests: 150
-noise: datacenter
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 3.9 us}}
 """
 MEAN_MS = 5.0
 
@@ -217,8 +218,30 @@ def test_a_planted_straggler_is_the_slowest(scenario: Scenario, tmp_path: Path) 
         rank for group in explain([read(tmp_path / "run")])["critical_path"]["groups"] for rank in group["ranks"]
     ]
 
-    assert {"gpu6": 2.0} == {rank["device"]: rank["times_slower"] for rank in ranks if rank["slowest_share"] > 0.99}
-    assert {0.0} == {rank["slowest_share"] for rank in ranks if rank["device"] != "gpu6"}
+    for what in ("compute", "fetch"):
+        assert {"gpu6": 0.5} == {
+            rank["device"]: rank[what]["saves_share"] for rank in ranks if rank[what]["saves_share"]
+        }
+        assert {0.0} == {rank[what]["slowest_share"] for rank in ranks if rank["device"] != "gpu6"}
+
+
+def test_the_slowest_device_of_a_spread(tmp_path: Path) -> None:
+    """Of devices that differ for good, the one with the greatest factor is the slowest in every step."""
+    file = tmp_path / "spread.yaml"
+    noise = "noise: {preset: none, device_spread: {compute: 2 %, memory: 1 %}}"
+    file.write_text(SCENARIO[: SCENARIO.index("noise:")] + noise + "\n")
+    scenario = simcluster.load(file)
+    record(scenario, tmp_path / "run")
+    groups = explain([read(tmp_path / "run")])["critical_path"]["groups"]
+    for group in groups:
+        devices = [rank["device"] for rank in group["ranks"]]
+        paces = [DevicePace(scenario.seed, device, scenario.noise, "gpu").at(0) for device in devices]
+        for place, what in enumerate(("compute", "fetch")):
+            factors = [pace[place] for pace in paces]
+            slowest = factors.index(max(factors))
+            assert [float(rank == slowest) for rank in range(4)] == [r[what]["slowest_share"] for r in group["ranks"]]
+            expected = 1 - sorted(factors)[-2] / max(factors)
+            assert group["ranks"][slowest][what]["saves_share"] == pytest.approx(expected)
 
 
 def test_no_group_no_critical_path(tmp_path: Path) -> None:

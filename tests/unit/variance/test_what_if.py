@@ -32,7 +32,7 @@ workload:
   prompt_tokens: {kind: fixed, value: 64}
   output_tokens: {kind: uniform, low: 2, high: 20}
   requests: 20
-noise: datacenter
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 """
 
 
@@ -51,7 +51,7 @@ def share_of_skew(scenario: Scenario, cv: float, mean_s: float) -> float:
     planner = Planner(scenario.model_copy(update={"noise": scenario.noise.model_copy(update={"rows": ()})}))
     plan = planner.plan(0)
     assert not isinstance(plan, str)
-    ops = plan.pipeline.stages[0].service(0, Batch(1, 30)).ops()
+    ops = plan.pipeline.stages[0].service(0, Batch(1, 30), 0).ops()
     lasts_s = (ops.launch + np.maximum(ops.compute, ops.fetch)) / 1e12
     stage = scenario.replicas[0].stages[0]
     skew = Planner(scenario).skew(stage)
@@ -162,3 +162,12 @@ def test_one_source_explains_all(tmp_path: Path) -> None:
         if figure["sources"]:
             only = figure["sources"]["op_jitter"]
             assert (1, 1, 0) == pytest.approx((only["total"]["value"], only["first"]["value"], only["interaction"]))
+
+
+def test_devices_that_differ_for_good(tmp_path: Path) -> None:
+    """Within a world devices stay as they are, so their spread is all between worlds, and all of it is theirs."""
+    noise = "noise={preset: none, device_spread: {compute: 0 %, memory: 3 %}, op_jitter: {cv: 0.1 %}}"
+    found = what_if(load(tmp_path, LONE, noise), 10, jobs=1)["figures"]["mean_itl_ms"]["sources"]
+
+    assert found["device_spread"]["first"]["value"] > 0.95
+    assert found["op_jitter"]["total"]["value"] < 0.05
