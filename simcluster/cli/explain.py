@@ -24,6 +24,8 @@ SEEDS = 20
               help=f"Worlds that sources are exchanged in, with --causal.  [default: {SEEDS}]")  # fmt: skip
 @click.option("--devices", "by_device", is_flag=True, help="Exchange the noise of each device alone too.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the scenario.")
+@click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Draw pictures of it into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 @told
@@ -33,6 +35,7 @@ def explain(
     seeds: int | None,
     by_device: bool,
     settings: tuple[str, ...],
+    plot: Path | None,
     jobs: int | None,
     scheduler: str | None,
     as_json: bool,
@@ -48,6 +51,8 @@ def explain(
     one source of randomness at a time is exchanged for that of another world, and the events of one device or link
     at a time are taken away. That tells what a source does alone and with others, and what a straggler costs.
     """
+    if causal and plot is not None:
+        raise click.UsageError("--plot draws a run; with --causal there is none")
     if causal:
         return _causal(_scenario(what, settings), seeds or SEEDS, by_device, jobs, scheduler, as_json)
     if seeds is not None or by_device or settings or jobs is not None or scheduler is not None:
@@ -55,13 +60,19 @@ def explain(
     from simcluster.replications import read_all
     from simcluster.variance.explain import explain as explained
 
-    found = explained(read_all(Path(what)))
+    runs = read_all(Path(what))
+    found = explained(runs)
     if as_json:
         _print_json(found)
     else:
         from simcluster.cli.shares import print_explanation
 
         print_explanation(found)
+    if plot is not None:
+        from simcluster.plots.explanation import draw_explanation
+
+        for file in draw_explanation(runs, found, plot, "svg"):
+            click.echo(str(file), err=as_json)
     return 0
 
 

@@ -10,6 +10,7 @@ than the gap to the second slowest, since then that one is last.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,62 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
     return {"steps": n_looked_at, "of_steps": n_made, "groups": found}
 
 
+@dataclass(frozen=True, eq=False)
+class LastOverTime:
+    """Who is last in one group of ranks of a run, in equal bins of time; NaN in bins without steps looked at."""
+
+    replica: int
+    stage: int
+    devices: tuple[str, ...]
+    edges_s: Floats
+    """Shape (bins + 1,)."""
+    last: Floats | None
+    """Share of the collectives to which each rank comes last, shape (ranks, bins); None where nobody is ever late."""
+    slowest: Floats | None
+    """Share of the steps in which each is the slowest to fetch, shape (ranks, bins); None where all are alike."""
+
+
+def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
+    """
+    Who is last in each group of ranks, over the time of a run.
+
+    Raises:
+        InputError: the resolved scenario of the run is not there, or cannot be used any more.
+    """
+    scenario = load(run.folder / "scenario.resolved.yaml")
+    groups = [
+        (number, place, stage)
+        for number, replica in enumerate(scenario.replicas)
+        for place, stage in enumerate(replica.stages)
+        if len(stage.devices) > 1
+    ]
+    if not groups:
+        return []
+    steps, _ = _steps(run, max(MOST_STEPS // len(groups), STEPS_PER_BLOCK))
+    planner, end = Planner(scenario), int(run.requests["last_token_at_ticks"].max(initial=1))
+    slow = _slow(planner, end)
+    found = []
+    for number, place, stage in groups:
+        last, slowest = np.zeros((2, len(stage.devices), n_bins))
+        if number in steps:
+            bins = np.minimum(steps[number].ends * n_bins // end, n_bins - 1)
+            for one in np.unique(bins).tolist():
+                group = _Group(stage.devices)
+                paces = [
+                    DevicePace(scenario.seeds, name, scenario.noise, scenario.device.kind) for name in stage.devices
+                ]
+                group.look_at(
+                    Steps(*(column[bins == one] for column in steps[number])), planner.skew(stage), paces, slow
+                )
+                last[:, one], slowest[:, one] = group.shares()
+            missing = np.setdiff1d(np.arange(n_bins), bins)
+            last[:, missing] = slowest[:, missing] = np.nan
+        edges_s = np.linspace(0, end / TICKS_PER_S, n_bins + 1)
+        some = [table if np.nansum(table) > 0 else None for table in (last, slowest)]
+        found.append(LastOverTime(number, place, stage.devices, edges_s, *some))
+    return found
+
+
 class _Group:
     """What is counted of a group of ranks."""
 
@@ -117,6 +174,10 @@ class _Group:
         self._waited += int((ordered[-1] - delays[0]).sum())
         self._last += np.bincount(last, minlength=len(delays))
         self._saved += np.bincount(last, gap, len(delays)).astype(np.int64)
+
+    def shares(self) -> tuple[Floats, Floats]:
+        """Of collectives at which each rank is last, and of steps in which it is the slowest to fetch."""
+        return self._last / max(self._n_collectives, 1), self._slowest[1] / max(self._n_steps, 1)
 
     def told(self) -> dict[str, Any]:
         """In shares and milliseconds."""
