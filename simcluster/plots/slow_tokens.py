@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -15,6 +16,8 @@ from simcluster.trace import COMPONENTS
 from simcluster.variance.slow_tokens import Causes, Lengths
 
 _NAMES = tuple(COMPONENTS)
+_SPOTS = 300
+"""Of the width and of the height of a plot; a dot is as large as some of them."""
 
 
 def components_by_percentile(whole: Gathered, lengths: Lengths) -> Figure:
@@ -74,8 +77,9 @@ def itl_causes(one: Gathered, causes: Causes, spells: Sequence[tuple[float, floa
         axes.axvspan(begin_s, min(until_s, end_s), color="#e8e8e8", linewidth=0, zorder=0)
         axes.annotate(what, (begin_s, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), rotation=90,
                       textcoords="offset points", va="top", size=7, color=FAINT)  # fmt: skip
+    drawn = _apart(causes, end_s)
     for place in used.tolist():
-        mine = causes.components == place
+        mine = drawn[causes.components[drawn] == place]
         axes.scatter(
             causes.times_s[mine], causes.gaps_ms[mine], s=9, color=COLOURS[_NAMES[place]], linewidths=0, alpha=0.8,
             gid=_NAMES[place],
@@ -87,7 +91,17 @@ def itl_causes(one: Gathered, causes: Causes, spells: Sequence[tuple[float, floa
     return figure
 
 
-def _legend(used: Sequence[int] | np.ndarray, share: dict[int, float] | None = None) -> list[Line2D]:
+def _apart(causes: Causes, end_s: float) -> npt.NDArray[np.intp]:
+    """Places of gaps that would be seen beside each other: of those on the same spot, the first."""
+    gaps = np.log(causes.gaps_ms)
+    height = max(float(np.ptp(gaps)), 0.01)
+    spots = np.stack([
+        np.rint(causes.times_s / end_s * _SPOTS), np.rint((gaps - gaps.min()) / height * _SPOTS), causes.components
+    ])  # fmt: skip
+    return np.sort(np.unique(spots, axis=1, return_index=True)[1])
+
+
+def _legend(used: Sequence[int] | npt.NDArray[np.intp], share: dict[int, float] | None = None) -> list[Line2D]:
     """Components by colour, with how many of the gaps are theirs."""
     return [
         Line2D(
