@@ -20,8 +20,10 @@ LAYERS = (
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables"),
-    ("run", "read_run", "invariants"),
+    ("metrics", "tables", "steady_state"),
+    ("run", "read_run", "invariants", "workers"),
+    ("replications",),
+    ("variance",),
     ("plots",),
     ("cli",),
 )
@@ -30,6 +32,7 @@ LAYERS = (
 HOMES = {
     "networkx": ("topology",),
     "simpy": ("kernel",),
+    "distributed": ("workers",),
     "matplotlib": ("plots",),
     "click": ("cli",),
     "rich": ("cli",),
