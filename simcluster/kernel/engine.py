@@ -166,9 +166,11 @@ class Engine:
             if not replicas:
                 self._stranded.append(request)
                 return
-        arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
-        self._n_routed += 1
-        chosen = replicas[self._router(arrival)]
+        chosen = replicas[0]
+        if len(self._replicas) > 1:
+            arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
+            self._n_routed += 1
+            chosen = replicas[self._router(arrival)]
         if not chosen.can_hold(request.prompt_tokens + request.output_tokens - 1):
             self._refuse(request, "longer than the KV cache of a replica")
             return
