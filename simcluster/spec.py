@@ -115,7 +115,7 @@ class NoiseOverride(Frozen):
     """A preset with some of its sources changed, see [noise](noise.md) for their parameters."""
 
     preset: str = "none"
-    """The preset that the rest comes from."""
+    """The preset that the rest comes from: a name, or a file ending in `.yaml`, relative to the scenario's folder."""
     without: list[noise.Source] = Field(default_factory=list)
     """Sources of the preset that are left out."""
     op_jitter: noise.OpJitter | None = None
@@ -252,7 +252,7 @@ class ScenarioFile(Frozen):
     workload: WorkloadSpec
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
-    """A preset by name, or a preset with changes."""
+    """A preset by name or file, or a preset with changes."""
     events: Annotated[list[Happening], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
     """What happens to devices and links meanwhile, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"

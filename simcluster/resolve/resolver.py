@@ -172,10 +172,15 @@ class Resolver:
 
     def _noise(self, named: str | NoiseOverride) -> Noise:
         override = named if isinstance(named, NoiseOverride) else NoiseOverride(preset=named)
+        at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
+        name = override.preset
         try:
-            preset = read_noise(override.preset)
+            if name.endswith(".yaml"):
+                file = self._folder(at) / name
+                preset = self._from_file(at, lambda: read_noise(file.stem, source.read(file)))
+            else:
+                preset = read_noise(name)
         except catalog.UnknownName as error:
-            at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
             raise self._fail(at, error.found, error.expected) from None
         return preset.changed(override.stated(), tuple(override.without))
 
