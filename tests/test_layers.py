@@ -20,7 +20,7 @@ LAYERS = (
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables", "steady_state"),
+    ("metrics", "tables", "steady_state", "noise_fit"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance",),
