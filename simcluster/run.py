@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import simcluster
+from simcluster.intervals import calibration_of, uncertainty
 from simcluster.kernel.simulate import Outcome, play
 from simcluster.metrics import TokenSums, summarise
 from simcluster.problems import InputError, Problem
@@ -131,7 +132,7 @@ def _reporting(progress: Callable[[int], None] | None) -> list[Callable[[Block],
 
 def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums) -> dict[str, Any]:
     """The summary of a run, self-contained."""
-    return {
+    summary = {
         "scenario": scenario.name,
         "title": scenario.title,
         "seed": scenario.seed,
@@ -143,12 +144,14 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "device": scenario.device.name,
         "devices": scenario.n_devices,
         "noise": scenario.noise.name,
+        "calibration": calibration_of(scenario),
         **summarise(outcome.requests, sums, outcome.duration_ticks, scenario.power_w, scenario.limits_ms),
         "kv_blocks": scenario.replicas[0].kv_blocks,
         "dropped_trace_rows": dict(outcome.dropped),
         "notes": list(outcome.notes),
         "assumptions": list(scenario.assumptions),
     }
+    return summary | uncertainty(scenario, summary)
 
 
 def _provenance(scenario: Scenario) -> dict[str, Any]:

@@ -20,8 +20,10 @@ LAYERS = (
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables"),
+    ("metrics", "tables", "intervals"),
     ("run", "read_run", "invariants"),
+    ("accuracy",),
+    ("fitting",),
     ("plots",),
     ("cli",),
 )
