@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -86,23 +87,34 @@ def simulate_all(
     most_waves: int = PLAYED_WAVES,
 ) -> list[Outcome]:
     """All cases in order, over so many processes."""
-    if jobs <= 1 or len(cases) < 2:
-        return [_told(simulate(case, change, most_waves), progress) for case in cases]
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     # The long ones first, so that none is left alone at the end.
     order = sorted(range(len(cases)), key=lambda index: -(cases[index].concurrency or 0) * cases[index].osl)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {index: pool.submit(simulate, cases[index], change, most_waves) for index in order}
-        found = {index: _told(waiting[index].result(), progress) for index in order}
+    play_one = partial(simulate, change=change, most_waves=most_waves)
+    found = dict(zip(order, in_parallel(play_one, [cases[index] for index in order], jobs, progress), strict=True))
     return [found[index] for index in range(len(cases))]
 
 
-def _told(outcome: Outcome, progress: Callable[[], None] | None) -> Outcome:
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+def in_parallel(
+    do: Callable[[Given], Found], given: Sequence[Given], jobs: int, progress: Callable[[], None] | None = None
+) -> list[Found]:
+    """What a function gives for each of these, in order, over so many processes."""
+    if jobs <= 1 or len(given) < 2:
+        return [_told(do(one), progress) for one in given]
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        return [_told(found, progress) for found in pool.map(do, given)]
+
+
+def _told(found: Found, progress: Callable[[], None] | None) -> Found:
     if progress is not None:
         progress()
-    return outcome
+    return found
 
 
 def _mean_of_waves(values: Any, concurrency: int, n_waves: int, n_played: int) -> float:

@@ -137,7 +137,7 @@ def _wafer(measured: Path, jobs: int) -> dict[str, Any]:
 def _mlperf(measured: Path, jobs: int) -> dict[str, Any]:
     from simcluster.accuracy.mlperf import judge
 
-    return {"rows": list(judge(measured / "end_to_end" / "mlperf_llama2_70b_h100.csv"))}
+    return {"rows": list(judge(measured / "end_to_end" / "mlperf_llama2_70b_h100.csv", jobs))}
 
 
 def _splitwise(measured: Path, jobs: int) -> dict[str, Any]:
