@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from simcluster.cli.validate import SUITE
+from simcluster.fitting.kernels import CLASSES
 from simcluster.plots.predicted import predicted_against_measured
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -46,30 +47,26 @@ def files() -> dict[str, dict[str, Any]]:
     }
 
 
-NOT_CONSTANTS = {"compute_bits", "points", "status", "source", "note", "median_error", "p90_error"}
-
-
 def counted(found: dict[str, dict[str, Any]]) -> list[tuple[str, int, str]]:
-    """How many constants were fitted to what."""
-    gpu = found["h100-sxm"]
-    ops = sum(len(set(entry) - NOT_CONSTANTS) for widths in gpu["ops"].values() for entry in widths.values())
-    lines = sum(
-        2 + (not row["step"].startswith("0 "))
+    """How many constants were free, and in which fit; one that several rows share counts once."""
+    classes = [of for of in CLASSES if of.start]
+    lines = {
+        (name, row["algorithm"], row["fixed"], row["step"], row["bandwidth"]): 2 + (not row["step"].startswith("0 "))
         for name, file in found.items() if name.startswith("collectives-nvlink")
-        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all") for row in file[kind]
+        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send") for row in file[kind]
         if row["status"] == "fitted"
-    )  # fmt: skip
+    }  # fmt: skip
     return [
+        ("ops of the H100", sum(len(of.start) for of in classes), f"{len(classes)} classes and widths"),
         (
-            "ops of the H100",
-            ops,
-            f"{len(gpu['ops'])} classes, {sum(map(len, gpu['ops'].values()))} with their widths",
+            "collectives on three NVLink generations",
+            sum(lines.values()),
+            f"starts, rounds and bandwidths of {len(lines)} lines",
         ),
-        ("collectives on three NVLink generations", lines, "starts, rounds and bandwidths"),
         ("serving engines", 3 * 2 + 3, "host times of three, skew, slowdown under load and its onset"),
         ("admission lag", 3, "whole steps"),
         ("launching one by one, power", 6, "extra, host of two devices, passes, idle and busy"),
-        ("wafers", 4, "overheads of two kinds of op, FLOP a cycle, crossing"),
+        ("wafers", 3, "overheads of two kinds of op, FLOP a cycle"),
     ]
 
 

@@ -1,10 +1,11 @@
 """
 MLPerf Inference v4.1 server runs of Llama-2-70B on eight H100: percentiles at the submitted rate.
 
-All submitters but the open ones run NVIDIA's code, whose settings are published with the results (github:
-mlcommons/inference_results_v4.1, closed/NVIDIA/configs/llama2-70b/Server): fp8, two ranks and one stage a replica, so
-four replicas, at most 1,024 requests in each, 0.90 of the free memory for the cache, no sorting. That requests are
-dealt out in turn, and up to 8,192 tokens a step, is assumed. The C++ runtime of 2024 decides a step when the one before is over.
+All submitters but the open ones run NVIDIA's code, whose settings are published with the results: on GitHub, in
+mlcommons/inference_results_v4.1, closed/NVIDIA/configs/llama2-70b/Server. fp8, two ranks and one stage a replica, so
+four replicas; at most 1,024 requests in each; 0.90 of the free memory for the cache; no sorting. That requests are
+dealt out in turn, and up to 8,192 tokens a step, is assumed. The C++ runtime of 2024 decides a step when the one
+before is over: no lag.
 
 Lengths of OpenOrca's 24,576 rows are not in the tables. Answers: latency over time per token in NVIDIA's own run is
 248 in the median and 926 at p99, 1,024 the most. Prompts: a row has 1,697 bytes of system prompt, question and a
@@ -31,8 +32,8 @@ RANKS = 2
 MOST_AT_ONCE = 1024
 N_REQUESTS = 30_000
 COUNTED = slice(12_000, -2_000)
-"""MLPerf's forty minutes are long against the start and the end, the seven played ones are not: near its limit a replica
-takes minutes to fill."""
+"""MLPerf's forty minutes are long against the start and the end, the seven played ones are not: near its limit a
+replica takes minutes to fill."""
 PERCENTILES = ("p50", "p99")
 
 

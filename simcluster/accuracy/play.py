@@ -13,7 +13,7 @@ import yaml
 
 from simcluster import source
 from simcluster.accuracy.cases import Case
-from simcluster.accuracy.deploy import PLAYED_WAVES, Skipped, settings
+from simcluster.accuracy.deploy import PLAYED_WAVES, WAVES, Skipped, settings
 from simcluster.intervals import is_inside
 from simcluster.kernel.simulate import play
 from simcluster.metrics import latencies_ms
@@ -57,7 +57,7 @@ def simulate(case: Case, change: Change | None = None, most_waves: int = PLAYED_
         most_waves: of requests, played at most.
     """
     try:
-        data, n_waves, n_played = settings(case, most_waves)
+        data, n_played = settings(case, most_waves)
         scenario = resolved(data, case.id)
     except Skipped as reason:
         return Outcome(case, np.nan, np.nan, str(reason))
@@ -68,8 +68,8 @@ def simulate(case: Case, change: Change | None = None, most_waves: int = PLAYED_
     outcome = play(scenario, [])
     latencies = latencies_ms(outcome.requests)
     concurrency = case.concurrency or 1
-    ttft_ms = _mean_of_waves(latencies["ttft"], concurrency, n_waves, n_played)
-    tpot_ms = _mean_of_waves(latencies["tpot"], concurrency, n_waves, n_played) if case.osl > 1 else np.nan
+    ttft_ms = _mean_of_waves(latencies["ttft"], concurrency, n_played)
+    tpot_ms = _mean_of_waves(latencies["tpot"], concurrency, n_played) if case.osl > 1 else np.nan
     return Outcome(case, ttft_ms, tpot_ms, in_range=is_inside(scenario))
 
 
@@ -117,14 +117,14 @@ def _told(found: Found, progress: Callable[[], None] | None) -> Found:
     return found
 
 
-def _mean_of_waves(values: Any, concurrency: int, n_waves: int, n_played: int) -> float:
+def _mean_of_waves(values: Any, concurrency: int, n_played: int) -> float:
     """The mean over all waves as measured, of which the middle ones are all like those that were played."""
     n = len(values)
-    if n < concurrency * n_played or n_played >= n_waves or n_played < 3:
+    if n < concurrency * n_played or n_played >= WAVES or n_played < 3:
         return float(np.mean(values))
     first, last = values[:concurrency], values[-concurrency:]
     middle = values[concurrency:-concurrency]
-    return float((first.mean() + (n_waves - 2) * middle.mean() + last.mean()) / n_waves)
+    return float((first.mean() + (WAVES - 2) * middle.mean() + last.mean()) / WAVES)
 
 
 def played(outcomes: Iterable[Outcome]) -> list[Outcome]:

@@ -30,11 +30,11 @@ class Attention:
         self._windowed = len(windows) / shape.layers
         """Share of the layers that have a sliding window."""
         self._window = max(windows, default=0)
-        is_line = not attained.passage and not (attained.ramp_bytes and attained.fetched_share)
-        self._is_line = is_line and not self._windowed
+        is_serial = attained.fetched_share == 0
+        self._is_line = not (self._windowed or attained.passage or (attained.ramp_bytes and is_serial))
 
     def line(self, n_tokens: int) -> Line | None:
-        """Decoding so many tokens, over the sum of their contexts; None if it is neither a line nor a root on one."""
+        """Decoding so many tokens, over the sum of their contexts; None if that is no line, nor one and its root."""
         if not self._is_line:
             return None
         attained, activation_bytes = self._attained, n_tokens * self._activation_bytes

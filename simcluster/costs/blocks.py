@@ -40,7 +40,7 @@ class Line(NamedTuple):
     """
     Durations of a decode attention op over the sum of contexts.
 
-    Compute is a straight line; fetch one plus sqrt(ramp_s * its part that grows), where bandwidth comes with size.
+    Compute is a straight line; fetch is one, plus sqrt(ramp_s * itself) where bandwidth comes with size.
     """
 
     launch_s: float
@@ -52,11 +52,11 @@ class Line(NamedTuple):
 
     def fetches_s(self, contexts: Value) -> Value:
         """Fetch at a sum of contexts, or at many; the same numbers."""
-        grown = self.fetch_s_per_context * contexts
-        if self.ramp_s:
-            root = np.sqrt if isinstance(grown, np.ndarray) else math.sqrt
-            grown = grown + root(self.ramp_s * grown)
-        return self.fetch_s + grown
+        seconds = self.fetch_s + self.fetch_s_per_context * contexts
+        if not self.ramp_s:
+            return seconds
+        root = np.sqrt if isinstance(seconds, np.ndarray) else math.sqrt
+        return seconds + root(self.ramp_s * seconds)
 
 
 class BlockCosts(Protocol):

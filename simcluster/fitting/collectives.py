@@ -8,7 +8,7 @@ is scaled from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, time_s
 from simcluster.costs.gpu import Floats
-from simcluster.fitting.collective_tables import KERNELS, NAMES, SYSTEMS, Exchanges, exchanges
+from simcluster.fitting.collective_tables import KERNELS, SYSTEMS, Exchanges, exchanges
 from simcluster.fitting.points import errors, median_and_p90
 from simcluster.fitting.search import rounded, search
 
@@ -30,10 +30,14 @@ START: dict[str, tuple[dict[str, float], ...]] = {
 """First guesses by algorithm, or for all others those of their first line and their second; bandwidths as a share of
 the link's."""
 
-GROUPS: tuple[tuple[Collective, str, Launch], ...] = (
-    *((collective, "nccl", "graph") for collective in NAMES),
-    ("all_reduce", "custom", "graph"),
-    ("all_reduce", "custom", "eager"),
+RINGS: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter")
+"""An all-reduce around a ring is a reduce-scatter and an all-gather: all three have the same lines."""
+
+GROUPS: tuple[tuple[tuple[Collective, ...], str, Launch], ...] = (
+    (RINGS, "nccl", "graph"),
+    (("all_to_all",), "nccl", "graph"),
+    (("all_reduce",), "custom", "graph"),
+    (("all_reduce",), "custom", "eager"),
 )
 """In this order: custom kernels hand large arrays on to NCCL."""
 
@@ -52,14 +56,16 @@ def fit_link(file: dict[str, Any], link_bytes_per_s: float, folder: Path) -> dic
     rows: dict[str, Rows] = {name: [dict(row) for row in file[name]] for name in COLLECTIVES}
     before = {name: [dict(row) for row in file[name]] for name in COLLECTIVES}
     residuals: Rows = []
-    for collective, library, launch in GROUPS:
-        own = [row for row in rows[collective] if _is_of(row, library, launch)]
+    for names, library, launch in GROUPS:
+        own = [row for row in rows[names[0]] if _is_of(row, library, launch)]
         if not own:
             continue
-        points = exchanges(folder, file["link"], collective, library, launch)
-        others = [_line(row) for row in rows[collective] if library == "custom" and _is_of(row, "nccl", launch)]
-        _fit_rows(own, others, collective, points.half(True), link_bytes_per_s)
-        residuals += _residuals([_line(row) for row in own] + others, collective, library, launch, points, own[0])
+        points = {name: exchanges(folder, file["link"], name, library, launch) for name in names}
+        others = [_line(row) for row in rows[names[0]] if library == "custom" and _is_of(row, "nccl", launch)]
+        _fit_rows(own, others, {name: some.half(True) for name, some in points.items()}, link_bytes_per_s)
+        for name, some in points.items():
+            alike = own if name == names[0] else _alike(own, rows[name], library, launch)
+            residuals += _residuals([_line(row) for row in alike] + others, name, library, launch, some, alike[0])
     for collective in COLLECTIVES:
         _rescale(rows[collective], before[collective])
         _cap(rows[collective])
@@ -70,7 +76,7 @@ def fit_link(file: dict[str, Any], link_bytes_per_s: float, folder: Path) -> dic
 
 def judge(fabric: Fabric, folder: Path) -> Iterator[dict[str, Any]]:
     """The shipped lines on the sizes that were not fitted: a row for each collective, library and mode."""
-    for collective, library, launch in GROUPS:
+    for collective, library, launch in ((name, *group[1:]) for group in GROUPS for name in group[0]):
         lines = [fit for fit in getattr(fabric, collective) if launch in fit.launch
                  and (fit.library == library or library == "custom")]  # fmt: skip
         points = exchanges(folder, fabric.name, collective, library, launch).half(False)
@@ -85,10 +91,19 @@ def judge(fabric: Fabric, folder: Path) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+def _alike(own: Rows, rows: Rows, library: str, launch: str) -> Rows:
+    """The rows of a collective that have the constants of another, by their order; written down there."""
+    rings = [row for row in own if row["algorithm"] == "ring"]
+    alike = [row for row in rows if _is_of(row, library, launch)]
+    for row, ring in zip(alike, rings, strict=True):
+        row.update({key: ring[key] for key in ("fixed", "step", "bandwidth", "points", "median_error", "p90_error")})
+    return alike
+
+
 def _fit_rows(
-    own: Rows, others: Sequence[CollectiveFit], collective: Collective, points: Exchanges, link_bytes_per_s: float
+    own: Rows, others: Sequence[CollectiveFit], points: Mapping[Collective, Exchanges], link_bytes_per_s: float
 ) -> None:
-    """Find the constants of these rows and write them down."""
+    """Find the constants of these rows, for all the collectives that have them, and write them down."""
     kinds: dict[str, int] = {}
     start: dict[str, float] = {}
     for index, row in enumerate(own):
@@ -110,13 +125,20 @@ def _fit_rows(
         ]  # fmt: skip
 
     most = {name: link_bytes_per_s for name in start if name.startswith("bandwidth")}
-    found = search(
-        lambda x: _fastest_s([*lines(x), *others], collective, points), points.seconds, start, most, n_starts=8
-    )
+    measured_s = np.concatenate([some.seconds for some in points.values()])
+
+    def times_s(some_lines: Sequence[CollectiveFit]) -> Floats:
+        columns = [
+            [_times_s(line, name, some) if line.algorithm in COLLECTIVES[name] else np.full(len(some.seconds), np.inf)
+             for name, some in points.items()]
+            for line in some_lines
+        ]  # fmt: skip
+        return np.array([np.concatenate(column) for column in columns])
+
+    found = search(lambda x: times_s([*lines(x), *others]).min(axis=0), measured_s, start, most, n_starts=8)
     fitted = lines(found)
-    every = [*fitted, *others]
-    times = np.array([_times_s(line, collective, points) for line in every])
-    relative = errors(times.min(axis=0), points.seconds)
+    times = times_s([*fitted, *others])
+    relative = errors(times.min(axis=0), measured_s)
     for index, (row, line) in enumerate(zip(own, fitted, strict=True)):
         used = relative[times.argmin(axis=0) == index]
         row["fixed"], row["step"] = f"{line.fixed_s * 1e6:.4g} us", f"{line.step_s * 1e6:.4g} us"

@@ -43,7 +43,7 @@ SERVED = {"served": {"title": "InferenceMAX public runs and NVIDIA aiconfigurato
 ENGINE_METHOD = (
     "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
     "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
-    "admission lag minimises the median error of the time to first token. Errors are of the other half. `left_out` "
+    "admission lag minimises the mean square of those of the time to first token. Errors are of the other half. `left_out` "
     "says what is left on a model when it takes no part in the fit."
 )
 
@@ -104,7 +104,7 @@ def _gpu_file(
         median, p90 = _errors(judged, "tpot_error")
         sustained = {
             "slowdown": h100.percent(found.common["sustained_slowdown"]),
-            "from_share": h100.percent(found.common["sustained_from"]), "status": "fitted", "points": n_points,
+            "from_share": h100.percent(engines.SUSTAINED_FROM), "status": "fitted", "points": n_points,
             "median_error": h100.percent(median), "p90_error": h100.percent(p90), "source": "served",
             "note": h100.SUSTAINED,
         }  # fmt: skip
