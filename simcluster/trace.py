@@ -28,7 +28,7 @@ COMPONENTS = {
     "wait_for_peers": "waiting at a collective for the last rank to arrive",
     "pipeline_wait": "waiting for a pipeline stage that is busy with another step",
     "launch_host": "host time of the engine, launch of ops, fixed cost of kernels",
-    "stall": "work that was lost when a device failed under the request",
+    "stall": "standing still: stalls, pauses of the host, and work that was lost when a device failed",
 }
 """The components of a token's latency and what each means; the order is that of the columns."""
 
@@ -63,13 +63,15 @@ class Segment(NamedTuple):
     ends: Ticks | int
     """When each step's tokens are emitted, shape (steps,); of a single step its number."""
     components: Ticks | list[int]
-    """Of every step, shape (steps, components); of a single step its list."""
+    """Of every step, shape (steps, components); or one list, of a single step or of all."""
     requests: Ticks
     """Shape (requests,)."""
     tokens: Ticks
     """Index of each request's token in the first step, shape (requests,)."""
     head_starts: Sequence[tuple[int, Sequence[int]]] = ()
     """Place among the requests and components that come on top of its first token."""
+    growing: tuple[int, Ticks] | None = None
+    """A component, and what every step adds to it, shape (steps,), where `components` is one list."""
 
     @property
     def n_steps(self) -> int:
@@ -83,7 +85,8 @@ class Recorder:
 
     Rows come as segments, which are short, and are written out many at a time. Rows of one instant are in the order
     of their replicas, and each replica's in the order it recorded them. A replica may record rows later than they
-    are emitted: `complete_until` says up to which tick all rows are there. `close` hands on what is left.
+    are emitted: `complete_until` says up to which tick all rows are there. `deliver` may put rows off, in place, but
+    none before another of its replica. `close` hands on what is left.
     """
 
     def __init__(
@@ -92,7 +95,9 @@ class Recorder:
         n_replicas: int = 1,
         complete_until: Callable[[], int] | None = None,
         rows_per_block: int = ROWS_PER_BLOCK,
+        deliver: Callable[[Block], None] | None = None,
     ) -> None:
+        self._deliver = deliver
         self._sinks = tuple(sinks)
         self._sorted = n_replicas == 1
         self._complete_until = complete_until
@@ -116,6 +121,8 @@ class Recorder:
         """Hand on the rows emitted before that tick, or all."""
         rows = written_out(self._segments)
         self._segments, self._n_rows = [], 0
+        if self._deliver is not None:
+            self._deliver(rows)
         if not self._sorted:
             rows = np.concatenate([self._early, rows], axis=1)
             rows = rows[:, np.lexsort((rows[_REPLICA], rows[_EMITTED_AT]))]
@@ -149,11 +156,11 @@ def written_out(segments: Sequence[Segment]) -> Block:
         row[:] = np.repeat(column, per_step)
     for row, column in zip(rows[N_KEYS:], components, strict=True):
         row[:] = np.repeat(column, per_step) if column.any() else 0
-    if any(s.head_starts for s in segments):
+    with_more = [segment for segment in segments if segment.head_starts]
+    if with_more:
         starts = (np.cumsum(n_steps * n_requests) - n_steps * n_requests).tolist()
-        for start, segment in zip(starts, segments, strict=True):
-            for place, ticks in segment.head_starts:
-                rows[N_KEYS:, start + place] += ticks
+        places = [start + place for start, s in zip(starts, segments, strict=True) for place, _ in s.head_starts]
+        rows[N_KEYS:, places] += np.array([ticks for s in with_more for _, ticks in s.head_starts], np.int64).T
     return rows
 
 
@@ -161,18 +168,28 @@ def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> tupl
     """Ends of all steps, shape (steps,), and their components, shape (components, steps)."""
     ends = np.empty(n_steps.sum(), np.int64)
     components = np.empty((len(ends), len(COMPONENTS)), np.int64)
-    is_single = np.array([isinstance(s.ends, int) for s in segments], dtype=bool)
-    places = (np.cumsum(n_steps) - n_steps)[is_single]
-    singles = [s for s in segments if isinstance(s.ends, int)]
-    if singles:
-        ends[places] = [s.ends for s in singles]
-        components[places] = [s.components for s in singles]
-    if len(singles) < len(segments):
-        others = [s for s in segments if not isinstance(s.ends, int)]
-        in_run = np.repeat(~is_single, n_steps)
-        ends[in_run] = np.concatenate([s.ends for s in others])
-        components[in_run] = np.concatenate([s.components for s in others])
+    _fill(ends, [s.ends for s in segments], int, n_steps)
+    _fill(components, [s.components for s in segments], list, n_steps)
+    growing = [s.growing for s in segments if s.growing is not None]
+    if growing:
+        grows = np.array([s.growing is not None for s in segments])
+        columns = np.repeat([component for component, _ in growing], n_steps[grows])
+        places = np.flatnonzero(np.repeat(grows, n_steps))
+        components[places, columns] += np.concatenate([added for _, added in growing])
     return ends, np.ascontiguousarray(components.T)
+
+
+def _fill(
+    by_step: Ticks, values: Sequence[Any], of_all_steps: type[int] | type[list[int]], n_steps: npt.NDArray[np.intp]
+) -> None:
+    """Fill in what segments say: values of that type are of all their steps, others are arrays, an entry for each."""
+    is_of_all = np.array([type(value) is of_all_steps for value in values], dtype=bool)
+    where = np.repeat(is_of_all, n_steps)
+    some = [value for value in values if type(value) is of_all_steps]
+    if some:
+        by_step[where] = np.repeat(np.array(some, np.int64), n_steps[is_of_all], axis=0)
+    if len(some) < len(values):
+        by_step[~where] = np.concatenate([value for value in values if type(value) is not of_all_steps])
 
 
 class Digest:

@@ -109,13 +109,23 @@ def spliced(before: Service, after: Service, first_op: int) -> Service:
     ticks = sum(whole)
     if np.array_equal(components, decode):
         return Service(ticks, whole, whole, lambda: detail)
-    seen = decode.sum(axis=0).tolist()
+    return Service(ticks, whole, as_decoding(decode.sum(axis=0).tolist(), ticks), lambda: detail)
+
+
+def as_decoding(alone: list[int], ticks: int) -> list[int]:
+    """
+    Components of a step of so many ticks as who decodes sees it: what is beyond decoding alone is interference.
+
+    Decoding alone may take longer than the whole, by rounding, or because its exchanges are short and were noisy: it
+    is cut to the whole then, arithmetic first.
+    """
+    seen = list(alone)
     seen[_INTERFERENCE] = 0
-    # Rounding may make what decoding alone takes a tick longer than the whole.
-    for component in (_COMPUTE, *range(len(seen))):
-        seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
+    if sum(seen) > ticks:
+        for component in (_COMPUTE, *range(len(seen))):
+            seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
     seen[_INTERFERENCE] = ticks - sum(seen)
-    return Service(ticks, whole, seen, lambda: detail)
+    return seen
 
 
 class Run(NamedTuple):
@@ -123,25 +133,37 @@ class Run(NamedTuple):
 
     ticks: Ticks
     """Of each step, shape (steps,)."""
-    components: Ticks
-    """Of each step, shape (steps, components)."""
+    components: Ticks | list[int]
+    """Of each step, shape (steps, components); or one list for all."""
+    growing: tuple[int, Ticks] | None = None
+    """A component, and what each step adds to it, shape (steps,), where there is one list."""
+
+    def laid_out(self) -> Ticks:
+        """The components of each step, shape (steps, components), for the caller to change."""
+        if isinstance(self.components, np.ndarray):
+            return self.components
+        components = np.tile(np.array(self.components, np.int64), (len(self.ticks), 1))
+        if self.growing is not None:
+            components[:, self.growing[0]] += self.growing[1]
+        return components
 
 
 class StageModel(Protocol):
-    """Gives the service of a step; the same step number and batch always get the same answer."""
+    """Gives the service of a step; the same step number, batch and time always get the same answer."""
 
-    def service(self, step: int, batch: Batch) -> Service:
-        """Durations and components of this stage for one step."""
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step that entered the pipeline at this tick."""
 
 
 class RunModel(StageModel, Protocol):
     """A stage that also knows many decode steps at once."""
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """
         Successive decode steps of one batch, whose contexts grow by one token per request and step.
 
-        Each step equals what `service` gives for it.
+        Each step equals what `service` gives for it. There may be fewer of them, one at least: as many as one answer
+        holds for.
         """
 
 
@@ -176,11 +198,11 @@ class _Fixed(NamedTuple):
     ticks: int
     """Their sum."""
     noisy: Ticks
-    """By kind of op, what noise multiplies, shape (kinds, components)."""
+    """What each factor of the noise multiplies, shape (factors, components)."""
     quiet: Ticks
-    """What it does not: exchange and waits of all ops, shape (components,)."""
+    """What none does, of all ops, shape (components,)."""
     late: Ticks
-    """Which component a delay adds to, 0 or 1, shape (2 kinds, components): none where the ranks do not meet."""
+    """Which component each delay adds to, 0 or 1, shape (delays, components): none where the ranks do not meet."""
     most: int
     """Sum of `noisy`, one op of each kind."""
 
@@ -201,32 +223,32 @@ class TimedStage:
         self._counts = np.bincount(np.asarray(nominal.kind_of_op, np.intp), minlength=len(self._fetch)).tolist()
         self._fixed = lru_cache(maxsize=8192)(self._of_tokens)
 
-    def service(self, step: int, batch: Batch) -> Service:
-        """Durations and components of this stage for one step."""
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step, whenever it enters."""
         components = self._components(step, batch)
         ticks = sum(components)
         decode_components = components
         if batch.prefill_tokens and batch.decode_tokens:
-            decode_components = self._components(step, batch.decode_only())
-            decode_components[_INTERFERENCE] = ticks - sum(decode_components)
+            decode_components = as_decoding(self._components(step, batch.decode_only()), ticks)
         return Service(ticks, components, decode_components, lambda: self._detail(step, batch))
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
-        """Successive decode steps of one batch."""
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
+        """Successive decode steps of one batch, whenever they start."""
         fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
         rows = self._nominal.run_rows(batch, n_steps)
         if self._noise is not None:
             components = self._in_this_world(fixed, rows, step, n_steps)
             return Run(components.sum(axis=1), components)
+        charged = [
+            (where, self._counts[kind] * ticks) for kind, row in rows for where, ticks in self._charged(kind, row)
+        ]
+        if len(charged) == 1 and type(charged[0][1]) is not int:
+            return Run(charged[0][1] + fixed.ticks, fixed.components, charged[0])
         components = np.empty((n_steps, len(COMPONENTS)), np.int64)
         components[:] = fixed.row
-        total: Any = fixed.ticks
-        for kind, row in rows:
-            for component, ticks in self._charged(kind, row):
-                added = self._counts[kind] * ticks
-                components[:, component] += added
-                total = total + added
-        return Run(np.full(n_steps, total) if isinstance(total, int) else total, components)
+        for component, ticks in charged:
+            components[:, component] += ticks
+        return Run(components.sum(axis=1), components)
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
@@ -265,23 +287,29 @@ class TimedStage:
     def _of_tokens(self, decode_tokens: int, prefill_tokens: int, outputs: int, sequences: int) -> _Fixed:
         """All that does not depend on contexts."""
         rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
-        noisy = [[0] * len(COMPONENTS) for _ in rows]
+        n_kinds = len(rows)
+        small = self._noise and self._noise.small
+        noisy = [[0] * len(COMPONENTS) for _ in range(2 * n_kinds if small else n_kinds)]
         quiet = [0] * len(COMPONENTS)
-        late = np.zeros((2 * len(rows), len(COMPONENTS)), np.int64)
+        late = np.zeros((3 * n_kinds if small else 2 * n_kinds, len(COMPONENTS)), np.int64)
         components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
         most = 0
         for kind, row in enumerate(rows):
             for component, ticks in self._charged(kind, row):
                 components[component] += self._counts[kind] * ticks
-                if component in (_EXCHANGE, _WAIT):
+                if component == _EXCHANGE and small and ticks <= small.up_to:
+                    noisy[n_kinds + kind][_EXCHANGE] = ticks
+                    late[2 * n_kinds + kind, _EXCHANGE] = 1
+                elif component in (_EXCHANGE, _WAIT):
                     quiet[component] += self._counts[kind] * ticks
+                    continue
                 else:
                     noisy[kind][component] += ticks
-                    most += ticks
+                most += ticks
             if row.exchange:
-                late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = 1
-        components_, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        return _Fixed(components, components_, sum(components), noisy_, quiet_, late, most)
+                late[kind, _LAUNCH] = late[kind + n_kinds, _WAIT] = 1
+        whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, late, most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
@@ -297,8 +325,8 @@ class TimedStage:
                     most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
                 else:
                     quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
-            if not isinstance(row.exchange, int) or row.exchange:
-                places = [kind, kind + len(fixed.noisy)]
+            if (not isinstance(row.exchange, int) or row.exchange) and not late[kind, _LAUNCH]:
+                places = [kind, kind + len(self._counts)]
                 late, delays = late.copy(), delays.copy()
                 late[places, [_LAUNCH, _WAIT]] = 1
                 delays[:, places] *= np.reshape(row.exchange, (-1, 1)) > 0
@@ -320,15 +348,22 @@ class TimedStage:
     def _ops(self, step: int, batch: Batch) -> tuple[OpTicks, Ticks]:
         """Durations of the ops and their components: differences of the running sums, each rounded."""
         rows = list(self._nominal.rows(batch.without_contexts()))
+        always = [row.exchange for row in rows]
         for kind, row in self._nominal.context_rows(batch):
             rows[kind] = OpRow(*map(operator.add, rows[kind], row))
         kinds = np.asarray(self._nominal.kind_of_op, np.intp)
         launch, compute, fetch, wait, exchange = np.array(rows, np.int64)[kinds].T  # (ops,) each
+        meets = exchange > 0
         factors: Any = ONE
         own: Any = 0
         waited: Any = 0
         if self._noise is not None:
-            factors, own, waited = self._noise.ops(step)  # (ops,) each
+            factors, own, waited, exchanged, delay = self._noise.ops(step)  # (ops,) each
+            if self._noise.small is not None:
+                quiet = np.array(always, np.int64)[kinds]
+                is_short = (quiet > 0) & (quiet <= self._noise.small.up_to)
+                noisy = np.cumsum(np.where(is_short, quiet * exchanged, 0)) + _HALF
+                exchange = exchange + np.where(is_short, delay - quiet, 0) + np.diff(noisy >> ONE_BITS, prepend=0)
         busy = np.maximum(compute, fetch)
         charged = np.where(fetch > compute, np.array(self._fetch)[kinds], _COMPUTE)
         places = np.arange(len(kinds))
@@ -340,7 +375,6 @@ class TimedStage:
             shares = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
         busy = shares[places, charged]
         shorter = np.minimum((np.minimum(compute, fetch) * factors + _HALF) >> ONE_BITS, busy)
-        meets = exchange > 0
         launch = shares[:, _LAUNCH] + own * meets
         wait = wait + waited * meets
         shares[:, _LAUNCH] = launch

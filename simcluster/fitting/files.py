@@ -43,8 +43,8 @@ SERVED = {"served": {"title": "InferenceMAX public runs and NVIDIA aiconfigurato
 ENGINE_METHOD = (
     "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
     "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
-    "admission lag minimises the mean square of those of the time to first token. Errors are of the other half. `left_out` "
-    "says what is left on a model when it takes no part in the fit."
+    "admission lag minimises the mean square of those of the time to first token. Errors are of the other half. "
+    "`left_out` says what is left on a model when it takes no part in the fit."
 )
 
 

@@ -12,10 +12,11 @@ serve) is left to `Replica`.
 from __future__ import annotations
 
 from itertools import takewhile
+from operator import add
 from typing import Any, NamedTuple
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import RunModel, Service
+from simcluster.costs.service import Run, RunModel, Service
 from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.cohort import Cohort
 from simcluster.kernel.replica import Replica, ReplicaPlan
@@ -37,8 +38,8 @@ class DecodeRun(NamedTuple):
     started: int
     ends: Ticks
     """When each step ends, shape (steps,)."""
-    components: Ticks
-    """Shape (steps, components)."""
+    played: Run
+    """By the stage: their durations and components."""
     n_steps: int
 
 
@@ -91,7 +92,7 @@ class SteadyReplica(Replica):
         if self._run is not None and (began := self._stop_run()) is not None:
             step, n = self._n_steps, len(self._cohort)
             batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
-            self._play(Step(step, batch, [], [], []), before, began)
+            self._play(Step(step, began, batch, [], [], []), before, began)
         if self._playing is not None:
             self._playing.change(self._stage)
 
@@ -197,7 +198,7 @@ class SteadyReplica(Replica):
         batch = Batch(n, decode_context, prefill_tokens, pairs, context, n + n_finishing, n + len(prompts))
         finishing = [request for request in prompts if request.in_flight]
         chunked = [request for request in prompts if not request.in_flight]
-        self._play(Step(step, batch, [], finishing, chunked), self._stage)
+        self._play(Step(step, instant, batch, [], finishing, chunked), self._stage)
 
     def _play(self, step: Step, stage: RunModel, began: int | None = None) -> None:
         """Serve a step, which began now or before."""
@@ -207,25 +208,25 @@ class SteadyReplica(Replica):
     def _end_step(self, step: Step, service: Service) -> None:
         """The cohort and the prompts that were finished get a token; the latter join the cohort."""
         self._playing, self._ahead_has_prefill = None, step.has_prefill
-        instant = now(self._env)
-        number, batch_size = step.number, step.batch.sequences
-        if self._cohort:
-            rows = self._cohort.rows(number)
-            self._recorder.add(Segment(self._number, number, batch_size, instant, service.decode_components, *rows))
-        self._record(number, batch_size, step.finishing, service.components)
-        self._let_go(number + 1, instant)
+        instant, number, cohort = now(self._env), step.number, self._cohort
+        own = [c - d for c, d in zip(service.components, service.decode_components, strict=True)]
+        head_starts: list[tuple[int, list[int]]] = []  # what prompts see otherwise than who decodes
+        for place, request in enumerate(step.finishing, len(cohort)):
+            gathered = request.head_start
+            head_starts.append((place, own if gathered is None else list(map(add, own, gathered))))
+            request.emit(instant)
+            request.in_flight = False
+            cohort.join(request, number + 1)
+        if cohort:
+            rows, components = cohort.rows(number), service.decode_components
+            segment = Segment(self._number, number, step.batch.sequences, instant, components, *rows, head_starts)
+            self._recorder.add(segment)
         for request in step.chunked:
             request.chunks_under_way -= 1
             for component, ticks in enumerate(service.components):
                 request.add_head_start(component, ticks)
             request.accounted = instant
-        for request in step.finishing:
-            request.emit(instant)
-            request.in_flight = False
-            if request.generated == request.output_tokens:
-                self._release(request)
-            else:
-                self._cohort.join(request, number + 1)
+        self._let_go(number + 1, instant)
         self._decide_now_or_soon()
 
     def _start_run(self) -> None:
@@ -237,11 +238,12 @@ class SteadyReplica(Replica):
         if self._waiting and n < self._plan.max_running and self._waiting[0].seen_from > step:
             most = min(most, self._waiting[0].seen_from - step)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
-        ticks, components = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
-        ends = ticks.cumsum() + started
+        played = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps, started)
+        ends = played.ticks.cumsum()
+        ends += started
         if ends[-1] < 0:  # past an int64
             raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
-        self._await(DecodeRun(step, started, ends, components, n_steps))
+        self._await(DecodeRun(step, started, ends, played, len(ends)))
 
     def _await(self, run: DecodeRun) -> None:
         """Come back at the end of the run, unless it is cut before."""
@@ -261,9 +263,14 @@ class SteadyReplica(Replica):
         n_steps, step = run.n_steps, run.first_step
         self._likely_steps = 2 * n_steps if n_steps == len(run.ends) else (3 * self._likely_steps + n_steps) // 4
         # While the run is there, rows of other replicas that come after its own are held back.
-        ends, components = run.ends[:n_steps], run.components[:n_steps]
-        rows = self._cohort.rows(step)
-        self._recorder.add(Segment(self._number, step, len(self._cohort), ends, components, *rows))
+        ends, (_, components, growing) = run.ends[:n_steps], run.played
+        if growing is not None:
+            growing = growing[0], growing[1][:n_steps]
+        elif not isinstance(components, list):
+            components = components[:n_steps]
+        cohort = self._cohort
+        segment = Segment(self._number, step, len(cohort), ends, components, *cohort.rows(step), (), growing)
+        self._recorder.add(segment)
         self._run = None
         self._free_blocks -= self._cohort.new_blocks(step, n_steps)
         self._n_steps = step + n_steps
