@@ -58,7 +58,8 @@ EAGER_HOST = (
 )
 SUSTAINED = (
     "The slowdown was found together with the host times of serving engines (engine-*.yaml), of which the errors "
-    "are; the onset is a choice. Kernel tables are bursts; served prompts on one device are up to 15 % slower than these, on four they are not."
+    "are; the onset is a choice. Kernel tables are bursts; served prompts on one device are up to 15 % slower than "
+    "these, on four they are not."
 )
 HOST = {
     "fixed": {"value": "650 us", "status": "assumed", "source": "served",
