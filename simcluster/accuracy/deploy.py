@@ -7,8 +7,8 @@ as many places in the engine as in the loop; other rows' lengths are as stated.
 
 One thing is inferred from measured times, because no script states it: TensorRT-LLM's token budget, a prompt and a
 token for every other request, rounded up to 64. On the half of the served runs that engines are fitted to, it leaves
-12 % on times to first token in the median where 8,192 tokens leave 79 %, 16,384 leave 142 %, and 2,048 cannot keep
-up. The other half took no part in this.
+12 % on times to first token in the median where 4,096 tokens leave 40 %, 8,192 leave 60 % and 16,384 leave 147 %.
+The other half took no part in this.
 """
 
 from __future__ import annotations
