@@ -65,7 +65,7 @@ HOST = {
     "fixed": {"value": "650 us", "status": "assumed", "source": "served",
               "note": "Where no serving engine is named: about what the fits of engines give (engine-*.yaml)."},
     "per_sequence": {"value": "5 us", "status": "assumed", "source": "served",
-                     "note": "As above; between vLLM's 0 and TensorRT-LLM's 16 us."},
+                     "note": "As above; between vLLM's and TensorRT-LLM's."},
 }  # fmt: skip
 
 
