@@ -303,7 +303,7 @@ With all cores for each layer in turn they would come out at 0 and +55 % ([decis
 {
         sum(n for _, n, _ in constants)
     } in all, where a few dozen were meant: as many kernels and libraries as were measured have a start, a rate and little else.
-A constant stays where leaving it out costs 0.3 points of the held-out error or more; end to end, {
+Of the ops' constants those stay without which the held-out error of a class grows by 0.3 points or more; those of collectives were shared among rings, not tried one by one. End to end, {
         3 * 2 + 2
     } numbers and three whole steps were free.
 Every file of `simcluster show calibration` says where each constant comes from, on how many points, and what it leaves.
