@@ -20,10 +20,12 @@ LAYERS = (
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables", "steady_state", "noise_fit"),
+    ("metrics", "tables", "steady_state", "noise_fit", "intervals"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance",),
+    ("accuracy",),
+    ("fitting",),
     ("plots",),
     ("cli",),
 )

@@ -38,7 +38,7 @@ class Load:
 def _kind(plan: ReplicaPlan, fidelity: str) -> type[Replica]:
     """How a replica is played: many decode steps at a time where that is the same."""
     alone = plan.n_stages == 1 and not plan.pipeline.rounds
-    return SteadyReplica if plan.admit is not None and fidelity == "auto" and alone else Replica
+    return SteadyReplica if plan.steady is not None and fidelity == "auto" and alone else Replica
 
 
 class Engine:

@@ -22,6 +22,7 @@ from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
 from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
 from simcluster.policies.routers import ROUTERS
+from simcluster.policies.schedulers import SCHEDULERS
 
 cases = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
@@ -60,6 +61,8 @@ class Case:
     """Ticks after which everything happens again, for ever."""
     shared: str = ""
     """Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides."""
+    scheduler: str = "fcfs"
+    admission_lag: int = 0
 
     def play(self, fidelity: str) -> Played:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
@@ -128,7 +131,8 @@ class Case:
         shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
-        return plan(stages, hops, back, *limits, per_token, uses, bool(self.happenings))
+        changes = bool(self.happenings)
+        return plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
 
     def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1) -> Any:
         times = {"compute": slow, "fetch": slow, "exchange": slow_link}
@@ -207,6 +211,8 @@ def runs(draw: st.DrawFn, replicas: st.SearchStrategy[int] = some_replicas) -> C
         noisy=draw(st.booleans()),
         seed=draw(st.integers(0, 2**32)),
         horizon_ticks=draw(st.none() | st.integers(1, 300)),
+        scheduler=draw(st.sampled_from(sorted(SCHEDULERS))),
+        admission_lag=draw(st.integers(0, 3)),
     )
 
 
