@@ -109,6 +109,11 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
     return runs
 
 
+def assumes_zero_spread(summary: dict[str, Any]) -> bool:
+    """Whether a run's spread lacks what nobody measured: of its devices zero noise is assumed."""
+    return any("zero spread is assumed" in text for text in summary["assumptions"])
+
+
 def _require_complete(folder: Path) -> None:
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "no such folder"

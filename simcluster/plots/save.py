@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
@@ -35,9 +37,22 @@ def save(figure: Figure, path: Path) -> None:
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:
-        with matplotlib.rc_context({"svg.hashsalt": "simcluster"}):
+        with _same_ids():
             figure.savefig(beside, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
         Path(beside).chmod(0o644)
         Path(beside).replace(path)
     finally:
         Path(beside).unlink(missing_ok=True)
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG text: what `save` writes."""
+    written = io.BytesIO()
+    with _same_ids():
+        figure.savefig(written, format="svg", metadata=_METADATA["svg"])
+    return written.getvalue().decode()
+
+
+def _same_ids() -> AbstractContextManager[None]:
+    """Names inside an SVG depend on its content only."""
+    return matplotlib.rc_context({"svg.hashsalt": "simcluster"})
