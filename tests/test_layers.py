@@ -23,6 +23,7 @@ LAYERS = (
     ("metrics", "tables"),
     ("run", "read_run", "invariants"),
     ("plots",),
+    ("report",),
     ("cli",),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
@@ -31,6 +32,8 @@ HOMES = {
     "networkx": ("topology",),
     "simpy": ("kernel",),
     "matplotlib": ("plots",),
+    "jinja2": ("report",),
+    "markupsafe": ("report",),
     "click": ("cli",),
     "rich": ("cli",),
 }

@@ -11,6 +11,7 @@ from simcluster import __version__
 from simcluster.cli.check import check
 from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
+from simcluster.cli.report import report
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
 
@@ -25,7 +26,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, plot, check, show, schema):
+for command in (replay, plot, report, check, show, schema):
     cli.add_command(command)
 
 

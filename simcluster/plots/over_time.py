@@ -96,7 +96,10 @@ def _draw_points(axes: Axes, series: Series, place: int, what: str, size: float)
 def _draw_bands(axes: Axes, series: Series, place: int, what: str, size: float) -> None:
     how, (edges_s, rows) = style(place), series.bands()
     least, median, most, maximum = rows.T
-    axes.stairs(most, edges_s, baseline=least, fill=True, color=how.colour, alpha=0.22, linewidth=0)
+    axes.stairs(
+        most, edges_s, baseline=least, fill=True, color=how.colour, alpha=0.22, linewidth=0,
+        gid=run_id(place, what, "band"),
+    )  # fmt: skip
     axes.stairs(
         median, edges_s, baseline=None, color=how.colour, linewidth=1.6, linestyle=how.dash,
         gid=run_id(place, what, "median"),
