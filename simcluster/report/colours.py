@@ -2,7 +2,8 @@
 Colours of the figures on a dark page.
 
 Figures are drawn in dark ink on white. On a dark page each colour is replaced by one of the same hue whose contrast
-with the dark paper is what the original's is with white. So whatever could be told apart still can.
+with the dark paper is what the original's is with white: ink becomes light and a faint grid stays faint. Only what is
+not grey is kept within bounds, since a pale yellow on white is cheerful and its like on black is mud.
 
 Source:
     Contrast: WCAG 2.2, relative luminance and contrast ratio. Hue: Björn Ottosson, A perceptual color space for image
@@ -15,9 +16,9 @@ import math
 
 PAPER = "#14171c"
 """The dark page."""
-LEAST_OF_COLOURED = 2.6
-"""Contrast that anything but grey has at least: a pale yellow on white is cheerful, its like on black is mud."""
-LIGHTEST = 0.86
+COLOURED = (3.6, 9.0)
+"""Contrast of anything but grey, at least and at most."""
+LIGHTEST = 0.92
 """Greatest luminance on it: black becomes this and not pure white, which glares."""
 
 _FLARE = 0.05
@@ -40,7 +41,7 @@ def on_dark(colour: str) -> str:
     wanted = contrast(colour, "#ffffff")
     _, a, b = _oklab(_linear(colour))
     if math.hypot(a, b) > _GREY:
-        wanted = max(wanted, LEAST_OF_COLOURED)
+        wanted = min(max(wanted, COLOURED[0]), COLOURED[1])
     if wanted < 1.01:
         return PAPER
     return _with_luminance(colour, min((luminance_of(PAPER) + _FLARE) * wanted - _FLARE, LIGHTEST))
