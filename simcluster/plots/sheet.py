@@ -16,7 +16,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from simcluster.plots.gather import Gathered
+from simcluster.plots.gather import Gathered, printable
 from simcluster.read_run import assumes_zero_spread
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ def _footer(runs: Sequence[Gathered], metrics: Sequence[str], notes: Sequence[st
     assumed: dict[str, list[str]] = {}
     partial = []
     for run in runs:
-        presets.setdefault(run.summary["noise"], []).append(run.label)
+        presets.setdefault(printable(run.summary["noise"]), []).append(run.label)
         if assumes_zero_spread(run.summary):
-            assumed.setdefault(run.summary["device"], []).append(run.label)
+            assumed.setdefault(printable(run.summary["device"]), []).append(run.label)
         completed = int(run.summary["completed"])
         if completed != run.n_requests:
             partial.append(f"{run.label}: {completed:,} of {run.n_requests:,} requests finished.")
