@@ -40,6 +40,8 @@ class Limits:
     max_num_batched_tokens: int
     n_stages: int
     """Of every replica's pipeline."""
+    held_back: bool = False
+    """Whether hosts may deliver tokens late, several at once."""
 
     @classmethod
     def of(cls, scenario: Scenario) -> Limits:
@@ -51,6 +53,7 @@ class Limits:
             max_num_seqs=engine.max_num_seqs,
             max_num_batched_tokens=engine.max_num_batched_tokens,
             n_stages=len(scenario.replicas[0].stages),
+            held_back=scenario.noise.values("host_pauses", scenario.device.kind) is not None,
         )
 
 
@@ -212,6 +215,7 @@ def causality(tables: Tables) -> list[str]:
     A request arrives, is scheduled, gets its first token, then the others, each later than the one before.
 
     A time is there exactly when what it is of has happened, and tokens come from the replica the request was sent to.
+    Tokens that a host held back may come together.
     """
     requests, tokens = tables.requests, tables.tokens
     arrived, scheduled, first, last = (
@@ -221,7 +225,7 @@ def causality(tables: Tables) -> list[str]:
     has_tokens, was_scheduled = requests["tokens_emitted"] > 0, scheduled >= 0
     ordered = tables.by_request
     is_last = np.roll(tables.is_first, -1)
-    early = ordered[~tables.is_first & (tables.since_previous() <= 0)]
+    early = ordered[~tables.is_first & (tables.since_previous() < (0 if tables.limits.held_back else 1))]
     not_first = ordered[tables.is_first & (emitted[ordered] != first[request[ordered]])]
     not_last = ordered[is_last & (emitted[ordered] != last[request[ordered]])]
     sent_to = requests["replica"]
@@ -246,9 +250,15 @@ def causality(tables: Tables) -> list[str]:
 
 
 def exact_sums(tables: Tables) -> list[str]:
-    """No component is negative, and a token's components add up to the time since the previous token, to the tick."""
+    """
+    No component is negative, and a token's components add up to the time since the previous token, to the tick.
+
+    Where hosts hold tokens back, those that catch up have a negative stall.
+    """
     found = []
     for name in COMPONENTS:
+        if name == "stall" and tables.limits.held_back:
+            continue
         column = tables.tokens[f"{name}_ticks"]
         found += tables.tell(np.flatnonzero(column < 0), lambda row, n=name, c=column: f"{n} lasts {c[row]} ticks")  # type: ignore[misc]
     sums = tables.component_sums()

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, Any
 
-from pydantic import model_validator
+from pydantic import Field, create_model, model_validator
 
 from simcluster import catalog
 from simcluster.hardware import DeviceKind
-from simcluster.noise import ArrivalSkewRow, Noise, OpJitterRow
-from simcluster.quantities import Fact, Frozen, Ratio, Seconds, Source, fault
+from simcluster.noise.sources import SOURCES, Noise, NoiseRow, row
+from simcluster.noise.sources import Source as NoiseSource
+from simcluster.quantities import Fact, Frozen, Source, fault
 from simcluster.validation import validate
 
-T = TypeVar("T")
 
+class _OnDevices(Frozen):
+    """A source as a preset states it: on which devices, and a fact for every parameter."""
 
-class _OpJitter(Frozen):
     devices: list[DeviceKind]
-    cv: Fact[Ratio]
+
+    def facts(self) -> dict[str, Fact[Any]]:
+        """The parameters that are stated."""
+        stated = {name: getattr(self, name) for name in type(self).model_fields if name != "devices"}
+        return {name: fact for name, fact in stated.items() if fact is not None}
 
 
-class _ArrivalSkew(Frozen):
-    devices: list[DeviceKind]
-    mean: Fact[Seconds]
+def _with_facts(source: NoiseSource) -> type[_OnDevices]:
+    """The form of a source in a file: each parameter a fact."""
+    fields: dict[str, Any] = {}
+    for name, field in SOURCES[source].model_fields.items():
+        fact = Fact[Annotated[field.annotation, *field.metadata]]  # type: ignore[name-defined]
+        fields[name] = (fact, ...) if field.is_required() else (fact | None, None)
+    return create_model(f"_{SOURCES[source].__name__}", __base__=_OnDevices, **fields)
 
 
-class _NoiseFile(Frozen):
-    """A preset as people write it."""
+class _File(Frozen):
+    """A preset as people write it, but for the sources of noise."""
 
     title: str
     note: str = ""
-    op_jitter: _OpJitter | None = None
-    arrival_skew: _ArrivalSkew | None = None
     sources: dict[str, Source]
 
+    def noise(self) -> dict[NoiseSource, _OnDevices]:
+        """The sources of noise that are there."""
+        found = {name: getattr(self, name) for name in SOURCES}
+        return {name: stated for name, stated in found.items() if stated is not None}
+
     @model_validator(mode="after")
-    def _sources_are_listed(self) -> _NoiseFile:
-        used = {
-            row.source
-            for row in (self.op_jitter and self.op_jitter.cv, self.arrival_skew and self.arrival_skew.mean)
-            if row
-        }
+    def _sources_are_listed(self) -> _File:
+        used = {fact.source for stated in self.noise().values() for fact in stated.facts().values()}
         for name in sorted(used ^ set(self.sources)):
             raise fault(f"source '{name}'", "expected every source to be listed, and every listed one to be used")
         return self
+
+
+_NoiseFile = create_model(
+    "_NoiseFile", __base__=_File, **{name: (_with_facts(name) | None, Field(None)) for name in SOURCES}
+)  # type: ignore[call-overload]
 
 
 def read_noise(name: str) -> Noise:
@@ -55,16 +68,16 @@ def read_noise(name: str) -> Noise:
         InputError: its file is broken.
     """
     file = validate(catalog.entry("noise", name), _NoiseFile)
-    rows: list[OpJitterRow | ArrivalSkewRow] = []
-    if file.op_jitter is not None:
-        kinds, cv = tuple(file.op_jitter.devices), file.op_jitter.cv
-        rows.append(OpJitterRow(device_kinds=kinds, cv=cv.value, basis=_basis(cv, file.sources)))
-    if file.arrival_skew is not None:
-        kinds, mean = tuple(file.arrival_skew.devices), file.arrival_skew.mean
-        rows.append(ArrivalSkewRow(device_kinds=kinds, mean_s=mean.value, basis=_basis(mean, file.sources)))
-    return Noise(name=name, rows=tuple(rows))
+    return Noise(name=name, rows=tuple(_row(source, stated, file.sources) for source, stated in file.noise().items()))
 
 
-def _basis(fact: Fact[T], sources: dict[str, Source]) -> str:
-    """Where a number comes from, in one line."""
-    return f"{sources[fact.source].title} ({fact.confidence} confidence)" + (f"; {fact.note}" if fact.note else "")
+def _row(source: NoiseSource, stated: _OnDevices, sources: dict[str, Source]) -> NoiseRow:
+    """The numbers of a source, with where they come from in one line; notes are for who looks at the preset."""
+    facts = stated.facts()
+    bases: dict[str, list[str]] = {}
+    for name, fact in facts.items():
+        bases.setdefault(f"{sources[fact.source].title} ({fact.confidence} confidence)", []).append(name)
+    basis = "; ".join(text if len(bases) == 1 else f"{', '.join(names)}: {text}" for text, names in bases.items())
+    parameters = SOURCES[source].model_construct(**{name: fact.value for name, fact in facts.items()})
+    parameters.require_consistency()
+    return row(source, parameters, tuple(stated.devices), basis)

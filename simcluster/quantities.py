@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -54,15 +54,24 @@ def _schema(dimension: str) -> WithJsonSchema:
     )
 
 
-Seconds = Annotated[float, BeforeValidator(_reader("time", 0.0, False)), _schema("time")]
+class Dimension(str):
+    """What a quantity measures, among the metadata of its field."""
+
+
+def dimension(metadata: Iterable[Any]) -> str | None:
+    """What a field's quantity measures, a key of `units.UNITS`; None if it is none."""
+    return next((str(item) for item in metadata if isinstance(item, Dimension)), None)
+
+
+Seconds = Annotated[float, BeforeValidator(_reader("time", 0.0, False)), _schema("time"), Dimension("time")]
 Bytes = Annotated[float, BeforeValidator(_reader("bytes", 0.0, True)), _schema("bytes")]
 Bandwidth = Annotated[float, BeforeValidator(_reader("bandwidth", 0.0, True)), _schema("bandwidth")]
 Speed = Annotated[float, BeforeValidator(_reader("speed", 0.0, True)), _schema("speed")]
 Frequency = Annotated[float, BeforeValidator(_reader("frequency", 0.0, True)), _schema("frequency")]
 Power = Annotated[float, BeforeValidator(_reader("power", 0.0, True)), _schema("power")]
 Rate = Annotated[float, BeforeValidator(_reader("rate", 0.0, True)), _schema("rate")]
-Bits = Annotated[float, BeforeValidator(_reader("bits", 0.0, True)), _schema("bits")]
-Ratio = Annotated[float, BeforeValidator(_reader("ratio", 0.0, False)), _schema("ratio")]
+Bits = Annotated[float, BeforeValidator(_reader("bits", 0.0, True)), _schema("bits"), Dimension("bits")]
+Ratio = Annotated[float, BeforeValidator(_reader("ratio", 0.0, False)), _schema("ratio"), Dimension("ratio")]
 PositiveInt = Annotated[int, Field(gt=0, le=10**12)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 

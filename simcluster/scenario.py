@@ -21,7 +21,7 @@ from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs.collectives import COLLECTIVES, available
 from simcluster.costs.gpu import peak_flop_per_s
 from simcluster.hardware import Device
-from simcluster.noise import Noise
+from simcluster.noise.sources import Noise
 from simcluster.placement import StageLayers, kv_tokens
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
@@ -117,8 +117,10 @@ class Event(Frozen):
     lasts_s: Day100 | None = None
     """None: to the end."""
     every_s: Apart | None = None
-    mtbf_s: Apart | None = None
+    mtbf_s: Annotated[float, Field(ge=1e-3, le=1e11)] | None = None
     mttr_s: Apart | None = None
+    noise: Literal["", "background_load", "failures"] = ""
+    """The source of noise that it is of."""
 
 
 class NetworkNode(Frozen):

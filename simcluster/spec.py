@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from simcluster.noise import sources as noise
 from simcluster.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
@@ -86,27 +87,40 @@ class Deployment(Frozen):
     """Host time before every step, instead of the calibration's."""
 
 
-class OpJitter(Frozen):
-    """Lognormal factor on every op's time, mean 1, drawn for each op and step, common to the ranks of a group."""
-
-    cv: Annotated[Ratio, Field(le=10)]
-
-
-class ArrivalSkew(Frozen):
-    """Exponential delay of every rank at every collective."""
-
-    mean: Moment
-
-
 class NoiseOverride(Frozen):
-    """A preset with some of its sources changed."""
+    """A preset with some of its sources changed, see [noise](noise.md) for their parameters."""
 
     preset: str = "none"
     """The preset that the rest comes from."""
-    op_jitter: OpJitter | None = None
-    """Instead of the preset's."""
-    arrival_skew: ArrivalSkew | None = None
-    """Instead of the preset's."""
+    without: list[noise.Source] = Field(default_factory=list)
+    """Sources of the preset that are left out."""
+    op_jitter: noise.OpJitter | None = None
+    """Instead of the preset's, as all that follow."""
+    arrival_skew: noise.ArrivalSkew | None = None
+    """Ranks come late to a collective."""
+    small_messages: noise.SmallMessages | None = None
+    """Short exchanges vary, and some take long."""
+    device_spread: noise.DeviceSpread | None = None
+    """Devices of a kind differ for good."""
+    drift: noise.Drift | None = None
+    """Devices grow slower and faster, slowly."""
+    clock_excursions: noise.ClockExcursions | None = None
+    """A device's clock falls for a while."""
+    diurnal: noise.Diurnal | None = None
+    """The heat of the day."""
+    rare_stalls: noise.RareStalls | None = None
+    """A step stands still."""
+    host_pauses: noise.HostPauses | None = None
+    """Tokens are delivered late, many at once."""
+    background_load: noise.BackgroundLoad | None = None
+    """Other traffic on links between nodes."""
+    failures: noise.Failures | None = None
+    """Devices and links fail and come back."""
+
+    def stated(self) -> dict[noise.Source, noise.Parameters]:
+        """The sources that are stated here."""
+        found = {name: getattr(self, name) for name in noise.SOURCES}
+        return {name: parameters for name, parameters in found.items() if parameters is not None}
 
 
 class Slo(Frozen):

@@ -28,7 +28,7 @@ COMPONENTS = {
     "wait_for_peers": "waiting at a collective for the last rank to arrive",
     "pipeline_wait": "waiting for a pipeline stage that is busy with another step",
     "launch_host": "host time of the engine, launch of ops, fixed cost of kernels",
-    "stall": "work that was lost when a device failed under the request",
+    "stall": "standing still: stalls, pauses of the host, and work that was lost when a device failed",
 }
 """The components of a token's latency and what each means; the order is that of the columns."""
 
@@ -85,7 +85,8 @@ class Recorder:
 
     Rows come as segments, which are short, and are written out many at a time. Rows of one instant are in the order
     of their replicas, and each replica's in the order it recorded them. A replica may record rows later than they
-    are emitted: `complete_until` says up to which tick all rows are there. `close` hands on what is left.
+    are emitted: `complete_until` says up to which tick all rows are there. `deliver` may put rows off, in place, but
+    none before another of its replica. `close` hands on what is left.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class Recorder:
         n_replicas: int = 1,
         complete_until: Callable[[], int] | None = None,
         rows_per_block: int = ROWS_PER_BLOCK,
+        deliver: Callable[[Block], None] | None = None,
     ) -> None:
+        self._deliver = deliver
         self._sinks = tuple(sinks)
         self._sorted = n_replicas == 1
         self._complete_until = complete_until
@@ -118,6 +121,8 @@ class Recorder:
         """Hand on the rows emitted before that tick, or all."""
         rows = written_out(self._segments)
         self._segments, self._n_rows = [], 0
+        if self._deliver is not None:
+            self._deliver(rows)
         if not self._sorted:
             rows = np.concatenate([self._early, rows], axis=1)
             rows = rows[:, np.lexsort((rows[_REPLICA], rows[_EMITTED_AT]))]

@@ -10,7 +10,7 @@ import numpy as np
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.service import NO_WORK, Detail, OpRow, OpTicks, Service, StageModel, TimedStage
-from simcluster.costs.step_noise import Jitter, Skew, StepNoise
+from simcluster.costs.step_noise import Jitter, Skew, Small, StepNoise
 from simcluster.invariants import Limits, Violation, check
 from simcluster.kernel.engine import Engine, Load
 from simcluster.kernel.exchange import Round, Rounds
@@ -34,7 +34,7 @@ class GivenService:
     def __init__(self, ticks: Callable[[int, Batch], int]) -> None:
         self._ticks = ticks
 
-    def service(self, step: int, batch: Batch) -> Service:
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
         ticks = self._ticks(step, batch)
         components = [0] * len(COMPONENTS)
         components[COMPONENT["compute"]] = ticks
@@ -73,9 +73,10 @@ def linear_stage(
     collectives: tuple[int, ...] = (),
     jitter: Jitter | None = None,
     skew: Skew | None = None,
+    small: Small | None = None,
 ) -> TimedStage:
     """A real stage over made-up ops; what they fetch is weights, KV entries and activations in turn."""
-    noise = StepNoise(range(len(ops)), collectives, jitter, skew) if jitter or skew else None
+    noise = StepNoise(range(len(ops)), collectives, jitter, skew, small) if jitter or skew or small else None
     return TimedStage(LinearOps(ops), noise)
 
 
@@ -120,7 +121,7 @@ def _rounds(stage: StageModel, uses: Uses) -> Rounds:
     """Exchanges of a stage as one round each, whatever the step."""
 
     def rounds(op: int, batch: Batch) -> list[Round]:
-        ticks = int(stage.service(0, batch).ops().exchange[op])
+        ticks = int(stage.service(0, batch, 0).ops().exchange[op])
         return [Round(ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, uses),))]
 
     return rounds

@@ -109,13 +109,23 @@ def spliced(before: Service, after: Service, first_op: int) -> Service:
     ticks = sum(whole)
     if np.array_equal(components, decode):
         return Service(ticks, whole, whole, lambda: detail)
-    seen = decode.sum(axis=0).tolist()
+    return Service(ticks, whole, as_decoding(decode.sum(axis=0).tolist(), ticks), lambda: detail)
+
+
+def as_decoding(alone: list[int], ticks: int) -> list[int]:
+    """
+    Components of a step of so many ticks as who decodes sees it: what is beyond decoding alone is interference.
+
+    Decoding alone may take longer than the whole, by rounding, or because its exchanges are short and were noisy: it
+    is cut to the whole then, arithmetic first.
+    """
+    seen = list(alone)
     seen[_INTERFERENCE] = 0
-    # Rounding may make what decoding alone takes a tick longer than the whole.
-    for component in (_COMPUTE, *range(len(seen))):
-        seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
+    if sum(seen) > ticks:
+        for component in (_COMPUTE, *range(len(seen))):
+            seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
     seen[_INTERFERENCE] = ticks - sum(seen)
-    return Service(ticks, whole, seen, lambda: detail)
+    return seen
 
 
 class Run(NamedTuple):
@@ -128,22 +138,32 @@ class Run(NamedTuple):
     growing: tuple[int, Ticks] | None = None
     """A component, and what each step adds to it, shape (steps,), where there is one list."""
 
+    def laid_out(self) -> Ticks:
+        """The components of each step, shape (steps, components)."""
+        if isinstance(self.components, np.ndarray):
+            return self.components
+        components = np.tile(np.array(self.components, np.int64), (len(self.ticks), 1))
+        if self.growing is not None:
+            components[:, self.growing[0]] += self.growing[1]
+        return components
+
 
 class StageModel(Protocol):
-    """Gives the service of a step; the same step number and batch always get the same answer."""
+    """Gives the service of a step; the same step number, batch and time always get the same answer."""
 
-    def service(self, step: int, batch: Batch) -> Service:
-        """Durations and components of this stage for one step."""
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step that entered the pipeline at this tick."""
 
 
 class RunModel(StageModel, Protocol):
     """A stage that also knows many decode steps at once."""
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """
         Successive decode steps of one batch, whose contexts grow by one token per request and step.
 
-        Each step equals what `service` gives for it.
+        Each step equals what `service` gives for it. There may be fewer of them, one at least: as many as one answer
+        holds for.
         """
 
 
@@ -181,6 +201,8 @@ class _Fixed(NamedTuple):
     """By kind of op, what noise multiplies, shape (kinds, components)."""
     quiet: Ticks
     """What it does not: exchange and waits of all ops, shape (components,)."""
+    exchange: Ticks
+    """Of one op by kind, shape (kinds,)."""
     late: Ticks
     """Which component a delay adds to, 0 or 1, shape (2 kinds, components): none where the ranks do not meet."""
     most: int
@@ -201,20 +223,20 @@ class TimedStage:
         self._noise = noise
         self._fetch = list(nominal.fetch_components)
         self._counts = np.bincount(np.asarray(nominal.kind_of_op, np.intp), minlength=len(self._fetch)).tolist()
+        self._factors_of_one = np.array(self._counts, np.int64) * ONE
         self._fixed = lru_cache(maxsize=8192)(self._of_tokens)
 
-    def service(self, step: int, batch: Batch) -> Service:
-        """Durations and components of this stage for one step."""
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step, whenever it enters."""
         components = self._components(step, batch)
         ticks = sum(components)
         decode_components = components
         if batch.prefill_tokens and batch.decode_tokens:
-            decode_components = self._components(step, batch.decode_only())
-            decode_components[_INTERFERENCE] = ticks - sum(decode_components)
+            decode_components = as_decoding(self._components(step, batch.decode_only()), ticks)
         return Service(ticks, components, decode_components, lambda: self._detail(step, batch))
 
-    def run(self, step: int, batch: Batch, n_steps: int) -> Run:
-        """Successive decode steps of one batch."""
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
+        """Successive decode steps of one batch, whenever they start."""
         fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
         rows = self._nominal.run_rows(batch, n_steps)
         if self._noise is not None:
@@ -283,13 +305,15 @@ class TimedStage:
                     most += ticks
             if row.exchange:
                 late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = 1
-        components_, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        return _Fixed(components, components_, sum(components), noisy_, quiet_, late, most)
+        exchange = [row.exchange for row in rows]
+        arrays = (np.array(values, np.int64) for values in (components, noisy, quiet, exchange))
+        whole, noisy_, quiet_, exchange_ = arrays
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, exchange_, late, most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
-        factors, delays, greatest = self._noise.sums(step, n_steps)
+        factors, delays, greatest, of_exchange = self._noise.sums(step, n_steps)
         components: Ticks = factors @ fixed.noisy
         quiet: Any = fixed.quiet
         late, most = fixed.late, fixed.most
@@ -311,7 +335,20 @@ class TimedStage:
         components >>= ONE_BITS
         components += quiet
         components += delays @ late
+        if self._noise.small is not None:
+            components[:, _EXCHANGE] = self._exchanged(fixed.exchange, rows, of_exchange, self._noise.small.up_to)
         return components
+
+    def _exchanged(self, exchange: Ticks, rows: Sequence[tuple[int, OpRow]], drawn: Ticks, up_to: int) -> Ticks:
+        """Time of exchanges, the short ones with their noise, shape (steps,)."""
+        by_kind = np.tile(exchange, (len(drawn), 1))
+        for kind, row in rows:
+            by_kind[:, kind] += row.exchange
+        factors, delays = np.hsplit(drawn, 2)
+        is_short = (by_kind > 0) & (by_kind <= up_to)
+        ticks = (np.where(is_short, factors, self._factors_of_one) * by_kind).sum(axis=1)
+        exchanged: Ticks = ((ticks + _HALF) >> ONE_BITS) + np.where(is_short, delays, 0).sum(axis=1)
+        return exchanged
 
     def _detail(self, step: int, batch: Batch) -> Detail:
         """Op by op."""
@@ -327,11 +364,16 @@ class TimedStage:
             rows[kind] = OpRow(*map(operator.add, rows[kind], row))
         kinds = np.asarray(self._nominal.kind_of_op, np.intp)
         launch, compute, fetch, wait, exchange = np.array(rows, np.int64)[kinds].T  # (ops,) each
+        meets = exchange > 0
         factors: Any = ONE
         own: Any = 0
         waited: Any = 0
         if self._noise is not None:
-            factors, own, waited = self._noise.ops(step)  # (ops,) each
+            factors, own, waited, exchanged, delay = self._noise.ops(step)  # (ops,) each
+            if self._noise.small is not None:
+                is_short = (exchange > 0) & (exchange <= self._noise.small.up_to)
+                exchange = np.cumsum(exchange * np.where(is_short, exchanged, ONE)) + _HALF
+                exchange = np.diff(exchange >> ONE_BITS, prepend=0) + np.where(is_short, delay, 0)
         busy = np.maximum(compute, fetch)
         charged = np.where(fetch > compute, np.array(self._fetch)[kinds], _COMPUTE)
         places = np.arange(len(kinds))
@@ -343,7 +385,6 @@ class TimedStage:
             shares = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
         busy = shares[places, charged]
         shorter = np.minimum((np.minimum(compute, fetch) * factors + _HALF) >> ONE_BITS, busy)
-        meets = exchange > 0
         launch = shares[:, _LAUNCH] + own * meets
         wait = wait + waited * meets
         shares[:, _LAUNCH] = launch

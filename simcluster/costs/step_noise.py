@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.noise import FACTOR_BITS, STEPS_PER_BLOCK, Slices
+from simcluster.noise.slices import STEPS_PER_BLOCK, Slices
+from simcluster.noise.tables import FACTOR_BITS
 from simcluster.ticks import Ticks
 
 ONE_BITS = FACTOR_BITS
@@ -35,6 +36,19 @@ class Skew(NamedTuple):
 
     table: Ticks
     ranks: tuple[Slices, ...]
+    more: int = 0
+    """Ticks that rank 0 comes later besides."""
+
+
+class Small(NamedTuple):
+    """Short exchanges: a factor in units of 2^-16 and a delay for each collective of a stage."""
+
+    factors: Ticks
+    delays: Ticks
+    which_factor: Slices
+    which_delay: Slices
+    up_to: int
+    """Ticks of the longest exchange that counts as short."""
 
 
 class Sums(NamedTuple):
@@ -46,6 +60,22 @@ class Sums(NamedTuple):
     """Ticks by kind that rank 0 comes late, then those that it waits for the last rank, shape (steps, 2 kinds)."""
     greatest: int
     """No factor of these steps is greater."""
+    exchange: Ticks
+    """Factors by kind of short exchanges, then their delays in ticks, shape (steps, 2 kinds), or (steps, 0)."""
+
+
+class Draws(NamedTuple):
+    """Of one step op by op, shape (ops,) each."""
+
+    factors: Ticks
+    own: Ticks
+    """Delay of rank 0."""
+    waited: Ticks
+    """Its wait for the last rank."""
+    exchange: Ticks
+    """Factor of a short exchange."""
+    delay: Ticks
+    """What it takes on top."""
 
 
 class StepNoise:
@@ -57,45 +87,65 @@ class StepNoise:
         collectives: the ops after which the ranks meet, in order.
         jitter: factors per op, or None.
         skew: delays per collective, or None.
+        small: factors and delays of short exchanges, or None.
     """
 
     def __init__(
-        self, kind_of_op: Sequence[int], collectives: Sequence[int], jitter: Jitter | None, skew: Skew | None
+        self,
+        kind_of_op: Sequence[int],
+        collectives: Sequence[int],
+        jitter: Jitter | None,
+        skew: Skew | None,
+        small: Small | None = None,
     ) -> None:
         kinds = np.asarray(kind_of_op, np.intp)
         self._n_kinds = int(kinds.max()) + 1
         self._counts = np.bincount(kinds, minlength=self._n_kinds).astype(np.int64)
         self._collectives = np.asarray(collectives, np.intp)
+        self._apart = self._counts - np.bincount(kinds[self._collectives], minlength=self._n_kinds)
+        """By kind, the ops that are no collectives."""
         self._all = _Groups(kinds)
         self._meeting = _Groups(kinds[self._collectives])
         self._jitter = jitter and Jitter(self._all.narrow(jitter.table), jitter.slices)
-        self._skew = skew and Skew(self._meeting.narrow(skew.table), skew.ranks) if len(collectives) else None
+        self._skew = (
+            skew and skew._replace(table=self._meeting.narrow(skew.table, skew.more)) if len(collectives) else None
+        )
+        self.small = small if len(collectives) else None
         self._block_sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
 
     def sums(self, step: int, n_steps: int) -> Sums:
         """Sums over the ops of each kind, of successive steps."""
         block, row = divmod(step, STEPS_PER_BLOCK)
-        factors, delays, greatest = self._block_sums(block)
-        found = Sums(factors[row : row + n_steps], delays[row : row + n_steps], greatest)
+        factors, delays, greatest, exchange = self._block_sums(block)
+        found = Sums(
+            factors[row : row + n_steps], delays[row : row + n_steps], greatest, exchange[row : row + n_steps]
+        )
         n_found = min(n_steps, STEPS_PER_BLOCK - row)
         if n_found == n_steps:
             return found
         more = self.sums(step + n_found, n_steps - n_found)
-        factors, delays = (np.concatenate(pair) for pair in zip(found[:2], more[:2], strict=True))
-        return Sums(factors, delays, max(greatest, more.greatest))
+        return Sums(
+            np.concatenate([found.factors, more.factors]),
+            np.concatenate([found.delays, more.delays]),
+            max(greatest, more.greatest),
+            np.concatenate([found.exchange, more.exchange]),
+        )
 
-    def ops(self, step: int) -> tuple[Ticks, Ticks, Ticks]:
-        """Of one step, op by op: factor, delay of rank 0 and its wait for the last rank, shape (ops,) each."""
-        n_ops = self._all.n_ops
-        factors = np.full(n_ops, ONE, np.int64)
+    def ops(self, step: int) -> Draws:
+        """Of one step, op by op."""
+        factors, exchange = np.full((2, self._all.n_ops), ONE, np.int64)
+        own, waited, delay = np.zeros((3, self._all.n_ops), np.int64)
         if self._jitter is not None:
             factors[:] = self._jitter.table[self._jitter.slices.at(step)[0]]
-        own, waited = np.zeros(n_ops, np.int64), np.zeros(n_ops, np.int64)
         if self._skew is not None:
             delays = np.stack([self._skew.table[rank.at(step)[0]] for rank in self._skew.ranks])
+            delays[0] += self._skew.more
             own[self._collectives] = delays[0]
             waited[self._collectives] = delays.max(axis=0) - delays[0]
-        return factors, own, waited
+        if self.small is not None:
+            exchange[self._collectives] = self.small.factors[self.small.which_factor.at(step)[0]]
+            delay[self._collectives] = self.small.delays[self.small.which_delay.at(step)[0]]
+        return Draws(factors, own, waited, exchange, delay)
 
     def _of_block(self, block: int) -> Sums:
         """The sums of a block of steps."""
@@ -103,18 +153,25 @@ class StepNoise:
         greatest = int(factors.max())
         delays = np.zeros((STEPS_PER_BLOCK, 2 * self._n_kinds), np.int64)
         if self._jitter is not None:
-            table, slices = self._jitter
-            factors = self._all.sums(table, slices.block(block), self._n_kinds)
+            factors = self._all.sums(self._jitter.table.take(self._jitter.slices.block(block)), self._n_kinds)
             greatest = int(factors.max())
         if self._skew is not None:
-            table, (first, *others) = self._skew
-            own_slices = first.block(block)
-            last = own_slices.copy()
-            for rank in others:
+            table, (first, *others), more = self._skew
+            own = table.take(first.block(block)) + table.dtype.type(more)
+            last = others[0].block(block).copy()
+            for rank in others[1:]:
                 np.maximum(last, rank.block(block), out=last)  # quantiles go up, so the last slice is the last rank
-            own = self._meeting.sums(table, own_slices, self._n_kinds)
-            delays = np.hstack([own, self._meeting.sums(table, last, self._n_kinds) - own])
-        return Sums(factors, delays, greatest)
+            waited = np.maximum(table.take(last) - own, 0)
+            delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
+        exchange = np.empty((STEPS_PER_BLOCK, 0), np.int64)
+        if self.small is not None:
+            drawn = (
+                self.small.factors.take(self.small.which_factor.block(block)),
+                self.small.delays.take(self.small.which_delay.block(block)),
+            )
+            exchange = np.hstack([self._meeting.sums(part, self._n_kinds) for part in drawn])
+            exchange[:, : self._n_kinds] += self._apart * ONE
+        return Sums(factors, delays, greatest, exchange)
 
 
 class _Groups:
@@ -129,15 +186,15 @@ class _Groups:
         self._columns = [(int(ordered[start]), start, end) for start, end in pairwise([*starts, len(kinds)])]
         """Each kind with its first column in order and the one behind its last."""
 
-    def narrow(self, table: Ticks) -> Ticks:
+    def narrow(self, table: Ticks, more: int = 0) -> Ticks:
         """The same numbers in 32 bits where sums over a kind fit, which are several times as fast to add."""
         most = max((end - start for _, start, end in self._columns), default=0)
-        return table.astype(np.int32) if int(table.max()) * most < 2**31 else table
+        return table.astype(np.int32) if (int(table.max()) + more) * most < 2**31 else table
 
-    def sums(self, table: Ticks, slices: npt.NDArray[np.uint16], n_kinds: int) -> Ticks:
-        """Sums over the columns of each kind of what the slices are in a table, shape (rows, kinds)."""
-        drawn = table.take(slices if self._is_sorted else slices[:, self._order])
+    def sums(self, drawn: Ticks, n_kinds: int) -> Ticks:
+        """Sums over the columns of each kind of what was drawn, shape (rows, kinds)."""
+        drawn = drawn if self._is_sorted else drawn[:, self._order]
         sums = np.zeros((len(drawn), n_kinds), np.int64)
         for kind, start, end in self._columns:
-            sums[:, kind] = drawn[:, start:end].sum(axis=1, dtype=table.dtype)
+            sums[:, kind] = drawn[:, start:end].sum(axis=1, dtype=drawn.dtype)
         return sums

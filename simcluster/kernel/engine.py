@@ -9,11 +9,13 @@ import numpy as np
 import simpy
 
 from simcluster.kernel.clock import ARRIVE, after, now
+from simcluster.kernel.delivery import Delivery
 from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.kernel.steady import SteadyReplica
 from simcluster.kernel.world import Weather, World
+from simcluster.noise.renewals import Renewals
 from simcluster.policies.routers import Arrival, Router
 from simcluster.ticks import Ticks
 from simcluster.trace import ROWS_PER_BLOCK, Block, Recorder
@@ -53,12 +55,15 @@ class Engine:
         rows_per_block: int = ROWS_PER_BLOCK,
         world: World | None = None,
         capacities_bytes_per_s: Sequence[float] = (),
+        pauses: Sequence[Renewals] = (),
     ) -> None:
         self._env = simpy.Environment()
         self._router = router
         self._load = load
         self._max_model_len = max_model_len
-        self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block)
+        self._delivery = Delivery(pauses, self.n_requests) if pauses else None
+        deliver = None if self._delivery is None else self._delivery.deliver
+        self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block, deliver)
         fabric = Fabric(self._env, capacities_bytes_per_s) if capacities_bytes_per_s else None
         self._replicas = [
             _kind(plan, fidelity)(self._env, number, plan, fidelity, fabric, self._recorder, self._finished)
@@ -109,7 +114,8 @@ class Engine:
             self._n_arrived < self.n_requests or self._stranded or any(r.in_system for r in self._replicas)
         ):
             return horizon_ticks
-        return max((request.last_token for request in self.requests if request.last_token >= 0), default=0)
+        made = max((request.last_token for request in self.requests if request.last_token >= 0), default=0)
+        return made if self._delivery is None else max(made, int(self._delivery.last_at.max(initial=0)))
 
     def _complete_until(self) -> int:
         """Before which tick the rows of all replicas are recorded."""
@@ -222,6 +228,9 @@ class Engine:
             ("tokens_emitted", "generated", 0), ("preemptions", "preemptions", 0), ("restarts", "restarts", 0),
         ):  # fmt: skip
             columns[name] = np.array([getattr(r, attribute) for r in arrived] + [absent for _ in late], np.int64)
+        if self._delivery is not None:
+            columns["first_token_at_ticks"] = self._delivery.first_at
+            columns["last_token_at_ticks"] = self._delivery.last_at
         never = "failed" if self._given_up else "unfinished"
         columns["status"] = [self._status(request) for request in arrived] + [never for _ in late]
         columns["reason"] = [self.failures.get(n, "") for n in range(len(arrived))] + [self._given_up for _ in late]

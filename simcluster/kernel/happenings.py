@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from simcluster.kernel.clock import MAX_TICK
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.links import Links, normalised
 from simcluster.kernel.world import Conditions, Happening
@@ -26,7 +27,7 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
     found = []
     alike: dict[str, int] = {}
     for event in scenario.events:
-        whom = " ".join((event.kind, *event.devices, *(event.link or ())))
+        whom = " ".join((event.noise + event.kind, *event.devices, *(event.link or ())))
         alike[whom] = alike.get(whom, -1) + 1
         key = ("events", whom, str(alike[whom]))
         if event.ends is not None:
@@ -96,6 +97,8 @@ def _random(event: Event, seed: int, key: tuple[str, ...]) -> Callable[[], Times
             until, lasting = (-math.log1p(-u) for u in uniforms(generator, 2).tolist())
             begin = tick + max(1, round(until * mtbf_s * TICKS_PER_S))
             tick = begin + max(1, round(lasting * mttr_s * TICKS_PER_S))
-            yield begin, tick
+            if begin > MAX_TICK:
+                return  # nothing happens any more while a trace lasts
+            yield begin, tick if tick <= MAX_TICK else None
 
     return times

@@ -111,7 +111,7 @@ class Tandem:
         """Find the step's whole way, and come back when it leaves."""
         self._busy = True
         self._ahead_has_prefill, behind_prefill = step.has_prefill, self._ahead_has_prefill
-        services = [model.service(step.number, step.batch) for model in self._models]
+        services = [model.service(step.number, step.batch, step.entered) for model in self._models]
         for service, count in zip(services, self._n_stages, strict=True):
             step.serve(service, count)
         first = services[self._kind.item(0)]

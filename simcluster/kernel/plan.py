@@ -10,20 +10,19 @@ from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchica
 from simcluster.costs.exchange import Leg
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision, features, value
-from simcluster.costs.service import StageModel, TimedStage
-from simcluster.costs.slow import SlowStage
+from simcluster.costs.service import StageModel
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
-from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.exchange import Round, Rounds
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.happenings import happenings
 from simcluster.kernel.links import Links, exchange_legs, routes
+from simcluster.kernel.noisy import is_noisy, stage_model
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
 from simcluster.maxmin import Uses
-from simcluster.noise import Slices, exponential_ticks, lognormal_factors
+from simcluster.noise.renewals import Renewals, host_pauses
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
@@ -62,6 +61,14 @@ class Planner:
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
         """Of the fabric's links by number; none without a fabric."""
         return self._links.routes.capacities_bytes_per_s if self._links is not None else ()
+
+    def pauses(self) -> list[Renewals]:
+        """Of the hosts that deliver, by replica and named by its first device; none without the source."""
+        scenario = self._scenario
+        values = scenario.noise.values("host_pauses", scenario.device.kind)
+        if values is None:
+            return []
+        return [host_pauses(scenario.seed, replica.stages[0].devices[0], **values) for replica in scenario.replicas]
 
     def world(self) -> World | None:
         """What may happen; None if nothing does."""
@@ -149,12 +156,19 @@ class Planner:
         if set(slow) == {1.0}:
             slow = ()
         blocks = blocks_of(stage.layers)
-        if not self._scenario.noise.on(self._scenario.device.kind):
+        if not is_noisy(self._scenario.noise, self._scenario.device.kind):
             return self._quiet(blocks, slow, over)
-        return _stage_model(self._scenario, BlockStage(self._blocks(over), blocks), stage.devices, slow)
+        return self._modelled(blocks, stage.devices, slow, over)
 
     def _quiet_stage(self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: Over | None) -> StageModel:
-        return _stage_model(self._scenario, BlockStage(self._blocks(over), blocks), (), slow)
+        return self._modelled(blocks, (), slow, over)
+
+    def _modelled(
+        self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...], over: Over | None
+    ) -> StageModel:
+        scenario = self._scenario
+        stage = BlockStage(self._blocks(over), blocks)
+        return stage_model(stage, devices, slow, scenario.noise, scenario.device.kind, scenario.seed)
 
     def _timed_blocks(self, over: Over | None) -> TimedBlocks:
         """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""
@@ -262,27 +276,3 @@ def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
         return float(hierarchical_all_reduce_s(group.inside, group.across, *nodes, n_bytes, launch))
 
     return exchange_s
-
-
-def _stage_model(
-    scenario: Scenario, blocks: BlockStage, devices: tuple[str, ...], slow: tuple[float, ...]
-) -> StageModel:
-    """
-    A stage with the noise of its devices, if any: jitter keyed by the first, skew by every rank.
-
-    `slow` are the ranks' slow-downs, none if all are as they should be.
-    """
-    nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
-    collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
-    kind, seed = scenario.device.kind, scenario.seed
-    cv, mean_s = scenario.noise.op_jitter_cv(kind), scenario.noise.arrival_skew_s(kind)
-    jitter = skew = None
-    if devices and cv:
-        slices = Slices(len(blocks.all_ops), seed, "op_jitter", devices[0])
-        jitter = Jitter(lognormal_factors(cv), slices)
-    if len(devices) > 1 and mean_s and collectives:
-        ranks = tuple(Slices(len(collectives), seed, "arrival_skew", name) for name in devices)
-        skew = Skew(exponential_ticks(mean_s), ranks)
-    if jitter is None and skew is None:
-        return TimedStage(nominal)
-    return TimedStage(nominal, StepNoise(blocks.kind_of_op, collectives, jitter, skew))

@@ -230,7 +230,7 @@ class Replica:
         n_decoding = len(decoding)
         outputs = n_decoding + len(finishing)
         batch = Batch(n_decoding, decode_context, prefill_tokens, pairs, context, outputs, len(granted))
-        step = Step(self._n_steps, batch, decoding, finishing, chunked)
+        step = Step(self._n_steps, instant, batch, decoding, finishing, chunked)
         self._n_steps += 1
         return step
 

@@ -51,6 +51,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
         sinks,
         world=planner.world(),
         capacities_bytes_per_s=planner.capacities_bytes_per_s,
+        pauses=planner.pauses(),
     )
     duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -77,12 +77,12 @@ class OpStage:
         The op goes on when the later of compute and fetch is over; the earlier one's event passes meanwhile.
         """
         env, model = self._env, self._model
-        service = model.service(step.number, step.batch)
+        service = model.service(step.number, step.batch, step.entered)
         rows = _rows(service)
         for op in range(len(rows)):
             if self._model is not model:
                 model = self._model
-                service = spliced(service, model.service(step.number, step.batch), op)
+                service = spliced(service, model.service(step.number, step.batch, step.entered), op)
                 rows = _rows(service)
             launch, compute, fetch, wait, exchange = rows[op]
             if launch:
@@ -173,7 +173,7 @@ class Playing:
         self._step = step
         self._over = over
         self._began = now(env) if began is None else began
-        self._service = model.service(step.number, step.batch)
+        self._service = model.service(step.number, step.batch, step.entered)
         self._n_awaited = 0
         self._await()
 
@@ -182,7 +182,7 @@ class Playing:
         starts = self._began + self._service.detail().starts()
         first = int(starts.searchsorted(now(self._env), side="right"))
         if first < len(starts):
-            after_it = model.service(self._step.number, self._step.batch)
+            after_it = model.service(self._step.number, self._step.batch, self._step.entered)
             self._service = spliced(self._service, after_it, first)
             self._await()
 

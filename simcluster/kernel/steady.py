@@ -88,7 +88,7 @@ class SteadyReplica(Replica):
         if self._run is not None and (began := self._stop_run()) is not None:
             step, n = self._n_steps, len(self._cohort)
             batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
-            self._play(Step(step, batch, [], [], []), before, began)
+            self._play(Step(step, began, batch, [], [], []), before, began)
         if self._playing is not None:
             self._playing.change(self._stage)
 
@@ -187,7 +187,7 @@ class SteadyReplica(Replica):
         batch = Batch(n, decode_context, prefill_tokens, pairs, context, n + n_finishing, n + len(prompts))
         finishing = [request for request in prompts if request.in_flight]
         chunked = [request for request in prompts if not request.in_flight]
-        self._play(Step(step, batch, [], finishing, chunked), self._stage)
+        self._play(Step(step, instant, batch, [], finishing, chunked), self._stage)
 
     def _play(self, step: Step, stage: RunModel, began: int | None = None) -> None:
         """Serve a step, which began now or before."""
@@ -225,12 +225,12 @@ class SteadyReplica(Replica):
         started = now(self._env)
         most = min(cohort.last_step() - step, MOST_STEPS, 2 * self._likely_steps + 8)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
-        played = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps)
+        played = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps, started)
         ends = played.ticks.cumsum()
         ends += started
         if ends[-1] < 0:  # past an int64
             raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
-        self._await(DecodeRun(step, started, ends, played, n_steps))
+        self._await(DecodeRun(step, started, ends, played, len(ends)))
 
     def _await(self, run: DecodeRun) -> None:
         """Come back at the end of the run, unless it is cut before."""

@@ -21,14 +21,22 @@ class Step:
     """
 
     __slots__ = (
-        "batch", "chunked", "decoding", "finishing", "for_decode", "for_prefill", "has_prefill", "in_first_stage",
-        "number",
+        "batch", "chunked", "decoding", "entered", "finishing", "for_decode", "for_prefill", "has_prefill",
+        "in_first_stage", "number",
     )  # fmt: skip
 
     def __init__(
-        self, number: int, batch: Batch, decoding: list[Request], finishing: list[Request], chunked: list[Request]
+        self,
+        number: int,
+        entered: int,
+        batch: Batch,
+        decoding: list[Request],
+        finishing: list[Request],
+        chunked: list[Request],
     ) -> None:
         self.number = number
+        self.entered = entered
+        """When it was formed and entered the first stage."""
         self.batch = batch
         self.has_prefill = batch.prefill_tokens > 0
         self.decoding = decoding

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from simcluster.hardware import DeviceKind
+from simcluster.noise.sources import Noise
 from simcluster.problems import InputError, nearest
 from simcluster.scenario import Event, Fault, Network, NetworkLink, NetworkNode, Replica
 from simcluster.source import Document
@@ -61,6 +63,37 @@ def events(document: Document, happenings: Mapping[int, Happening], topology: To
     if problems:
         raise InputError(problems)
     return tuple(_event(given, known.enclosures) for given in happenings.values())
+
+
+def noise_events(noise: Noise, kind: DeviceKind, topology: Topology, devices: Sequence[str]) -> Iterator[Event]:
+    """
+    What a world of noise does to devices in use and to links between enclosures, as events at random.
+
+    Args:
+        noise: the sources.
+        kind: of the devices.
+        topology: that they are on.
+        devices: names of those in use.
+    """
+    nodes = topology.plain.nodes
+    links = [(a, b) for a, b, _ in topology.plain.edges(data=True) if nodes[a]["group"] != nodes[b]["group"]]
+    if (load := noise.values("background_load", kind)) is not None:
+        for link in links:
+            yield Event(
+                kind="link_slow", link=link, factor=load["bandwidth"], at_s=None, mtbf_s=load["every_s"],
+                mttr_s=load["lasts_s"], noise="background_load",
+            )  # fmt: skip
+    if (failures := noise.values("failures", kind)) is not None:
+        for name in devices:
+            yield Event(
+                kind="device_down", devices=(name,), at_s=None, mtbf_s=failures["device_every_s"],
+                mttr_s=failures["device_repair_s"], noise="failures",
+            )  # fmt: skip
+        for link in links:
+            yield Event(
+                kind="link_down", link=link, at_s=None, mtbf_s=failures["link_every_s"],
+                mttr_s=failures["link_repair_s"], noise="failures",
+            )  # fmt: skip
 
 
 class _Known:

@@ -15,7 +15,7 @@ from simcluster import catalog, source
 from simcluster.calibration import collectives, gpu, wafer
 from simcluster.costs.collectives import available
 from simcluster.hardware import Device
-from simcluster.noise import Noise
+from simcluster.noise.sources import Noise
 from simcluster.noise_file import read_noise
 from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fit
 from simcluster.policies.routers import ROUTERS
@@ -23,7 +23,7 @@ from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.resolve.crosscheck import crosscheck
 from simcluster.resolve.files import copied
-from simcluster.resolve.network import events, network
+from simcluster.resolve.network import events, network, noise_events
 from simcluster.resolve.remarks import assumptions
 from simcluster.resolve.requests import require_requests
 from simcluster.scenario import (
@@ -177,9 +177,7 @@ class Resolver:
         except catalog.UnknownName as error:
             at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
             raise self._fail(at, error.found, error.expected) from None
-        cv = override.op_jitter.cv if override.op_jitter else None
-        mean_s = override.arrival_skew.mean if override.arrival_skew else None
-        return preset.changed(cv, mean_s)
+        return preset.changed(override.stated(), tuple(override.without))
 
     def _workload(self, file: ScenarioFile) -> dict[str, Any]:
         """The section as written, files by absolute path."""
@@ -248,6 +246,7 @@ class Resolver:
         gpu_constants, wafer_constants = self._calibration(device)
         group = self._group(deployment, names, topology)
         replicas = self._replicas(deployment, stages, names, topology, blocks, group)
+        happening = (*happening, *noise_events(noise, device.kind, topology, names))
         needed_at_all = bool(happening) or file.fidelity == "message"
         host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
         return Scenario(

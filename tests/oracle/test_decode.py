@@ -174,7 +174,7 @@ def test_an_ideal_device_reads_its_weights_and_its_cache_at_full_bandwidth() -> 
     """Without fixed costs, at full efficiency, a decode step lasts bytes / bandwidth: weights, cache, activations."""
     scenario = load("llama-3.1-70b-8xh100", ONE_REQUEST)
     shape, context, n_ranks = scenario.model, 1000, 8
-    ops = TimedStage(ideal_stage(scenario)).service(0, decode(context)).ops()
+    ops = TimedStage(ideal_stage(scenario)).service(0, decode(context), 0).ops()
 
     # By hand: grouped-query attention, gated feed-forward, 16 bit everywhere, one eighth of it on each rank.
     hidden, width, kv_width, ff = (
@@ -201,7 +201,7 @@ def test_an_ideal_device_computes_a_long_prompt_at_its_peak() -> None:
     scenario = load("llama-3.1-70b-8xh100", ONE_REQUEST)
     shape, n, n_ranks = scenario.model, 8192, 8
     stage = ideal_stage(scenario)
-    ops = TimedStage(stage).service(0, Batch(0, 0, n, n * (n + 1) // 2, n, 1, 1)).ops()
+    ops = TimedStage(stage).service(0, Batch(0, 0, n, n * (n + 1) // 2, n, 1, 1), 0).ops()
 
     hidden, width, kv_width, ff = (
         shape.hidden,
@@ -272,6 +272,8 @@ def test_twice_the_layers_take_twice_as_long(name: str) -> None:
             lambda kind, n_bytes: n_bytes / 1e11,
         )  # fmt: skip
     timed = TimedBlocks(device)
-    totals = [TimedStage(BlockStage(timed, ["dense"] * n)).service(0, decode(500)).ops().total() for n in (1, 2, 8)]
+    totals = [
+        TimedStage(BlockStage(timed, ["dense"] * n)).service(0, decode(500), 0).ops().total() for n in (1, 2, 8)
+    ]
 
     assert [totals[0], 2 * totals[0], 8 * totals[0]] == totals

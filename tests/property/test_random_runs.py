@@ -13,10 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
-from simcluster.costs.step_noise import Jitter, Skew
+from simcluster.costs.paced import PacedStage
+from simcluster.costs.step_noise import Jitter, Skew, Small
 from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Happening, Place, World
-from simcluster.noise import Slices, exponential_ticks, lognormal_factors
+from simcluster.noise.pace import Pace
+from simcluster.noise.slices import Slices
+from simcluster.noise.sources import Noise, NoiseRow
+from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
 from simcluster.policies.routers import ROUTERS
 
 cases = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
@@ -137,8 +141,29 @@ class Case:
         if not self.noisy:
             return linear_stage(lasting)
         jitter = Jitter(lognormal_factors(0.5), Slices(len(lasting), self.seed, "op_jitter", name))
-        ranks = tuple(Slices(1, self.seed, "arrival_skew", f"{name}.{rank}") for rank in range(3))
-        return linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks))
+        names = [f"{name}.{rank}" for rank in range(3)]
+        ranks = tuple(Slices(1, self.seed, "arrival_skew", rank) for rank in names)
+        factor, delay = (Slices(1, self.seed, "small_messages", name, what) for what in ("factor", "delay"))
+        small = Small(lognormal_factors(0.5), delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), factor, delay, 5)
+        stage = linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks, 2), small)
+        return PacedStage(stage, Pace(self.seed, names, RESTLESS, "gpu"))
+
+
+def _row(source: Any, **values: float) -> NoiseRow:
+    return NoiseRow(source=source, device_kinds=("gpu",), values=values, basis="made up")
+
+
+RESTLESS = Noise(
+    name="restless",
+    rows=(
+        _row("device_spread", compute=0.2, memory=0.1, outliers=0.3, outlier_least=1.1, outlier_most=2.0),
+        _row("drift", compute=0.3, memory=0.2, time_s=3e-10),
+        _row("diurnal", swing=0.5, period_s=3e-9),
+        _row("clock_excursions", every_s=1e-10, lasts_s=3e-11, times_slower=2.0),
+        _row("rare_stalls", every_s=7e-11, exponent=0.6, shortest_s=1e-12, longest_s=3e-11),
+    ),
+)
+"""Everything changes within some dozen ticks."""
 
 
 some_replicas = st.integers(1, 3)

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from simcluster.costs.step_noise import Jitter, Skew, StepNoise
-from simcluster.noise import (
-    FACTOR_BITS,
-    SLICES,
-    ArrivalSkewRow,
-    Noise,
-    OpJitterRow,
-    Slices,
-    exponential_ticks,
-    lognormal_factors,
-)
+from simcluster.noise.slices import Slices
+from simcluster.noise.sources import ArrivalSkew, Noise, OpJitter, row
+from simcluster.noise.tables import FACTOR_BITS, SLICES, exponential_ticks, lognormal_factors
 from simcluster.noise_file import read_noise
 from simcluster.resolve import load
 from simcluster.run import simulate
@@ -127,9 +120,8 @@ def test_ranks_meet_when_the_last_exponential_has_passed(n_ranks: int) -> None:
     mean_s, n_steps, n_collectives = 4e-6, 400, 16
     ranks = tuple(Slices(n_collectives, 5, "arrival_skew", f"gpu{rank}") for rank in range(n_ranks))
     noise = StepNoise(range(n_collectives), range(n_collectives), None, Skew(exponential_ticks(mean_s), ranks))
-    _, own, wait = (
-        np.concatenate(parts) for parts in zip(*(noise.ops(step) for step in range(n_steps)), strict=True)
-    )
+    draws = [noise.ops(step) for step in range(n_steps)]
+    own, wait = (np.concatenate([getattr(d, name) for d in draws]) for name in ("own", "waited"))
     mean = mean_s * 1e12
     harmonic = sum(1 / k for k in range(1, n_ranks + 1))
     deviation = mean * math.sqrt(sum(1 / k**2 for k in range(1, n_ranks + 1)))
@@ -148,25 +140,27 @@ def test_sources_are_of_kinds_of_devices() -> None:
     noise = Noise(
         name="x",
         rows=(
-            OpJitterRow(device_kinds=("gpu",), cv=0.02, basis="here"),
-            ArrivalSkewRow(device_kinds=("gpu", "rdu"), mean_s=1e-6, basis="here"),
+            row("op_jitter", OpJitter.model_construct(cv=0.02), ("gpu",), "here"),
+            row("arrival_skew", ArrivalSkew.model_construct(mean=1e-6), ("gpu", "rdu"), "here"),
         ),
     )
 
-    assert [0.02, 0.0, 0.0] == [noise.op_jitter_cv(kind) for kind in ("gpu", "rdu", "wafer")]
-    assert [1e-6, 1e-6, 0.0] == [noise.arrival_skew_s(kind) for kind in ("gpu", "rdu", "wafer")]
+    assert [{"cv": 0.02}, None, None] == [noise.values("op_jitter", kind) for kind in ("gpu", "rdu", "wafer")]
+    skew = {"mean_s": 1e-6, "first_rank_s": 0.0}
+    assert [skew, skew, None] == [noise.values("arrival_skew", kind) for kind in ("gpu", "rdu", "wafer")]
 
 
 def test_changing_a_source_leaves_the_others() -> None:
     """A changed source keeps its devices, a new one is on all of them, and the rest stays as it was."""
     noise = read_noise("datacenter")
-    changed = noise.changed(0.07, None)
-    new = read_noise("none").changed(None, 2e-6)
+    changed = noise.changed({"op_jitter": OpJitter.model_construct(cv=0.07)}, ("drift",))
+    new = read_noise("none").changed({"arrival_skew": ArrivalSkew.model_construct(mean=2e-6)})
 
-    assert 0.07 == changed.op_jitter_cv("gpu")
-    assert 0.0 == changed.op_jitter_cv("wafer")
-    assert noise.arrival_skew_s("gpu") == changed.arrival_skew_s("gpu")
-    assert 2e-6 == new.arrival_skew_s("wafer")
+    assert {"cv": 0.07} == changed.values("op_jitter", "gpu")
+    assert changed.values("op_jitter", "wafer") is None
+    assert changed.values("drift", "gpu") is None
+    assert noise.values("arrival_skew", "gpu") == changed.values("arrival_skew", "gpu")
+    assert {"mean_s": 2e-6, "first_rank_s": 0.0} == new.values("arrival_skew", "wafer")
 
 
 def test_more_devices_shift_nobody_elses_noise() -> None:
@@ -209,10 +203,12 @@ def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: 
     jitter = Jitter(lognormal_factors(0.2), Slices(len(kinds), 5, "op_jitter", "gpu0"))
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))
     noise = StepNoise(kinds, collectives, jitter, Skew(exponential_ticks(1e-6), ranks))
-    factors, delays, greatest = noise.sums(step, n_steps)
-    for row in range(0, n_steps, 37):
-        by_kind = [np.bincount(kinds, drawn, minlength=5).tolist() for drawn in noise.ops(step + row)]
+    factors, delays, greatest, exchange = noise.sums(step, n_steps)
+    for later in range(0, n_steps, 37):
+        by_kind = [np.bincount(kinds, drawn, minlength=5).tolist() for drawn in noise.ops(step + later)]
+        by_kind[3:] = [[]]  # no noise of exchanges here
 
-        assert by_kind[0] == factors[row].tolist()
-        assert by_kind[1] + by_kind[2] == delays[row].tolist()
+        assert by_kind[0] == factors[later].tolist()
+        assert by_kind[1] + by_kind[2] == delays[later].tolist()
+        assert by_kind[3] == exchange[later].tolist()
     assert factors.max() <= greatest

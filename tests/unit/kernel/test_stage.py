@@ -33,7 +33,7 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
     ops: list[dict[str, tuple[int, int, int]]], batch: Batch
 ) -> None:
     """Op by op, a service lasts the sum of launch + max(compute, fetch) + wait + exchange."""
-    service = linear_stage(ops).service(0, batch)
+    service = linear_stage(ops).service(0, batch, 0)
     values = (1, batch.decode_context, batch.prefill_tokens)
 
     def ticks(op: dict[str, tuple[int, int, int]], part: str) -> int:
@@ -48,7 +48,7 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
     )
     env = simpy.Environment()
     left: list[int] = []
-    OpStage(env, linear_stage(ops), lambda step: left.append(env.now), None).arrive(Step(0, batch, [], [], []))
+    OpStage(env, linear_stage(ops), lambda step: left.append(env.now), None).arrive(Step(0, 0, batch, [], [], []))
     env.run()
 
     assert [expected] == [service.ticks] == left
@@ -58,7 +58,7 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
 @given(ops, batches)
 def test_components_are_all_of_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
     """As prompts see it and as decodes see it, the components are not negative and add up to the service."""
-    service = linear_stage(ops).service(3, batch)
+    service = linear_stage(ops).service(3, batch, 0)
 
     assert service.ticks == sum(service.components) == sum(service.decode_components)
     assert min(service.components) >= 0
@@ -71,7 +71,7 @@ def test_of_compute_and_fetch_the_longer_one_is_charged() -> None:
     """An op that is bound by its fetch is charged to what it fetches, and one bound by arithmetic to compute."""
     parts = [(3, 8), (9, 4), (5, 5)]
     stage = linear_stage([{"compute": (c, 0, 0), "fetch": (f, 0, 0)} for c, f in parts])
-    components = stage.service(0, Batch(1, 1)).components
+    components = stage.service(0, Batch(1, 1), 0).components
 
     assert {"weight_fetch": 8, "compute": 9 + 5} == {n: components[i] for n, i in COMPONENT.items() if components[i]}
 
@@ -83,7 +83,7 @@ def test_steps_are_served_in_the_order_of_arrival(kind: Callable[..., StagePlaye
     left: list[tuple[int, int]] = []
     stage = kind(env, GivenService(lambda step, _: 10), lambda step: left.append((step.number, env.now)))
     prompt, decode = Batch(prefill_tokens=3, sequences=1), Batch(1, 5, sequences=1)
-    steps = [Step(number, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
+    steps = [Step(number, 0, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
     for step in steps:
         stage.arrive(step)
     env.run()

@@ -1,0 +1,100 @@
+"""A stage whose devices keep a pace of their own, which changes in time; and stalls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simcluster.costs.batch import Batch
+from simcluster.costs.service import Detail, OpTicks, Run, RunModel, Service, as_decoding
+from simcluster.noise.pace import ONE, Pace, Spell
+from simcluster.noise.tables import FACTOR_BITS
+from simcluster.ticks import Ticks
+from simcluster.trace import COMPONENT
+
+_COMPUTE, _WAIT, _STALL = COMPONENT["compute"], COMPONENT["wait_for_peers"], COMPONENT["stall"]
+_FETCHES = COMPONENT["weight_fetch"], COMPONENT["kv_fetch"]
+_HALF = ONE // 2
+
+
+class PacedStage:
+    """
+    Components of a stage times the pace of its devices as it is when a step enters the pipeline.
+
+    Rank 0 computes and fetches by its own factors, and waits for the rank with the greatest ones. Which of the two is
+    the longer is decided before. A stall that begins while a step is served comes on top of it.
+    """
+
+    def __init__(self, stage: RunModel, pace: Pace) -> None:
+        self._stage = stage
+        self._pace = pace
+
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step that entered the pipeline at this tick."""
+        inner = self._stage.service(step, batch, entered)
+        spell = self._pace.at(entered)
+        components = _paced(inner.components, spell)
+        ticks = sum(components)
+        begin, lasts = self._pace.next_stall(entered)
+        stall = lasts if begin < entered + ticks else 0
+        components[_STALL] += stall
+        decode_components = components
+        if inner.decode_components is not inner.components:
+            alone = _paced(inner.decode_components, spell)
+            alone[_STALL] += stall
+            decode_components = as_decoding(alone, ticks + stall)
+        detail = lambda: _detail(inner.detail(), spell, stall)  # noqa: E731
+        return Service(ticks + stall, components, decode_components, detail)
+
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
+        """Successive decode steps of one batch that start in the same spell, up to a stall."""
+        inner = self._stage.run(step, batch, n_steps, started)
+        spell = self._pace.at(started)
+        components = np.stack(_paced(list(inner.laid_out().T), spell), axis=1)
+        ticks: Ticks = components.sum(axis=1)
+        starts = np.cumsum(ticks) - ticks + started
+        n_within = int(starts.searchsorted(spell.until))
+        begin, lasts = self._pace.next_stall(started)
+        stalled = int(starts.searchsorted(begin, side="right")) - 1
+        if stalled < n_within and begin < starts[stalled] + ticks[stalled]:
+            n_within = stalled + 1
+            components[stalled, _STALL] += lasts
+            ticks[stalled] += lasts
+        return Run(ticks[:n_within], components[:n_within])
+
+
+def _paced(columns: list[Any], spell: Spell) -> list[Any]:
+    """Ticks by component, whole numbers or arrays of one shape, at a pace."""
+    paced = list(columns)
+    for component, own, more in (
+        (_COMPUTE, spell.compute, spell.compute_more),
+        *((fetch, spell.fetch, spell.fetch_more) for fetch in _FETCHES),
+    ):
+        ticks = columns[component]
+        paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
+        paced[_WAIT] = paced[_WAIT] + ((ticks * more + _HALF) >> FACTOR_BITS)
+    return paced
+
+
+def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
+    """Op by op: differences of the running sums at a pace; a stall comes with the last op."""
+    components = _at_pace(inner.components, spell)
+    decode_components = components
+    if inner.decode_components is not inner.components:
+        decode_components = _at_pace(inner.decode_components, spell)
+        decode_components[-1, _STALL] += stall
+    components[-1, _STALL] += stall
+    busy = components[:, (_COMPUTE, *_FETCHES)].sum(axis=1)
+    launch, compute, fetch, _, exchange = inner.ops
+    shorter = np.minimum(np.minimum(compute, fetch), busy)
+    fetches = fetch > compute
+    wait = components[:, _WAIT] + components[:, _STALL]
+    ops = OpTicks(launch, np.where(fetches, shorter, busy), np.where(fetches, busy, shorter), wait, exchange)
+    return Detail(ops, components, decode_components)
+
+
+def _at_pace(components: Ticks, spell: Spell) -> Ticks:
+    """Components op by op, shape (ops, components)."""
+    sums = _paced(list(np.cumsum(components, axis=0).T), spell)
+    return np.diff(np.stack(sums, axis=1), axis=0, prepend=0)

@@ -1,0 +1,76 @@
+"""A stage of a scenario with the noise of its devices."""
+
+from __future__ import annotations
+
+import math
+
+from simcluster.costs.paced import PacedStage
+from simcluster.costs.service import RunModel, TimedStage
+from simcluster.costs.slow import SlowStage
+from simcluster.costs.stage import BlockStage
+from simcluster.costs.step_noise import Jitter, Skew, Small, StepNoise
+from simcluster.hardware import DeviceKind
+from simcluster.noise.pace import PACE_SOURCES, Pace
+from simcluster.noise.slices import Slices
+from simcluster.noise.sources import Noise, Source
+from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
+from simcluster.ticks import to_ticks
+
+STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages")
+
+
+def is_noisy(noise: Noise, kind: DeviceKind) -> bool:
+    """Whether stages on a kind of device have noise of their own."""
+    return any(row.source in (*STEP_SOURCES, *PACE_SOURCES) and kind in row.device_kinds for row in noise.rows)
+
+
+def stage_model(
+    blocks: BlockStage, devices: tuple[str, ...], slow: tuple[float, ...], noise: Noise, kind: DeviceKind, seed: int
+) -> RunModel:
+    """
+    A stage with the noise of its devices: of a group keyed by its first, skew and pace by every rank.
+
+    Args:
+        blocks: the stage without noise.
+        devices: its ranks; none for a stage without noise.
+        slow: how many times as long the ranks take, by what happened to them; none if all are as they should be.
+        noise: the sources.
+        kind: of the devices.
+        seed: of the world.
+    """
+    nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
+    if not devices:
+        return TimedStage(nominal)
+    collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
+    jitter = skew = small = None
+    if (values := noise.values("op_jitter", kind)) is not None and values["cv"]:
+        jitter = Jitter(lognormal_factors(values["cv"]), Slices(len(blocks.all_ops), seed, "op_jitter", devices[0]))
+    if len(devices) > 1 and collectives:
+        skew = _skew(noise, kind, devices, len(collectives), seed)
+        small = _small(noise, kind, devices, len(collectives), seed)
+    of_steps = jitter or skew or small
+    stage = TimedStage(nominal, StepNoise(blocks.kind_of_op, collectives, jitter, skew, small) if of_steps else None)
+    if any(noise.values(source, kind) is not None for source in PACE_SOURCES):
+        return PacedStage(stage, Pace(seed, devices, noise, kind))
+    return stage
+
+
+def _skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Skew | None:
+    values = noise.values("arrival_skew", kind)
+    if values is None or not (values["mean_s"] or values["first_rank_s"]):
+        return None
+    ranks = tuple(Slices(n_collectives, seed, "arrival_skew", name) for name in devices)
+    return Skew(exponential_ticks(values["mean_s"]), ranks, to_ticks(values["first_rank_s"]))
+
+
+def _small(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Small | None:
+    values = noise.values("small_messages", kind)
+    if values is None:
+        return None
+    cv = math.sqrt(math.expm1(values["sigma"] ** 2))
+    delays = delay_ticks(
+        values["shoulder"], values["shoulder_mean_s"], values["tail"], values["tail_exponent"],
+        values["tail_shortest_s"], values["tail_longest_s"],
+    )  # fmt: skip
+    factor, delay = (Slices(n_collectives, seed, "small_messages", devices[0], what) for what in ("factor", "delay"))
+    return Small(lognormal_factors(cv), delays, factor, delay, to_ticks(values["up_to_s"]))

@@ -1,0 +1,1 @@
+"""Noise worlds: sources of randomness as functions of names, steps and simulated time."""
