@@ -22,7 +22,7 @@ LAYERS = (
     ("kernel",),
     ("metrics", "tables"),
     ("run", "read_run", "invariants"),
-    ("plots",),
+    ("plots", "timeline"),
     ("report",),
     ("cli",),
 )

@@ -14,6 +14,7 @@ from simcluster.cli.replay import replay
 from simcluster.cli.report import report
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
+from simcluster.cli.timeline import timeline
 
 EXIT_CODES = """
 Exit codes: 0 fine, 2 input error, 4 an invariant was violated.
@@ -26,7 +27,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, plot, report, check, show, schema):
+for command in (replay, plot, report, timeline, check, show, schema):
     cli.add_command(command)
 
 

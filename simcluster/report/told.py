@@ -11,7 +11,7 @@ from typing import Any
 from simcluster import source
 from simcluster.metrics import LATENCIES, PERCENTILES
 from simcluster.problems import InputError, Problem, shown
-from simcluster.read_run import RunFolder, assumes_zero_spread, read
+from simcluster.read_run import RunFolder, assumes_zero_spread, read, require_scenario
 from simcluster.scenario import Scenario
 from simcluster.validation import validate
 
@@ -73,12 +73,9 @@ def _read(folder: Path) -> Told:
         raise InputError([Problem(str(folder), 0, "", f"an incomplete run: no {SCENARIO}", "run the scenario again")])
     scenario = validate(source.read(path), Scenario, from_json=True)
     problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME) for fault in _faults(run.summary)]
-    if scenario.digest() != run.summary["scenario_digest"]:
-        found = f"another scenario (digest {scenario.digest()[:16]})"
-        expected = f"expected {run.summary['scenario_digest'][:16]}, as in summary.json"
-        problems.append(Problem(str(path), 0, "", found, expected))
     if problems:
         raise InputError(problems)
+    require_scenario(run, scenario.digest())
     return Told(run, scenario)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from report_runs import run
+from small_runs import run
 
 from simcluster.report.colours import PAPER, contrast
 from simcluster.report.write import write

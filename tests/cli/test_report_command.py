@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report_runs import run
+from small_runs import run
 
 from simcluster.cli import main
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_runs import run
+from small_runs import run
 
 from simcluster.problems import InputError
 from simcluster.report import measured

@@ -1,14 +1,15 @@
-"""Small real runs for tests of the report: a wafer and two GPUs under the same traffic."""
+"""Small real runs for tests of what shows them: wafers and GPUs under the same traffic."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from simcluster.resolve import load
 from simcluster.run import record
 
 SCENARIO = """
-title: "{title}"
+title: {title}
 model: llama-3.1-8b
 topology: {topology}
 deployment: {deployment}
@@ -20,10 +21,15 @@ workload:
 noise: datacenter
 slo: {{ttft: 300 ms, tpot: 20 ms}}
 """
-DEPLOYMENTS = {"wafer": ("wse3-1", "{pipeline_parallel_size: 1}"), "gpus": ("h100-8", "{tensor_parallel_size: 2}")}
+DEPLOYMENTS = {
+    "wafer": ("wse3-1", "{pipeline_parallel_size: 1}"),
+    "wafers": ("wse3-4", "{pipeline_parallel_size: 4}"),
+    "gpus": ("h100-8", "{tensor_parallel_size: 2}"),
+    "replicas": ("h100-8", "{tensor_parallel_size: 2, replicas: 2}"),
+}
 
 
-def run(folder: Path, name: str = "gpus", title: str = "", requests: int = 20) -> Path:
+def run(folder: Path, name: str = "gpus", title: str = "", requests: int = 20, more: str = "") -> Path:
     """
     Simulate a small scenario.
 
@@ -32,6 +38,7 @@ def run(folder: Path, name: str = "gpus", title: str = "", requests: int = 20) -
         name: of `DEPLOYMENTS`.
         title: of the scenario; its name by default.
         requests: how many.
+        more: lines of the scenario file.
 
     Returns:
         The run folder.
@@ -40,8 +47,8 @@ def run(folder: Path, name: str = "gpus", title: str = "", requests: int = 20) -
     topology, deployment = DEPLOYMENTS[name]
     file = folder / f"{name}.yaml"
     text = SCENARIO.format(
-        title=title or f"Chat on {name}", topology=topology, deployment=deployment, requests=requests
+        title=json.dumps(title or f"Chat on {name}"), topology=topology, deployment=deployment, requests=requests
     )
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text + more, encoding="utf-8")
     record(load(file), folder / f"{name}-seed0")
     return folder / f"{name}-seed0"
