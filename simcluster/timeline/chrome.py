@@ -2,10 +2,11 @@
 Chrome's trace event format, gzipped: what ui.perfetto.dev and chrome://tracing open.
 
 Ticks are written as microseconds in whole nanoseconds, rounded down, so that what lies within something in ticks does
-so in the file too. Equal events give equal bytes.
+so in the file too. Slices are written as begin and end: complete events have a length instead, and a reader that adds
+it to their begin in floating point finds ends that cross. Equal events give equal bytes.
 
 Source:
-    Trace Event Format (Google, 2016): complete events `X`, metadata `M`, counters `C`, flows `s`, `t`, `f`.
+    Trace Event Format (Google, 2016): durations `B` and `E`, metadata `M`, counters `C`, flows `s`, `t`, `f`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from simcluster.ticks import TICKS_PER_S
 TICKS_PER_NS = TICKS_PER_S // 10**9
 TICKS_PER_US = TICKS_PER_S // 10**6
 
-_ORDER = {"M": 0, "X": 1, "C": 2, "s": 3, "t": 4, "f": 5}
+_ORDER = {"M": 0, "E": 1, "B": 2, "C": 3, "s": 4, "t": 5, "f": 6}
+"""Of what is written at one time."""
 
 
 class Lane(NamedTuple):
@@ -36,9 +38,6 @@ class Events:
     def __init__(self) -> None:
         self._events: list[tuple[int, int, int, int, dict[str, Any]]] = []
 
-    def __len__(self) -> int:
-        return len(self._events)
-
     def name_group(self, group: int, name: str) -> None:
         """A group of lanes; the viewer shows groups in the order of their numbers."""
         self._add("M", 0, {"pid": group, "name": "process_name", "args": {"name": name}})
@@ -51,10 +50,16 @@ class Events:
         self._add("M", 0, place | {"name": "thread_sort_index", "args": {"sort_index": lane.lane}})
 
     def slice(self, lane: Lane, name: str, began: int, ended: int, args: Mapping[str, Any]) -> None:
-        """Something that lasted from one tick to another; slices of a lane lie within each other or apart."""
+        """
+        Something that lasted from one tick to another, if that is a nanosecond at least.
+
+        Slices of a lane lie within each other or apart; of two that are equal, the first holds the second.
+        """
         start, end = began // TICKS_PER_NS, ended // TICKS_PER_NS
-        event = {"pid": lane.group, "tid": lane.lane, "name": name, "dur": (end - start) / 1000, "args": dict(args)}
-        self._add("X", start, event, start - end)
+        if start < end:
+            number, event = len(self._events), {"pid": lane.group, "tid": lane.lane, "name": name}
+            self._add("B", start, event | ({"args": dict(args)} if args else {}), (-end, number))
+            self._add("E", end, event, (-start, -number))
 
     def counter(self, group: int, name: str, tick: int, values: Mapping[str, int]) -> None:
         """Numbers that hold from a tick on."""
@@ -65,12 +70,12 @@ class Events:
         event = {"pid": lane.group, "tid": lane.lane, "name": "request", "cat": "request", "id": number}
         self._add(part, tick // TICKS_PER_NS, event | ({"bp": "e"} if part == "f" else {}))
 
-    def _add(self, kind: str, at_ns: int, event: dict[str, Any], minus_length_ns: int = 0) -> None:
-        number = len(self._events)
-        self._events.append((at_ns, _ORDER[kind], minus_length_ns, number, {"ph": kind, "ts": at_ns / 1000} | event))
+    def _add(self, kind: str, at_ns: int, event: dict[str, Any], rank: tuple[int, int] | None = None) -> None:
+        first, second = rank or (0, len(self._events))
+        self._events.append((at_ns, _ORDER[kind], first, second, {"ph": kind, "ts": at_ns / 1000} | event))
 
     def texts(self) -> Iterator[str]:
-        """Each event as JSON, in order of time; at one time those that hold others come first."""
+        """Each event as JSON, in order of time; at one time what holds others begins before them and ends after."""
         for *_, event in sorted(self._events, key=lambda event: event[:4]):
             yield json.dumps(event, separators=(",", ":"))
 

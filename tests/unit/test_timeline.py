@@ -47,33 +47,47 @@ def ns(us: float) -> int:
 
 
 def slices(found: list[Event], group: str | None = None) -> list[Event]:
-    """Complete events, of a group of lanes or of all."""
-    names = {e["pid"]: e["args"]["name"] for e in found if e["name"] == "process_name"}
-    return [e for e in found if e["ph"] == "X" and group in (None, names[e["pid"]])]
+    """What begins and ends, with its length, of a group of lanes or of all; every end has its begin."""
+    names = {e["pid"]: e["args"]["name"] for e in found if e.get("name") == "process_name"} if group else {}
+    complete = []
+    begun: dict[tuple[int, int], list[Event]] = defaultdict(list)
+    for e in found:
+        place = e["pid"], e.get("tid", 0)
+        if e["ph"] == "B":
+            begun[place].append(e)
+        elif e["ph"] == "E":
+            begin = begun[place].pop()
+            complete.append(
+                {"args": {}} | begin | {"end": ns(e["ts"]), "dur": (ns(e["ts"]) - ns(begin["ts"])) / 1000}
+            )
+    assert not any(begun.values())
+    return [e for e in complete if group in (None, names.get(e["pid"]))]
 
 
 def lane_names(found: list[Event]) -> dict[tuple[int, int], str]:
-    return {(e["pid"], e["tid"]): e["args"]["name"] for e in found if e["name"] == "thread_name"}
+    return {(e["pid"], e["tid"]): e["args"]["name"] for e in found if e.get("name") == "thread_name"}
 
 
 @pytest.mark.parametrize("name", ["wafers", "replicas", "gpus"])
 def test_the_file_keeps_the_rules_of_its_format(folders: dict[str, Path], tmp_path: Path, name: str) -> None:
     """Known kinds of events, in order of time; slices of a lane nested or apart; every lane and group has a name."""
     found = timeline(folders[name], tmp_path / "t.json.gz")
-    assert {"M", "X", "C", "s", "t", "f"} == {e["ph"] for e in found}
+    assert {"M", "B", "E", "C", "s", "t", "f"} == {e["ph"] for e in found}
     times = [ns(e["ts"]) for e in found]
     assert times == sorted(times) and times[0] == 0
-    assert {e["pid"] for e in found} == {e["pid"] for e in found if e["name"] == "process_name"}
-    assert {(e["pid"], e["tid"]) for e in found if e["ph"] in "Xstf"} <= set(lane_names(found))
+    assert {e["pid"] for e in found} == {e["pid"] for e in found if e.get("name") == "process_name"}
+    assert {(e["pid"], e["tid"]) for e in found if e["ph"] in "BEstf"} <= set(lane_names(found))
     lanes: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     for e in slices(found):
-        start, end = ns(e["ts"]), ns(e["ts"]) + ns(e["dur"])
-        open_ones = lanes[e["pid"], e["tid"]]
-        while open_ones and open_ones[-1][1] <= start:
-            open_ones.pop()
-        assert start <= end
-        assert not open_ones or (open_ones[-1][0] <= start and end <= open_ones[-1][1]), e
-        open_ones.append((start, end))
+        assert ns(e["ts"]) < e["end"]
+        lanes[e["pid"], e["tid"]].append((ns(e["ts"]), e["end"]))
+    for spans in lanes.values():
+        around: list[tuple[int, int]] = []
+        for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+            while around and around[-1][1] <= start:
+                around.pop()
+            assert not around or end <= around[-1][1]
+            around.append((start, end))
 
 
 @pytest.mark.parametrize("name", ["wafers", "replicas", "gpus"])
