@@ -56,7 +56,8 @@ class LinearOps:
         self.fetch_components = [COMPONENT[names[index % 3]] for index in range(len(ops))]
 
     def rows(self, tokens: Batch) -> list[OpRow]:
-        return [NO_WORK] * len(self._forms)
+        exchanges = (form[-1] for form in self._forms)
+        return [NO_WORK._replace(exchange=a + c * tokens.prefill_tokens) for a, _, c in exchanges]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
         return [(kind, self._row(form, batch.decode_context, batch)) for kind, form in enumerate(self._forms)]
@@ -66,7 +67,9 @@ class LinearOps:
         return [(kind, self._row(form, contexts, batch)) for kind, form in enumerate(self._forms)]
 
     def _row(self, form: list[tuple[int, int, int]], contexts: Any, batch: Batch) -> OpRow:
-        return OpRow(*(a + b * contexts + c * batch.prefill_tokens for a, b, c in form))
+        *parts, exchange = form
+        of_contexts = exchange[1] * contexts
+        return OpRow(*(a + b * contexts + c * batch.prefill_tokens for a, b, c in parts), of_contexts)
 
 
 def linear_stage(

@@ -15,6 +15,7 @@ from simcluster.trace import COMPONENT
 
 _COMPUTE, _WAIT, _STALL = COMPONENT["compute"], COMPONENT["wait_for_peers"], COMPONENT["stall"]
 _FETCHES = COMPONENT["weight_fetch"], COMPONENT["kv_fetch"]
+_BUSY = [_COMPUTE, *_FETCHES]
 _HALF = ONE // 2
 
 
@@ -51,7 +52,10 @@ class PacedStage:
         """Successive decode steps of one batch that start in the same spell, up to a stall."""
         inner = self._stage.run(step, batch, n_steps, started)
         spell = self._pace.at(started)
-        components = np.stack(_paced(list(inner.laid_out().T), spell), axis=1)
+        components = inner.laid_out()
+        busy, (own, more) = components[:, _BUSY], np.array(_factors(spell))
+        components[:, _BUSY] = (busy * own + _HALF) >> FACTOR_BITS
+        components[:, _WAIT] += ((busy * more + _HALF) >> FACTOR_BITS).sum(axis=1)
         ticks: Ticks = components.sum(axis=1)
         starts = np.cumsum(ticks) - ticks + started
         n_within = int(starts.searchsorted(spell.until))
@@ -64,13 +68,15 @@ class PacedStage:
         return Run(ticks[:n_within], components[:n_within])
 
 
+def _factors(spell: Spell) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of compute and fetches: rank 0's own factors, and what the slowest rank has more."""
+    return (spell.compute, spell.fetch, spell.fetch), (spell.compute_more, spell.fetch_more, spell.fetch_more)
+
+
 def _paced(columns: list[Any], spell: Spell) -> list[Any]:
     """Ticks by component, whole numbers or arrays of one shape, at a pace."""
     paced = list(columns)
-    for component, own, more in (
-        (_COMPUTE, spell.compute, spell.compute_more),
-        *((fetch, spell.fetch, spell.fetch_more) for fetch in _FETCHES),
-    ):
+    for component, own, more in zip(_BUSY, *_factors(spell), strict=True):
         ticks = columns[component]
         paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
         paced[_WAIT] = paced[_WAIT] + ((ticks * more + _HALF) >> FACTOR_BITS)
@@ -85,7 +91,7 @@ def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
         decode_components = _at_pace(inner.decode_components, spell)
         decode_components[-1, _STALL] += stall
     components[-1, _STALL] += stall
-    busy = components[:, (_COMPUTE, *_FETCHES)].sum(axis=1)
+    busy = components[:, _BUSY].sum(axis=1)
     launch, compute, fetch, _, exchange = inner.ops
     shorter = np.minimum(np.minimum(compute, fetch), busy)
     fetches = fetch > compute

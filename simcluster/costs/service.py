@@ -139,7 +139,7 @@ class Run(NamedTuple):
     """A component, and what each step adds to it, shape (steps,), where there is one list."""
 
     def laid_out(self) -> Ticks:
-        """The components of each step, shape (steps, components)."""
+        """The components of each step, shape (steps, components), for the caller to change."""
         if isinstance(self.components, np.ndarray):
             return self.components
         components = np.tile(np.array(self.components, np.int64), (len(self.ticks), 1))
@@ -198,13 +198,11 @@ class _Fixed(NamedTuple):
     ticks: int
     """Their sum."""
     noisy: Ticks
-    """By kind of op, what noise multiplies, shape (kinds, components)."""
+    """What each factor of the noise multiplies, shape (factors, components)."""
     quiet: Ticks
-    """What it does not: exchange and waits of all ops, shape (components,)."""
-    exchange: Ticks
-    """Of one op by kind, shape (kinds,)."""
+    """What none does, of all ops, shape (components,)."""
     late: Ticks
-    """Which component a delay adds to, 0 or 1, shape (2 kinds, components): none where the ranks do not meet."""
+    """Which component each delay adds to, 0 or 1, shape (delays, components): none where the ranks do not meet."""
     most: int
     """Sum of `noisy`, one op of each kind."""
 
@@ -223,7 +221,6 @@ class TimedStage:
         self._noise = noise
         self._fetch = list(nominal.fetch_components)
         self._counts = np.bincount(np.asarray(nominal.kind_of_op, np.intp), minlength=len(self._fetch)).tolist()
-        self._factors_of_one = np.array(self._counts, np.int64) * ONE
         self._fixed = lru_cache(maxsize=8192)(self._of_tokens)
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
@@ -290,30 +287,34 @@ class TimedStage:
     def _of_tokens(self, decode_tokens: int, prefill_tokens: int, outputs: int, sequences: int) -> _Fixed:
         """All that does not depend on contexts."""
         rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
-        noisy = [[0] * len(COMPONENTS) for _ in rows]
+        n_kinds = len(rows)
+        small = self._noise and self._noise.small
+        noisy = [[0] * len(COMPONENTS) for _ in range(2 * n_kinds if small else n_kinds)]
         quiet = [0] * len(COMPONENTS)
-        late = np.zeros((2 * len(rows), len(COMPONENTS)), np.int64)
+        late = np.zeros((3 * n_kinds if small else 2 * n_kinds, len(COMPONENTS)), np.int64)
         components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
         most = 0
         for kind, row in enumerate(rows):
             for component, ticks in self._charged(kind, row):
                 components[component] += self._counts[kind] * ticks
-                if component in (_EXCHANGE, _WAIT):
+                if component == _EXCHANGE and small and ticks <= small.up_to:
+                    noisy[n_kinds + kind][_EXCHANGE] = ticks
+                    late[2 * n_kinds + kind, _EXCHANGE] = 1
+                elif component in (_EXCHANGE, _WAIT):
                     quiet[component] += self._counts[kind] * ticks
+                    continue
                 else:
                     noisy[kind][component] += ticks
-                    most += ticks
+                most += ticks
             if row.exchange:
-                late[kind, _LAUNCH] = late[kind + len(rows), _WAIT] = 1
-        exchange = [row.exchange for row in rows]
-        arrays = (np.array(values, np.int64) for values in (components, noisy, quiet, exchange))
-        whole, noisy_, quiet_, exchange_ = arrays
-        return _Fixed(components, whole, sum(components), noisy_, quiet_, exchange_, late, most)
+                late[kind, _LAUNCH] = late[kind + n_kinds, _WAIT] = 1
+        whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, late, most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
-        factors, delays, greatest, of_exchange = self._noise.sums(step, n_steps)
+        factors, delays, greatest = self._noise.sums(step, n_steps)
         components: Ticks = factors @ fixed.noisy
         quiet: Any = fixed.quiet
         late, most = fixed.late, fixed.most
@@ -324,8 +325,8 @@ class TimedStage:
                     most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
                 else:
                     quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
-            if not isinstance(row.exchange, int) or row.exchange:
-                places = [kind, kind + len(fixed.noisy)]
+            if (not isinstance(row.exchange, int) or row.exchange) and not late[kind, _LAUNCH]:
+                places = [kind, kind + len(self._counts)]
                 late, delays = late.copy(), delays.copy()
                 late[places, [_LAUNCH, _WAIT]] = 1
                 delays[:, places] *= np.reshape(row.exchange, (-1, 1)) > 0
@@ -335,20 +336,7 @@ class TimedStage:
         components >>= ONE_BITS
         components += quiet
         components += delays @ late
-        if self._noise.small is not None:
-            components[:, _EXCHANGE] = self._exchanged(fixed.exchange, rows, of_exchange, self._noise.small.up_to)
         return components
-
-    def _exchanged(self, exchange: Ticks, rows: Sequence[tuple[int, OpRow]], drawn: Ticks, up_to: int) -> Ticks:
-        """Time of exchanges, the short ones with their noise, shape (steps,)."""
-        by_kind = np.tile(exchange, (len(drawn), 1))
-        for kind, row in rows:
-            by_kind[:, kind] += row.exchange
-        factors, delays = np.hsplit(drawn, 2)
-        is_short = (by_kind > 0) & (by_kind <= up_to)
-        ticks = (np.where(is_short, factors, self._factors_of_one) * by_kind).sum(axis=1)
-        exchanged: Ticks = ((ticks + _HALF) >> ONE_BITS) + np.where(is_short, delays, 0).sum(axis=1)
-        return exchanged
 
     def _detail(self, step: int, batch: Batch) -> Detail:
         """Op by op."""
@@ -360,6 +348,7 @@ class TimedStage:
     def _ops(self, step: int, batch: Batch) -> tuple[OpTicks, Ticks]:
         """Durations of the ops and their components: differences of the running sums, each rounded."""
         rows = list(self._nominal.rows(batch.without_contexts()))
+        always = [row.exchange for row in rows]
         for kind, row in self._nominal.context_rows(batch):
             rows[kind] = OpRow(*map(operator.add, rows[kind], row))
         kinds = np.asarray(self._nominal.kind_of_op, np.intp)
@@ -371,9 +360,10 @@ class TimedStage:
         if self._noise is not None:
             factors, own, waited, exchanged, delay = self._noise.ops(step)  # (ops,) each
             if self._noise.small is not None:
-                is_short = (exchange > 0) & (exchange <= self._noise.small.up_to)
-                exchange = np.cumsum(exchange * np.where(is_short, exchanged, ONE)) + _HALF
-                exchange = np.diff(exchange >> ONE_BITS, prepend=0) + np.where(is_short, delay, 0)
+                quiet = np.array(always, np.int64)[kinds]
+                is_short = (quiet > 0) & (quiet <= self._noise.small.up_to)
+                noisy = np.cumsum(np.where(is_short, quiet * exchanged, 0)) + _HALF
+                exchange = exchange + np.where(is_short, delay - quiet, 0) + np.diff(noisy >> ONE_BITS, prepend=0)
         busy = np.maximum(compute, fetch)
         charged = np.where(fetch > compute, np.array(self._fetch)[kinds], _COMPUTE)
         places = np.arange(len(kinds))

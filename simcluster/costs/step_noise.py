@@ -55,13 +55,15 @@ class Sums(NamedTuple):
     """Of successive steps."""
 
     factors: Ticks
-    """Shape (steps, kinds)."""
+    """By kind, of what ops do; then of short exchanges, if these are noisy; shape (steps, kinds or 2 kinds)."""
     delays: Ticks
-    """Ticks by kind that rank 0 comes late, then those that it waits for the last rank, shape (steps, 2 kinds)."""
+    """
+    Ticks by kind, shape (steps, 2 or 3 kinds).
+
+    That rank 0 comes late, then those that it waits for the last rank, then what short exchanges take on top.
+    """
     greatest: int
     """No factor of these steps is greater."""
-    exchange: Ticks
-    """Factors by kind of short exchanges, then their delays in ticks, shape (steps, 2 kinds), or (steps, 0)."""
 
 
 class Draws(NamedTuple):
@@ -116,20 +118,14 @@ class StepNoise:
     def sums(self, step: int, n_steps: int) -> Sums:
         """Sums over the ops of each kind, of successive steps."""
         block, row = divmod(step, STEPS_PER_BLOCK)
-        factors, delays, greatest, exchange = self._block_sums(block)
-        found = Sums(
-            factors[row : row + n_steps], delays[row : row + n_steps], greatest, exchange[row : row + n_steps]
-        )
+        factors, delays, greatest = self._block_sums(block)
+        found = Sums(factors[row : row + n_steps], delays[row : row + n_steps], greatest)
         n_found = min(n_steps, STEPS_PER_BLOCK - row)
         if n_found == n_steps:
             return found
         more = self.sums(step + n_found, n_steps - n_found)
-        return Sums(
-            np.concatenate([found.factors, more.factors]),
-            np.concatenate([found.delays, more.delays]),
-            max(greatest, more.greatest),
-            np.concatenate([found.exchange, more.exchange]),
-        )
+        factors, delays = (np.concatenate(pair) for pair in zip(found[:2], more[:2], strict=True))
+        return Sums(factors, delays, max(greatest, more.greatest))
 
     def ops(self, step: int) -> Draws:
         """Of one step, op by op."""
@@ -163,15 +159,14 @@ class StepNoise:
                 np.maximum(last, rank.block(block), out=last)  # quantiles go up, so the last slice is the last rank
             waited = np.maximum(table.take(last) - own, 0)
             delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
-        exchange = np.empty((STEPS_PER_BLOCK, 0), np.int64)
         if self.small is not None:
-            drawn = (
-                self.small.factors.take(self.small.which_factor.block(block)),
-                self.small.delays.take(self.small.which_delay.block(block)),
+            exchange = self._meeting.sums(
+                self.small.factors.take(self.small.which_factor.block(block)), self._n_kinds
             )
-            exchange = np.hstack([self._meeting.sums(part, self._n_kinds) for part in drawn])
-            exchange[:, : self._n_kinds] += self._apart * ONE
-        return Sums(factors, delays, greatest, exchange)
+            longer = self._meeting.sums(self.small.delays.take(self.small.which_delay.block(block)), self._n_kinds)
+            factors, delays = np.hstack([factors, exchange + self._apart * ONE]), np.hstack([delays, longer])
+            greatest = int(factors.max())
+        return Sums(factors, delays, greatest)
 
 
 class _Groups:

@@ -89,7 +89,7 @@ class DeviceSpread(Parameters):
 
 
 class Drift(Parameters):
-    """Slow drift of a device: an Ornstein-Uhlenbeck process on the log of its times, in steps of a tenth of `time`."""
+    """Slow drift of a device: an Ornstein-Uhlenbeck process on the log of times, in steps of a tenth of `time`."""
 
     compute: Spread
     """Standard deviation of the logarithm of the time that arithmetic takes."""
