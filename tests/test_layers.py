@@ -13,7 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
-    ("problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
+    (
+        "problems",
+        "units",
+        "ticks",
+        "source",
+        "quantities",
+        "validation",
+        "hardware",
+        "streams",
+        "maxmin",
+        "whole_file",
+    ),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
     ("costs", "spec"),

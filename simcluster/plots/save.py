@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from simcluster.whole_file import whole_file
 
 _METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -34,15 +34,8 @@ def save(figure: Figure, path: Path) -> None:
     if form not in _METADATA:
         known = ", ".join(f".{name}" for name in _METADATA)
         raise ValueError(f"'{path.name}' ends in '{path.suffix}'; expected one of {known}")
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with _same_ids():
-            figure.savefig(beside, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with whole_file(path) as file, _same_ids():
+        figure.savefig(file, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
 
 
 def svg(figure: Figure) -> str:

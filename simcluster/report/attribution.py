@@ -11,7 +11,7 @@ from simcluster.trace import COMPONENTS
 
 Explained = Mapping[str, Any]
 """By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None
-where nothing varies."""
+where nothing varies. Besides, `notes`: what a reader should know before believing the figures."""
 
 _NOTES = (
     "A share is what a component adds to the variance of the whole: the shares of a column sum to 100 %. One below "
@@ -32,7 +32,7 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
         return []
     assumed = (0,) if zero_is_assumed else ()
     columns: dict[str, Mapping[str, float]] = {}
-    levels: dict[str, Mapping[str, float]] = {}
+    levels: dict[str, Mapping[str, float | None]] = {}
     for name, shown in NAMES.items():
         said = explained.get(name) or {}
         columns |= {f"{shown} variance": shares} if (shares := said.get("variance_shares")) else {}
@@ -46,9 +46,12 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
             Row(name.replace("_", " "), [_share(shares.get(name)) for shares in columns.values()], name)
             for name in components
         ]
-        tables.append(Table("Where the spread comes from", list(columns), rows, _NOTES, assumed))
+        notes = [*_NOTES, *explained.get("notes", ())]
+        tables.append(Table("Where the spread comes from", list(columns), rows, notes, assumed))
     if levels:
-        names = dict.fromkeys(level for shares in levels.values() for level in shares)
+        names = dict.fromkeys(
+            level for shares in levels.values() for level, share in shares.items() if share is not None
+        )
         rows = [
             Row(level.replace("_", " "), [_share(shares.get(level)) for shares in levels.values()]) for level in names
         ]

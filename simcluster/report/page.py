@@ -169,6 +169,7 @@ def _detail(place: int, run: Told, label: str, explained: Explained | None) -> D
         for column, name in enumerate(("TTFT", "ITL"))
     ]
     tables = [measured.latencies(run), components, *attribution(explained, run.zero_is_assumed)]
+    tables = [table for table in tables if table.rows]
     return Detail(
         f"run-{place}", place, label, str(run.summary["title"]), measured.headlines(run.summary), tables, bars,
         measured.remarks(run), run.zero_is_assumed,

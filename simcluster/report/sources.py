@@ -105,7 +105,7 @@ def provenance(runs: Sequence[Told], labels: Sequence[str]) -> Table:
         Row("scenario digest", cells([run.summary["scenario_digest"] for run in runs]), "digest"),
         Row("trace digest", cells([run.summary["trace_digest"] for run in runs]), "digest"),
         Row("tokens recorded", cells([f"{run.run.n_tokens:,}" for run in runs])),
-        Row("run folder", cells([run.run.folder.name for run in runs])),
+        Row("run folder", cells([run.run.folder.absolute().name for run in runs])),
     ]
     return Table("Provenance", labels, rows, of_runs=True, is_prose=True)
 

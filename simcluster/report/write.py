@@ -1,14 +1,13 @@
-"""Write a report so that it appears whole or not at all."""
+"""Write the report of run folders."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from simcluster.report.page import page
 from simcluster.report.told import read_all
+from simcluster.whole_file import whole_file
 
 
 def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = False) -> None:
@@ -26,11 +25,5 @@ def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = Fals
     """
     text = page(read_all(folders), interactive=interactive)
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{file.name[:80]}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as written:
-            written.write(text)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(file)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with whole_file(file) as written:
+        written.write(text.encode())

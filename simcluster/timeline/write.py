@@ -1,9 +1,7 @@
-"""Write the timeline of a run so that it appears whole or not at all."""
+"""Write the timeline of a run folder."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from simcluster import __version__
@@ -13,6 +11,7 @@ from simcluster.ticks import TICKS_PER_S, to_ticks
 from simcluster.timeline.chrome import write
 from simcluster.timeline.lanes import events_of
 from simcluster.timeline.window import window
+from simcluster.whole_file import whole_file
 
 
 def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, limit: int) -> str | None:
@@ -44,14 +43,8 @@ def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, 
         "order": "parts of a step lie in the order of the trace's columns, not of time",
     }  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{file.name[:80]}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as written:
-            write(events, written, about)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(file)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with whole_file(file) as written:
+        write(events, written, about)
     if not shown.is_cut:
         return None
     return f"cut at {shown.until_ticks / TICKS_PER_S:.6g} s, after {limit:,} slices; --from and --to choose a part"

@@ -194,8 +194,9 @@ EXPLAINED = {
     "itl": {
         "variance_shares": {"compute": 1.25, "queue": -0.25},
         "tail_shares": {"p99": {"compute": 0.5, "queue": 0.5}, "p99.9": None},
-        "levels": {"between_requests": 0.75, "within_steps": 0.25},
+        "levels": {"replication": None, "request": 0.75, "within_step": 0.25},
     },
+    "notes": ["one run"],
     "ttft": {"variance_shares": None},
 }
 
@@ -208,7 +209,8 @@ def test_attribution_is_shown_when_it_is_there() -> None:
     assert {"queue": ["-25 %", "50 %"], "compute": ["125 %", "50 %"]} == {
         row.mark: [cell.text for cell in row.cells] for row in shares.rows
     }
-    assert {"between requests": ["75 %"], "within steps": ["25 %"]} == {
+    assert "one run" in shares.notes
+    assert {"request": ["75 %"], "within step": ["25 %"]} == {
         row.head: [cell.text for cell in row.cells] for row in levels.rows
     }
 
