@@ -33,7 +33,7 @@ from simcluster.spec import MAX_EVENTS
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
-FORMAT = "simcluster-scenario-1"
+FORMAT = "simcluster-scenario-2"
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]+$", max_length=200)]
 """Of a run folder, so never a path."""
@@ -152,7 +152,7 @@ class Network(Frozen):
 class Scenario(Frozen):
     """All that a simulation depends on."""
 
-    format: Literal["simcluster-scenario-1"] = "simcluster-scenario-1"
+    format: Literal["simcluster-scenario-2"] = "simcluster-scenario-2"
     name: Name
     title: str
     seed: Annotated[int, Field(ge=0, lt=2**63)]

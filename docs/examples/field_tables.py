@@ -20,10 +20,13 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
+from simcluster.noise.sources import SOURCES
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.spec import ArrivalSkew, Deployment, Happening, NoiseOverride, OpJitter, ScenarioFile, Slo
+from simcluster.quantities import dimension
+from simcluster.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
 from simcluster.trace import COMPONENTS
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -38,8 +41,6 @@ WORDS = {
     "router": "Which replica serves a request: " + ", ".join(f"`{name}`" for name in ROUTERS) + ".",
     "slo": "Latency limits that a good request meets, see [service level](#service-level).",
     "preset": "A noise preset by name; `simcluster show noise` lists them.",
-    "op_jitter": "`{cv: 2 %}`: " + (inspect.getdoc(OpJitter) or ""),
-    "arrival_skew": "`{mean: 5 us}`: " + (inspect.getdoc(ArrivalSkew) or ""),
     "ttft": "Time to first token.",
     "tpot": "Time per output token.",
     "e2el": "End-to-end latency.",
@@ -111,7 +112,23 @@ def default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value == "" or isinstance(value, BaseModel):
         return ""
-    return f"`{value:g} bit`" if isinstance(value, float) else f"`{value}`"
+    if isinstance(value, float):
+        unit = {"bits": " bit", "time": " s", "ratio": " %"}.get(dimension(field.metadata) or "", "")
+        return f"`{value * (100 if unit == ' %' else 1):g}{unit}`"
+    return "" if value is PydanticUndefined else f"`{value}`"
+
+
+def noise_sources() -> str:
+    """The sources of noise with their parameters."""
+    parts = []
+    for name, model in SOURCES.items():
+        said = docstrings(model)
+        rows = [
+            [f"`{key}`", kind(field), default(field), said.get(key, "")] for key, field in model.model_fields.items()
+        ]
+        meaning = (inspect.getdoc(model) or "").replace("\n\n", "\n").replace("\n", " ")
+        parts.append(f"\n### {name}\n\n{meaning}\n\n" + table(("key", "value", "default", "meaning"), rows))
+    return "".join(parts) + "\n"
 
 
 def components() -> str:
@@ -123,6 +140,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scenario": lambda: fields(ScenarioFile),
     "deployment": lambda: fields(Deployment),
     "noise": lambda: fields(NoiseOverride),
+    "noise-sources": noise_sources,
     "slo": lambda: fields(Slo),
     "events": lambda: fields(Happening),
     "components": components,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
+from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
 from simcluster.hardware import DeviceKind
@@ -44,9 +45,10 @@ class OpJitter(Parameters):
 
 
 class ArrivalSkew(Parameters):
-    """Exponential delay of every rank at every collective."""
+    """Exponential delay of every rank at every collective; the group waits for its last rank."""
 
     mean: Brief
+    """Of a rank's delay."""
     first_rank: Brief = 0.0
     """What rank 0, which makes the token, comes later besides."""
 
@@ -61,11 +63,15 @@ class SmallMessages(Parameters):
     shoulder: Chance = 0.0
     """Share of the exchanges with an exponential delay on top."""
     shoulder_mean: Brief = 0.0
+    """Of that delay."""
     tail: Chance = 0.0
     """Share with a truncated Pareto delay instead; counted in 65,536ths."""
     tail_exponent: Annotated[float, Field(gt=0, le=20)] = 1.0
+    """Of the Pareto distribution."""
     tail_shortest: Brief = 0.0
+    """Delay that it begins with."""
     tail_longest: Brief = 0.0
+    """Delay that it is cut at."""
 
     def require_consistency(self) -> None:
         """The range of durations is one."""
@@ -85,7 +91,9 @@ class DeviceSpread(Parameters):
     outliers: Chance = 0.0
     """Share of the devices whose arithmetic takes longer by a uniform factor, as well."""
     outlier_least: Times = 1.0
+    """How many times as long an outlier's arithmetic takes, at least."""
     outlier_most: Times = 1.0
+    """And at most."""
 
 
 class Drift(Parameters):
@@ -107,6 +115,7 @@ class ClockExcursions(Parameters):
     lasts: Often
     """Mean duration, exponential."""
     times_slower: Times
+    """How many times as long arithmetic takes meanwhile."""
 
 
 class Diurnal(Parameters):
@@ -115,6 +124,7 @@ class Diurnal(Parameters):
     swing: Annotated[Ratio, Field(le=1)]
     """From the shortest to the longest time, relative to the mean."""
     period: Annotated[Seconds, Field(ge=1)] = 86_400.0
+    """Of the sine, a day."""
 
 
 class RareStalls(Parameters):
@@ -123,8 +133,11 @@ class RareStalls(Parameters):
     every: Often
     """Mean time between two in one group, exponential."""
     exponent: Annotated[float, Field(gt=0, le=20)]
+    """Of the Pareto distribution."""
     shortest: Brief
+    """Stall that it begins with."""
     longest: Brief
+    """Stall that it is cut at."""
 
     def require_consistency(self) -> None:
         """The range of durations is one."""
@@ -144,8 +157,11 @@ class HostPauses(Parameters):
     mean: Brief
     """Of a pause: normal, cut at both ends."""
     sd: Brief
+    """Its standard deviation before it is cut."""
     shortest: Brief
+    """Where it is cut below."""
     longest: Brief
+    """Where it is cut above."""
 
     def require_consistency(self) -> None:
         """The range of durations is one."""
@@ -170,9 +186,11 @@ class Failures(Parameters):
     device_every: Often
     """Mean time between failures of one device."""
     device_repair: Often
+    """Mean time that it is down."""
     link_every: Often
     """Mean time between failures of one link."""
     link_repair: Often
+    """Mean time that it is cut."""
 
 
 Source = Literal[
@@ -217,7 +235,19 @@ class NoiseRow(Frozen):
             raise fault(
                 f"{self.source} with {', '.join(self.values) or 'nothing'}", f"expected {', '.join(expected)}"
             )
+        parameters = {name: self.values[si_name] for si_name, name in expected.items()}
+        for name, field in SOURCES[self.source].model_fields.items():
+            for limit in field.metadata:
+                if isinstance(limit, Gt | Ge | Le) and not _within(parameters[name], limit):
+                    raise fault(f"{name} of {parameters[name]:g}", f"expected {limit}")
+        SOURCES[self.source].model_construct(None, **parameters).require_consistency()
         return self
+
+
+def _within(value: Any, limit: Gt | Ge | Le) -> bool:
+    if isinstance(limit, Le):
+        return bool(value <= limit.le)
+    return bool(value > limit.gt) if isinstance(limit, Gt) else bool(value >= limit.ge)
 
 
 def row(source: Source, parameters: Parameters, device_kinds: tuple[DeviceKind, ...], basis: str) -> NoiseRow:
@@ -238,10 +268,8 @@ class Noise(Frozen):
 
     def changed(self, stated: dict[Source, Parameters], without: tuple[Source, ...] = ()) -> Noise:
         """The same world with some sources as a scenario states them; one that is new here is on all devices."""
-        kinds = {r.source: r.device_kinds for r in self.rows}
-        left = tuple(r for r in self.rows if r.source not in stated and r.source not in without)
-        new = (
-            row(source, parameters, kinds.get(source, DEVICE_KINDS), "stated in the scenario")
-            for source, parameters in stated.items()
-        )
-        return Noise(name=self.name, rows=(*left, *new))
+        rows = {r.source: r for r in self.rows if r.source not in without}
+        for source, parameters in stated.items():
+            kinds = rows[source].device_kinds if source in rows else DEVICE_KINDS
+            rows[source] = row(source, parameters, kinds, "stated in the scenario")
+        return Noise(name=self.name, rows=tuple(rows.values()))

@@ -57,7 +57,6 @@ _MOST = (
     (r"(?<!_per)_s(\.\w+)?$", 3600.0),
     (r"_cycles$", 1e9),
     (r"grid\.\w*(rows|columns|ports)$", 1e6),
-    (r"cv$", 10.0),
 )
 """How small and how large numbers of a resolved scenario may be, by the ends of their paths."""
 
@@ -66,7 +65,7 @@ def _unphysical(data: Any, path: Path = ()) -> Iterator[Fault]:
     """Numbers that no resolved scenario has: negative ones, rates of zero, hours for a step."""
     if isinstance(data, dict | list):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data):
-            if path or key not in ("workload", "events"):  # have bounds of their own
+            if path or key not in ("workload", "events", "noise"):  # have bounds of their own
                 yield from _unphysical(value, (*path, key))
     elif isinstance(data, int | float) and not isinstance(data, bool):
         name = ".".join(part for part in path if isinstance(part, str))

@@ -152,10 +152,10 @@ class Case:
 
 
 def _row(source: Any, **values: float) -> NoiseRow:
-    return NoiseRow(source=source, device_kinds=("gpu",), values=values, basis="made up")
+    return NoiseRow.model_construct(source=source, device_kinds=("gpu",), values=values, basis="made up")
 
 
-RESTLESS = Noise(
+RESTLESS = Noise.model_construct(
     name="restless",
     rows=(
         _row("device_spread", compute=0.2, memory=0.1, outliers=0.3, outlier_least=1.1, outlier_most=2.0),
