@@ -51,11 +51,13 @@ def _arrows(
         if not shown.from_ticks <= scheduled <= start.began or end.began > shown.until_ticks:
             continue
         events.flow("s", number + 1, of_requests[number], scheduled)
-        for stage in range(len({place for place in stages if place[0] == start.replica and place[2] == start.step})):
-            served = stages[start.replica, stage, start.step]
-            events.flow("t", number + 1, replicas.lane(served.replica, stage), served.began)
-            if (wire := replicas.wires.get((served.replica, stage, served.step))) is not None:
+        served: Served | None = start
+        while served is not None:
+            place = start.replica, served.stage, start.step
+            events.flow("t", number + 1, replicas.lane(start.replica, served.stage), served.began)
+            if (wire := replicas.wires.get(place)) is not None:
                 events.flow("t", number + 1, *wire)
+            served = stages.get((start.replica, served.stage + 1, start.step))
         events.flow("f", number + 1, replicas.lane(end.replica, 0), end.began)
 
 
