@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from simcluster.report.measured import NAMES, text
@@ -14,9 +15,9 @@ Explained = Mapping[str, Any]
 where nothing varies. Besides, `notes`: what a reader should know before believing the figures."""
 
 _NOTES = (
-    "A share is what a component adds to the variance of the whole: the shares of a column sum to 100 %. One below "
-    "zero makes up for others: it is small when the latency is large.",
-    "The tail columns say what makes the slowest tokens or requests slower than the mean.",
+    "Variance: what a component adds to the variance of the whole; the shares sum to 100 %. One below zero makes up "
+    "for others: it is small when the latency is large.",
+    "Beyond a percentile: what makes the slowest so much slower than the mean.",
 )
 
 
@@ -31,31 +32,31 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
     if explained is None:
         return []
     assumed = (0,) if zero_is_assumed else ()
-    columns: dict[str, Mapping[str, float]] = {}
+    tables = []
     levels: dict[str, Mapping[str, float | None]] = {}
     for name, shown in NAMES.items():
         said = explained.get(name) or {}
-        columns |= {f"{shown} variance": shares} if (shares := said.get("variance_shares")) else {}
-        for percentile, shares in (said.get("tail_shares") or {}).items():
-            columns |= {f"{shown} beyond {percentile}": shares} if shares else {}
-        levels |= {shown: shares} if (shares := said.get("levels")) else {}
-    tables = []
-    if columns:
-        components = [name for name in COMPONENTS if any(shares.get(name) for shares in columns.values())]
-        rows = [
-            Row(name.replace("_", " "), [_share(shares.get(name)) for shares in columns.values()], name)
-            for name in components
+        columns = {"variance": said.get("variance_shares")}
+        columns |= {f"beyond {percentile}": shares for percentile, shares in (said.get("tail_shares") or {}).items()}
+        found = {column: shares for column, shares in columns.items() if shares}
+        components = [
+            component for component in COMPONENTS if any(shares.get(component) for shares in found.values())
         ]
-        notes = [*_NOTES, *explained.get("notes", ())]
-        tables.append(Table("Where the spread comes from", list(columns), rows, notes, assumed))
-    if levels:
-        names = dict.fromkeys(
-            level for shares in levels.values() for level, share in shares.items() if share is not None
-        )
+        rows = [
+            Row(component.replace("_", " "), [_share(shares.get(component)) for shares in found.values()], component)
+            for component in components
+        ]
+        if rows:
+            tables.append(Table(f"Where the spread of {shown} comes from", list(found), rows, assumed=assumed))
+        levels |= {shown: shares} if (shares := said.get("levels")) else {}
+    names = dict.fromkeys(level for shares in levels.values() for level, share in shares.items() if share is not None)
+    if names:
         rows = [
             Row(level.replace("_", " "), [_share(shares.get(level)) for shares in levels.values()]) for level in names
         ]
         tables.append(Table("At which level it varies", list(levels), rows, assumed=assumed))
+    if tables:
+        tables[-1] = replace(tables[-1], notes=[*_NOTES, *explained.get("notes", ())])
     return tables
 
 

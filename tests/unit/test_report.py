@@ -205,11 +205,12 @@ def test_attribution_is_shown_when_it_is_there() -> None:
     """Shares of each component by column, negative ones as they are; without an explanation no table."""
     assert [] == attribution(None, zero_is_assumed=True)
     shares, levels = attribution(EXPLAINED, zero_is_assumed=False)
-    assert ["ITL variance", "ITL beyond p99"] == shares.columns
+    assert "Where the spread of ITL comes from" == shares.caption
+    assert ["variance", "beyond p99"] == shares.columns
     assert {"queue": ["-25 %", "50 %"], "compute": ["125 %", "50 %"]} == {
         row.mark: [cell.text for cell in row.cells] for row in shares.rows
     }
-    assert "one run" in shares.notes
+    assert "one run" in levels.notes
     assert {"request": ["75 %"], "within step": ["25 %"]} == {
         row.head: [cell.text for cell in row.cells] for row in levels.rows
     }
