@@ -34,6 +34,10 @@ class InputError(ValueError):
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        """As it goes from one process to another."""
+        return InputError, (self.problems,)
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """

@@ -21,6 +21,9 @@ from simcluster.workload.traces import MAX_REQUESTS
 
 Columns = dict[str, npt.NDArray[np.int64]]
 
+REPLICATIONS = "replications.json"
+"""The file that makes a folder of run folders one of replications."""
+
 FILES = ("summary.json", "provenance.json", "requests.parquet", "tokens.parquet")
 """The files that are read; a run without one of them is not complete."""
 
@@ -132,6 +135,8 @@ def _require_complete(folder: Path) -> None:
         raise _fail(folder, found, _A_RUN)
     if folder.name.endswith(INCOMPLETE):
         raise _fail(folder, "a run that was not finished", "run the scenario again")
+    if (folder / REPLICATIONS).is_file():
+        raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if len(missing) == len(FILES):
         raise _fail(folder, "a folder that is no run", _A_RUN)

@@ -18,16 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import simcluster
+from simcluster import steady_state
 from simcluster.kernel.simulate import Outcome, play
-from simcluster.metrics import TokenSums, summarise
+from simcluster.metrics import TokenSums, latencies_ms, summarise
 from simcluster.problems import InputError, Problem
 from simcluster.resolve import dump
 from simcluster.scenario import Scenario
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import TOKEN_COLUMNS, Block, Digest
+from simcluster.workload import materialise
 
 PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 """Packages whose version can reach a result."""
+
+TOKENS_PER_S = 50_000
 
 INCOMPLETE = ".incomplete"
 RUN_FORMAT = "simcluster-run-1"
@@ -72,6 +76,17 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
     return Result(scenario, summary, outcome.requests, tuple(blocks))
 
 
+def expected_s(scenario: Scenario) -> float:
+    """How long a run may take on a machine of today, by order of magnitude: about a second per 50,000 tokens."""
+    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
+    return float(requests.output_tokens.sum()) / TOKENS_PER_S
+
+
+def measure(scenario: Scenario) -> dict[str, Any]:
+    """Play a scenario for its summary alone; token rows are counted and not kept."""
+    return _summary(scenario, *_play(scenario, ()))
+
+
 def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
     """
     Play a scenario into a run folder, replacing what a former run left there.
@@ -103,18 +118,18 @@ def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
 
 def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None) -> dict[str, Any]:
     """All files of a run."""
-    from simcluster.tables import TokenFile, write_requests
+    from simcluster.tables import TokenFile, write_table
 
-    provenance = _provenance(scenario)
-    with TokenFile(folder / "tokens.parquet", provenance) as file:
+    origin = provenance(scenario)
+    with TokenFile(folder / "tokens.parquet", origin) as file:
         outcome, digest, sums = _play(scenario, [file.write, *_reporting(progress)])
         summary = _summary(scenario, outcome, digest, sums)
         file.describe({"trace_digest": summary["trace_digest"]})
-    provenance["trace_digest"] = summary["trace_digest"]
-    write_requests(folder / "requests.parquet", outcome.requests, provenance)
+    origin["trace_digest"] = summary["trace_digest"]
+    write_table(folder / "requests.parquet", outcome.requests, origin)
     (folder / "scenario.resolved.yaml").write_text(dump(scenario), encoding="utf-8")
     _write_json(folder / "summary.json", summary)
-    _write_json(folder / "provenance.json", provenance)
+    _write_json(folder / "provenance.json", origin)
     return summary
 
 
@@ -131,6 +146,11 @@ def _reporting(progress: Callable[[int], None] | None) -> list[Callable[[Block],
 
 def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums) -> dict[str, Any]:
     """The summary of a run, self-contained."""
+    long_run: dict[str, Any] = {}
+    notes = list(outcome.notes)
+    if scenario.steady_state:
+        long_run["steady_state"], remarks = steady_state.describe(latencies_ms(outcome.requests))
+        notes += remarks
     return {
         "scenario": scenario.name,
         "title": scenario.title,
@@ -144,15 +164,20 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "devices": scenario.n_devices,
         "noise": scenario.noise.name,
         **summarise(outcome.requests, sums, outcome.duration_ticks, scenario.power_w, scenario.limits_ms),
+        **long_run,
         "kv_blocks": scenario.replicas[0].kv_blocks,
         "dropped_trace_rows": dict(outcome.dropped),
-        "notes": list(outcome.notes),
+        "notes": notes,
         "assumptions": list(scenario.assumptions),
     }
 
 
-def _provenance(scenario: Scenario) -> dict[str, Any]:
-    """Where a run came from; no time and no name of a machine, so that equal runs have equal files."""
+def provenance(scenario: Scenario) -> dict[str, Any]:
+    """
+    Where a run comes from, all but the digest of its trace.
+
+    No time and no name of a machine, so that equal runs have equal files.
+    """
     packages = {}
     for name in PACKAGES:
         try:

@@ -30,6 +30,7 @@ from simcluster.quantities import Frozen
 from simcluster.shapes import ModelShape, layer_kinds
 from simcluster.shapes import contradictions as shape_contradictions
 from simcluster.spec import MAX_EVENTS
+from simcluster.streams import Seeds
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
@@ -156,6 +157,10 @@ class Scenario(Frozen):
     name: Name
     title: str
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    source_seeds: Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MAX_NODES)] = Field(
+        default_factory=dict
+    )
+    """Of sources, or of a source on a device, that are drawn from another seed."""
     fidelity: Literal["auto", "op", "message"]
     topology: str
     model: ModelShape
@@ -179,6 +184,8 @@ class Scenario(Frozen):
     noise: Noise
     limits_ms: dict[LatencyName, Annotated[float, Field(ge=0)]]
     """Of the service level, by latency name."""
+    steady_state: bool = False
+    """Whether latencies are also asked for as in the long run."""
     assumptions: tuple[str, ...]
     """What the results rest on that nobody measured for this case."""
 
@@ -191,6 +198,11 @@ class Scenario(Frozen):
     def power_w(self) -> float:
         """Of all devices in use."""
         return self.n_devices * self.device.power_w
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seed of everything that is drawn, those of single sources included."""
+        return Seeds(self.seed, self.source_seeds)
 
     def requests_spec(self) -> WorkloadSpec:
         """The workload, checked."""

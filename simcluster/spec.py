@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from simcluster.noise import sources as noise
+from simcluster.problems import nearest
 from simcluster.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
+from simcluster.streams import Seeds
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
 
@@ -34,6 +36,28 @@ def _not_too_often(period_s: float) -> float:
     return period_s
 
 
+OF_WORKLOAD = ("arrivals", "prompt_tokens", "output_tokens", "spread")
+OF_DEVICES = (
+    "op_jitter", "arrival_skew", "small_messages", "device_spread", "drift", "clock_excursions", "rare_stalls",
+    "host_pauses",
+)  # fmt: skip
+"""Sources with streams for each device, or for a group under the name of its first."""
+DRAWN = (*OF_WORKLOAD, "events", *OF_DEVICES, "background_load", "failures")
+"""All sources of random numbers of a run."""
+
+
+def _drawn(name: str) -> str:
+    """The name of a source, or of a source and a device."""
+    source, slash, device = name.partition("/")
+    if source not in DRAWN:
+        raise fault(f"unknown source '{source[:80]}'", nearest(source[:80], DRAWN))
+    if slash and (source not in OF_DEVICES or not device):
+        raise fault(f"'{name[:80]}'", f"expected a device's {', '.join(OF_DEVICES)}, such as 'drift/gpu0'")
+    return name
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+SourceName = Annotated[str, Field(max_length=300), AfterValidator(_drawn)]
 Period = Annotated[Limit, AfterValidator(_not_too_often)]
 
 MAX_EVENTS = 1000
@@ -91,7 +115,7 @@ class NoiseOverride(Frozen):
     """A preset with some of its sources changed, see [noise](noise.md) for their parameters."""
 
     preset: str = "none"
-    """The preset that the rest comes from."""
+    """The preset that the rest comes from: a name, or a file ending in `.yaml`, relative to the scenario's folder."""
     without: list[noise.Source] = Field(default_factory=list)
     """Sources of the preset that are left out."""
     op_jitter: noise.OpJitter | None = None
@@ -215,8 +239,10 @@ class ScenarioFile(Frozen):
 
     title: Title = ""
     """What it is, for people."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     """Of the drawn workload and of the noise world."""
+    source_seeds: Annotated[dict[SourceName, Seed], Field(max_length=MAX_NODES)] = Field(default_factory=dict)
+    """Seeds of single sources instead, see [what-if](variance.md#what-if)."""
     model: str | ModelFile
     """A model of the catalogue, or a file."""
     topology: FileName | dict[str, object]
@@ -226,7 +252,7 @@ class ScenarioFile(Frozen):
     workload: WorkloadSpec
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
-    """A preset by name, or a preset with changes."""
+    """A preset by name or file, or a preset with changes."""
     events: Annotated[list[Happening], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
     """What happens to devices and links meanwhile, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"
@@ -234,3 +260,11 @@ class ScenarioFile(Frozen):
     one for many steps where nothing interferes; `op` and `auto` give equal results."""
     slo: Slo = Slo()
     """Latency limits, for goodput."""
+    steady_state: bool = False
+    """Whether the summary also tells latencies in the long run, without those of the empty start, see
+    [steady state](variance.md#steady-state)."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seed of everything that is drawn, those of single sources included."""
+        return Seeds(self.seed, self.source_seeds)

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 
 _VERSION = b"simcluster-1"
+
+
+class Seeds(int):
+    """
+    The seed of a run, and seeds of single sources where these are drawn from others.
+
+    It stands wherever a seed does: `stream` looks up whose numbers are asked for. A source is named by itself, or
+    with a device, `arrival_skew/gpu3`, where each device has streams of its own.
+    """
+
+    _of: Mapping[str, int]
+
+    def __new__(cls, seed: int, of: Mapping[str, int]) -> Seeds:
+        """The seed of the run, and others by source."""
+        new = super().__new__(cls, seed)
+        new._of = of
+        return new
+
+    def of(self, source: str, device: str = "") -> int:
+        """The seed of a source: its device's own, or else its own, or else that of the run."""
+        return self._of.get(f"{source}/{device}", self._of.get(source, int(self)))
 
 
 def stream(seed: int, *names: str) -> np.random.Philox:
@@ -18,12 +40,15 @@ def stream(seed: int, *names: str) -> np.random.Philox:
     so that ("ab", "c") and ("a", "bc") are different streams.
 
     Args:
-        seed: of the run; any integer.
+        seed: of the run; any integer, or `Seeds`.
         names: from the general to the particular, such as "workload", "arrivals".
 
     Source:
         Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (Philox).
     """
+    if isinstance(seed, Seeds):
+        source, *rest = names[1:] if names[0] == "workload" else names
+        seed = seed.of(source, rest[0] if rest else "")
     digest = blake2b(digest_size=16, person=_VERSION)
     for text in (str(seed), *names):
         part = text.encode()

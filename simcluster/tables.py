@@ -1,4 +1,4 @@
-"""Tables of a run as Parquet files: the token trace is streamed in row groups, the request table is written whole."""
+"""Tables as Parquet files: the token trace of a run is streamed in row groups, the others are written whole."""
 
 from __future__ import annotations
 
@@ -69,11 +69,24 @@ class TokenFile:
         self._blocks, self._n_rows = [], 0
 
 
-def write_requests(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
-    """Write the request table."""
-    columns = {name: (_integers if isinstance(v, np.ndarray) else _texts)(v) for name, v in table.items()}
+def write_table(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Write a table: integers as int64 arrays, numbers as float64 arrays with NaN for none, texts as lists."""
+    columns = {name: _column(values) for name, values in table.items()}
     written = pa.Table.from_arrays(list(columns.values()), names=list(columns))
     pq.write_table(written.replace_schema_metadata(_as_metadata(metadata)), path, compression="zstd")
+
+
+def _column(values: Any) -> Any:
+    """An Arrow column of whichever kind."""
+    if not isinstance(values, np.ndarray):
+        return _texts(values)
+    return _integers(values) if values.dtype.kind == "i" else _floats(values)
+
+
+def _floats(values: npt.NDArray[np.float64]) -> Any:
+    """An Arrow column without those that are NaN."""
+    there = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(values), [there, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _integers(values: npt.NDArray[np.int64]) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from simcluster.metrics import TICKS_PER_MS, TokenSums, summarise
 from simcluster.run import RUN_FORMAT
-from simcluster.tables import TokenFile, write_requests
+from simcluster.tables import TokenFile, write_table
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENT, COMPONENTS, N_KEYS, TOKEN_COLUMNS
 
@@ -28,6 +28,7 @@ def write_run(
     seed: int = 0,
     noise: str = "none",
     assumptions: Sequence[str] = (),
+    split: Callable[[int, int, int], dict[str, int]] | None = None,
 ) -> Path:
     """
     Write a run.
@@ -42,6 +43,7 @@ def write_run(
         seed: of the scenario.
         noise: preset.
         assumptions: of the summary.
+        split: components of request, token and latency in ticks; by default as `_components` has them.
     """
     arrived = np.rint(np.array(arrivals_ms or [0.0] * len(latencies_ms)) * TICKS_PER_MS).astype(np.int64)
     waits = np.rint(np.array(waits_ms or [0.0] * len(latencies_ms)) * TICKS_PER_MS).astype(np.int64)
@@ -52,7 +54,11 @@ def write_run(
         for token, latency_ms in enumerate(given_ms):
             ticks = round(latency_ms * TICKS_PER_MS)
             instant += ticks
-            rows.append([request, token, 0, 0, 0, instant, *_components(ticks, 0 if token else int(waits[request]))])
+            components = _components(ticks, 0 if token else int(waits[request]))
+            if split is not None:
+                parts = split(request, token, ticks)
+                components = [parts.get(component, 0) for component in COMPONENTS]
+            rows.append([request, token, 0, 0, 0, instant, *components])
             last[request] = instant
             if not token:
                 first[request] = instant
@@ -94,7 +100,7 @@ def write_run(
     folder.mkdir(parents=True)
     with TokenFile(folder / "tokens.parquet", provenance) as file:
         file.write(block)
-    write_requests(folder / "requests.parquet", requests, provenance)
+    write_table(folder / "requests.parquet", requests, provenance)
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
     return folder

@@ -109,6 +109,8 @@ def default(field: FieldInfo) -> str:
     """The default as it would be written."""
     if field.is_required():
         return "required"
+    if field.default_factory is not None:  # empty lists and mappings
+        return ""
     value = field.default
     if value is None or value == "" or isinstance(value, BaseModel):
         return ""

@@ -9,6 +9,8 @@ import click
 
 from simcluster import __version__
 from simcluster.cli.check import check
+from simcluster.cli.explain import explain
+from simcluster.cli.fit_noise import fit_noise
 from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
 from simcluster.cli.report import report
@@ -27,7 +29,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, plot, report, timeline, check, show, schema):
+for command in (replay, explain, plot, report, timeline, check, show, schema, fit_noise):
     cli.add_command(command)
 
 

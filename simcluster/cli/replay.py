@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.many import counted, playable, with_workers
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
               help="Change a key of every scenario, such as workload.requests=100.")  # fmt: skip
 @click.option("--fidelity", type=click.Choice(["auto", "op", "message"]),
               help="How events are played; with auto and op the results are equal.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N",
+              help="Play each scenario under N successive seeds, with intervals over them.")  # fmt: skip
+@with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
 @told
 def replay(
@@ -35,6 +39,9 @@ def replay(
     seed: int | None,
     settings: tuple[str, ...],
     fidelity: str | None,
+    seeds: int | None,
+    jobs: int | None,
+    scheduler: str | None,
     as_json: bool,
 ) -> int:
     """
@@ -42,38 +49,51 @@ def replay(
 
     SCENARIO is a file, a resolved scenario of a former run, or the name of one that comes with simcluster
     (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
-    scenario.resolved.yaml and provenance.json.
+    scenario.resolved.yaml and provenance.json. With --seeds, a folder of run folders takes its place, with
+    replications.json and replications.parquet beside them; what a killed command left there is taken up again.
     """
-    from simcluster.kernel.world import TooManyHappenings
-    from simcluster.problems import InputError, Problem
     from simcluster.run import record
 
+    if seeds is None and (jobs is not None or scheduler is not None):
+        raise click.UsageError("--jobs and --scheduler go with --seeds")
     if fidelity == "message":  # needs the graph, which is part of a resolved scenario
         settings = (*settings, "fidelity=message")
     resolved = _load(scenarios, settings, seed)
     if fidelity is not None:
         resolved = [scenario.model_copy(update={"fidelity": fidelity}) for scenario in resolved]
+    if seeds is not None:
+        return _replicated(resolved, output, seeds, jobs, scheduler, as_json)
     folders = _folders(resolved, output)
     summaries = []
     for scenario, folder in zip(resolved, folders, strict=True):
-        with _progress(scenario) as advance:
-            try:
-                summaries.append(record(scenario, folder, advance))
-            except TooManyHappenings as error:
-                expected = "expected fewer events at random, longer apart, or a horizon"
-                raise InputError([Problem(scenario.name, 0, "events", str(error), expected)]) from None
-            except OverflowError:  # the clock's int64 picoseconds are at their end
-                found, expected = (
-                    "a run of more than 106 days",
-                    "expected fewer requests, a horizon, or less time a step",
-                )
-                raise InputError([Problem(scenario.name, 0, "", found, expected)]) from None
+        with _progress(scenario) as advance, playable(scenario.name):
+            summaries.append(record(scenario, folder, advance))
     if as_json:
         click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
     else:
         from simcluster.cli.summary import print_summaries
 
         print_summaries(summaries, folders)
+    return 0
+
+
+def _replicated(
+    scenarios: list[Scenario], output: Path, n_seeds: int, jobs: int | None, scheduler: str | None, as_json: bool
+) -> int:
+    """Each scenario under several seeds."""
+    from simcluster.replications import replicate
+
+    summaries = []
+    folders = _numbered(output, [f"{scenario.name}-seeds" for scenario in scenarios])
+    for scenario, folder in zip(scenarios, folders, strict=True):
+        with counted(scenario.name, n_seeds, "runs") as done, playable(scenario.name):
+            summaries.append(replicate(scenario, n_seeds, folder, jobs, scheduler, done))
+    if as_json:
+        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+    else:
+        from simcluster.cli.intervals import print_replications
+
+        print_replications(summaries, folders)
     return 0
 
 
@@ -96,9 +116,13 @@ def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | Non
 
 def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:
     """One folder per run: name and seed, numbered when that is not enough."""
+    return _numbered(output, [f"{scenario.name}-seed{scenario.seed}" for scenario in scenarios])
+
+
+def _numbered(output: Path, names: list[str]) -> list[Path]:
+    """Folders of these names, a number behind those that repeat."""
     folders: list[Path] = []
-    for scenario in scenarios:
-        base = f"{scenario.name}-seed{scenario.seed}"
+    for base in names:
         taken = sum(folder.name == base or folder.name.startswith(f"{base}.") for folder in folders)
         folders.append(output / (f"{base}.{taken + 1}" if taken else base))
     return folders
@@ -116,7 +140,8 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
 
     from simcluster.workload import materialise
 
-    total = int(materialise(scenario.requests_spec(), scenario.seed, Path()).output_tokens.sum())
+    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
+    total = int(requests.output_tokens.sum())
     done = TextColumn("{task.completed:,} tokens")
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=stderr), transient=True) as bar:

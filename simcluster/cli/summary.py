@@ -12,28 +12,37 @@ Summary = dict[str, Any]
 
 
 def _ms(key: str) -> Callable[[Summary], str]:
-    return lambda summary: _number(summary[key], "ms")
+    return lambda summary: number(summary[key], "ms")
 
 
-def _number(value: float | None, unit: str = "") -> str:
-    """Four significant digits, without exponents in the range people read."""
+def number(value: float | None, unit: str = "", digits: int = 4) -> str:
+    """Four significant digits, or so many, without exponents in the range people read."""
     if value is None:
         return "-"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    text = f"{value:,.0f}" if abs(value) >= 10 ** min(digits, 3) else f"{value:.{digits}g}"
     return f"{text} {unit}".rstrip()
+
+
+def _steady(summary: Summary, name: str) -> str:
+    """The mean in the long run and half the width of its interval, where the scenario asks for it."""
+    found = summary.get("steady_state", {})
+    mean, half_width = found.get(f"mean_{name}_ms"), found.get(f"half_width_{name}_ms")
+    if half_width is None:
+        return number(mean, "ms")
+    return f"{number(mean)} ± {number(half_width, 'ms', 2)}"
 
 
 def _per_user(summary: Summary) -> str:
     tpot = summary["mean_tpot_ms"]
-    return _number(1000 / tpot if tpot else None, "tokens/s")
+    return number(1000 / tpot if tpot else None, "tokens/s")
 
 
 ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("model", lambda s: s["model"]),
     ("devices", lambda s: f"{s['devices']} x {s['device']}"),
-    ("requests finished", lambda s: _number(s["completed"])),
+    ("requests finished", lambda s: number(s["completed"])),
     ("  failed, unfinished", lambda s: f"{s['failed']}, {s['unfinished']}"),
-    ("duration", lambda s: _number(s["duration"], "s")),
+    ("duration", lambda s: number(s["duration"], "s")),
     ("TTFT median", _ms("median_ttft_ms")),
     ("TTFT p99", _ms("p99_ttft_ms")),
     ("TPOT mean", _ms("mean_tpot_ms")),
@@ -41,11 +50,14 @@ ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("ITL p99", _ms("p99_itl_ms")),
     ("ITL std", _ms("std_itl_ms")),
     ("E2E median", _ms("median_e2el_ms")),
+    ("steady TTFT mean", lambda s: _steady(s, "ttft")),
+    ("steady TPOT mean", lambda s: _steady(s, "tpot")),
+    ("steady E2E mean", lambda s: _steady(s, "e2el")),
     ("speed per user (1/TPOT)", _per_user),
-    ("output throughput", lambda s: _number(s["output_throughput"], "tokens/s")),
-    ("goodput", lambda s: _number(s["request_goodput"], "req/s")),
-    ("power of the devices", lambda s: _number(s["power_w"] / 1000, "kW")),
-    ("energy per output token", lambda s: _number(s["joules_per_output_token"], "J")),
+    ("output throughput", lambda s: number(s["output_throughput"], "tokens/s")),
+    ("goodput", lambda s: number(s["request_goodput"], "req/s")),
+    ("power of the devices", lambda s: number(s["power_w"] / 1000, "kW")),
+    ("energy per output token", lambda s: number(s["joules_per_output_token"], "J")),
     ("most of ITL", lambda s: _largest(s["itl_shares"])),
 )
 

@@ -29,7 +29,7 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
     for event in scenario.events:
         whom = " ".join((event.noise + event.kind, *event.devices, *(event.link or ())))
         alike[whom] = alike.get(whom, -1) + 1
-        key = ("events", whom, str(alike[whom]))
+        key, seed = ("events", whom, str(alike[whom])), scenario.seeds.of(event.noise or "events")
         if event.ends is not None:
             times = _repeated(event, to_ticks(links.routes.latency_s(links.route(*event.ends))))
             found.append(Happening("transfer", times, load=_transferred(event, links)))
@@ -37,7 +37,7 @@ def happenings(scenario: Scenario, links: Links) -> list[Happening]:
         found.append(
             Happening(
                 event.kind,
-                _stated(event) if event.at_s is not None else _random(event, scenario.seed, key),
+                _stated(event) if event.at_s is not None else _random(event, seed, key),
                 event.devices,
                 normalised(event.link, links.network) if event.link is not None else None,
                 event.factor,

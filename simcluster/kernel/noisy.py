@@ -41,21 +41,27 @@ def stage_model(
     nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
     if not devices:
         return TimedStage(nominal)
-    collectives = tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
-    jitter = skew = small = None
+    meeting = collectives(blocks)
+    jitter = late = small = None
     if (values := noise.values("op_jitter", kind)) is not None and values["cv"]:
         jitter = Jitter(lognormal_factors(values["cv"]), Slices(len(blocks.all_ops), seed, "op_jitter", devices[0]))
-    if len(devices) > 1 and collectives:
-        skew = _skew(noise, kind, devices, len(collectives), seed)
-        small = _small(noise, kind, devices, len(collectives), seed)
-    of_steps = jitter or skew or small
-    stage = TimedStage(nominal, StepNoise(blocks.kind_of_op, collectives, jitter, skew, small) if of_steps else None)
+    if len(devices) > 1 and meeting:
+        late = skew(noise, kind, devices, len(meeting), seed)
+        small = _small(noise, kind, devices, len(meeting), seed)
+    of_steps = jitter or late or small
+    stage = TimedStage(nominal, StepNoise(blocks.kind_of_op, meeting, jitter, late, small) if of_steps else None)
     if any(noise.values(source, kind) is not None for source in PACE_SOURCES):
         return PacedStage(stage, Pace(seed, devices, noise, kind))
     return stage
 
 
-def _skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Skew | None:
+def collectives(blocks: BlockStage) -> tuple[int, ...]:
+    """The ops of a stage after which its ranks meet."""
+    return tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
+
+
+def skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Skew | None:
+    """How late each rank of a group comes to each of its collectives; None without the source."""
     values = noise.values("arrival_skew", kind)
     if values is None or not (values["mean_s"] or values["first_rank_s"]):
         return None

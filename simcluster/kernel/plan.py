@@ -12,12 +12,13 @@ from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision, features, value
 from simcluster.costs.service import StageModel
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
+from simcluster.costs.step_noise import Skew
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.kernel.exchange import Round, Rounds
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.happenings import happenings
 from simcluster.kernel.links import Links, exchange_legs, routes
-from simcluster.kernel.noisy import is_noisy, stage_model
+from simcluster.kernel.noisy import collectives, is_noisy, skew, stage_model
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
@@ -68,7 +69,7 @@ class Planner:
         values = scenario.noise.values("host_pauses", scenario.device.kind)
         if values is None:
             return []
-        return [host_pauses(scenario.seed, replica.stages[0].devices[0], **values) for replica in scenario.replicas]
+        return [host_pauses(scenario.seeds, replica.stages[0].devices[0], **values) for replica in scenario.replicas]
 
     def world(self) -> World | None:
         """What may happen; None if nothing does."""
@@ -114,6 +115,14 @@ class Planner:
             admit=STEADY.get(engine.scheduler),
             may_change=self._may_change(replica),
         )
+
+    def skew(self, stage: Stage) -> Skew | None:
+        """How late each rank of a stage comes to each of its collectives; None where nobody is ever late."""
+        scenario = self._scenario
+        n_collectives = len(collectives(BlockStage(self._blocks(None), blocks_of(stage.layers))))
+        if len(stage.devices) < 2 or not n_collectives:
+            return None
+        return skew(scenario.noise, scenario.device.kind, stage.devices, n_collectives, scenario.seeds)
 
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""
@@ -168,7 +177,7 @@ class Planner:
     ) -> StageModel:
         scenario = self._scenario
         stage = BlockStage(self._blocks(over), blocks)
-        return stage_model(stage, devices, slow, scenario.noise, scenario.device.kind, scenario.seed)
+        return stage_model(stage, devices, slow, scenario.noise, scenario.device.kind, scenario.seeds)
 
     def _timed_blocks(self, over: Over | None) -> TimedBlocks:
         """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""

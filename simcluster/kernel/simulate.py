@@ -44,7 +44,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
         InputError: the workload's files are not usable.
     """
     spec = scenario.requests_spec()
-    requests = materialise(spec, scenario.seed, Path())
+    requests = materialise(spec, scenario.seeds, Path())
     load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
     planner = Planner(scenario)
     plans = [planner.plan(number) for number in range(len(scenario.replicas))]

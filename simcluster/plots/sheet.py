@@ -45,6 +45,7 @@ DEFINITIONS = {
     "ttft": "TTFT: first token − arrival, queueing included, of finished requests.",
     "tpot": "TPOT: (last token − first token) / (n − 1), one value a finished request.",
     "itl": "ITL: every gap between successive tokens of a request, pooled.",
+    "e2el": "E2E: last token − arrival, of finished requests.",
     "clock": "Times on the engine's clock, without client and network to it.",
 }
 

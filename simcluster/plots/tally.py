@@ -34,13 +34,20 @@ class Tally:
 
     def add(self, values: Floats) -> None:
         """Add finite values, shape (any number,)."""
-        distinct, counts = np.unique(values, return_counts=True)
+        self._take(*np.unique(values, return_counts=True))
+
+    def _take(self, distinct: Floats, counts: Ints) -> None:
         self._values, self._counts = _combined(
             np.concatenate([self._values, distinct]), np.concatenate([self._counts, counts])
         )
         if len(self._values) > self._most_distinct:
             self.is_rounded = True
             self._values, self._counts = _combined(_rounded(self._values), self._counts)
+
+    def merge(self, other: Tally) -> None:
+        """Add the values of another."""
+        self.is_rounded |= other.is_rounded
+        self._take(other._values, other._counts)
 
     def __len__(self) -> int:
         return int(self._counts.sum())

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 
 from simcluster.costs.collectives import available
+from simcluster.problems import nearest
+from simcluster.resolve.drawn import devices_drawn, drawn_sources
 from simcluster.scenario import Event, Fault, Hop, Network, Replica, Scenario
 
 MAX_EVENT_DEVICES = 100_000
@@ -26,6 +28,7 @@ def crosscheck(scenario: Scenario) -> Iterator[Fault]:
     n_devices = sum(len(event.devices) for event in scenario.events)
     if n_devices > MAX_EVENT_DEVICES:
         yield ("events",), f"{n_devices:,} devices, one by one", f"expected at most {MAX_EVENT_DEVICES:,}"
+    yield from _of_source_seeds(scenario)
     network = scenario.network
     if network is None:
         if scenario.events:
@@ -37,6 +40,18 @@ def crosscheck(scenario: Scenario) -> Iterator[Fault]:
     yield from faults
     if not faults:
         yield from _of_ways(scenario, _Graph(network))
+
+
+def _of_source_seeds(scenario: Scenario) -> Iterator[Fault]:
+    """Seeds of what nothing in the scenario draws."""
+    drawn = drawn_sources(scenario)
+    for name in scenario.source_seeds:
+        source, _, device = name.partition("/")
+        if source not in drawn:
+            expected = f"expected one of {', '.join(drawn)}" if drawn else "expected none: nothing is drawn"
+            yield ("source_seeds", name), f"'{source}', which is not drawn here", expected
+        elif device and device not in (devices := devices_drawn(scenario, source)):
+            yield ("source_seeds", name), f"'{device}' draws no {source}", nearest(device, devices)
 
 
 def _of_event(event: Event) -> Iterator[Fault]:

@@ -45,7 +45,7 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
     if files_sha256(parsed.workload) != parsed.workload_sha256:
         found = "its files have changed since the scenario was resolved"
         raise InputError([document.problem(("workload",), found, "expected the same content")])
-    require_requests(document, workload, parsed.seed)
+    require_requests(document, workload, parsed.seeds)
     return parsed
 
 

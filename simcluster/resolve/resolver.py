@@ -172,10 +172,15 @@ class Resolver:
 
     def _noise(self, named: str | NoiseOverride) -> Noise:
         override = named if isinstance(named, NoiseOverride) else NoiseOverride(preset=named)
+        at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
+        name = override.preset
         try:
-            preset = read_noise(override.preset)
+            if name.endswith(".yaml"):
+                file = self._folder(at) / name
+                preset = self._from_file(at, lambda: read_noise(file.stem, source.read(file)))
+            else:
+                preset = read_noise(name)
         except catalog.UnknownName as error:
-            at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
             raise self._fail(at, error.found, error.expected) from None
         return preset.changed(override.stated(), tuple(override.without))
 
@@ -188,7 +193,7 @@ class Resolver:
             if not source.is_file(found):
                 raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
             inner[path[-1]] = str(found)
-        require_requests(self._document, WorkloadSpec.model_validate(workload), file.seed)
+        require_requests(self._document, WorkloadSpec.model_validate(workload), file.seeds)
         return workload
 
     def _policies(self, deployment: Deployment) -> None:
@@ -253,6 +258,7 @@ class Resolver:
             name=self._path.stem,
             title=file.title or self._path.stem,
             seed=file.seed,
+            source_seeds=file.source_seeds,
             fidelity=file.fidelity,
             topology=topology.name,
             model=model,
@@ -287,6 +293,7 @@ class Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
+            steady_state=file.steady_state,
             assumptions=tuple(assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )
 
@@ -434,7 +441,7 @@ class Resolver:
 
 def _as_written(path: Path) -> Path:
     """Where in a scenario file something stands that a resolved scenario has at this path."""
-    if path[0] == "events":
+    if path[0] in ("events", "source_seeds"):
         return path[:2]
     return ("deployment", "all_reduce") if path == ("engine", "all_reduce") else ("topology",)
 

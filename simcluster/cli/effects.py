@@ -1,0 +1,83 @@
+"""What-if shares as tables: a block per figure with a row per source, then what events of devices and links add."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from simcluster.cli.shares import percent, plain_table, wide_console
+from simcluster.cli.summary import number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
+OF_ENTITIES = ("mean_itl_ms", "p99_itl_ms", "mean_ttft_ms", "p99_ttft_ms", "mean_e2el_ms")
+MOST_ROWS = 10
+
+
+def print_effects(found: dict[str, Any]) -> None:
+    """Print what `variance.what_if` has found."""
+    console = wide_console()
+    seeds, figures = found["seeds"], found["figures"]
+    said = f"{found['scenario']}, {len(seeds)} seeds from {seeds[0]}, {found['runs']:,} runs, noise {found['noise']}"
+    console.print(said, markup=False, style="bold", soft_wrap=True)
+    for name, figure in figures.items():
+        if figure["sources"] is not None:
+            console.print()
+            _sources(console, name, figure)
+    if figures and next(iter(figures.values()))["entities"]:
+        console.print()
+        _entities(console, figures)
+    console.print()
+    for text in (*found["notes"], *found["assumptions"]):
+        console.print(f"* {text}", markup=False, soft_wrap=True)
+
+
+def title(figure: str) -> str:
+    """A figure in words: `p99_itl_ms` is ITL p99."""
+    kind, latency, _ = figure.split("_")
+    return f"{TITLES[latency]} {kind}"
+
+
+def _sources(console: Console, name: str, figure: dict[str, Any]) -> None:
+    """Sources of one figure, the largest first."""
+    table = plain_table(f"{title(name)}: {number(figure['mean'], 'ms')}", "in all", "", "alone", "", "interaction")
+    rows = figure["sources"] | {f"noise of {device}": one for device, one in (figure.get("devices") or {}).items()}
+    for source, one in sorted(rows.items(), key=lambda row: -row[1]["total"]["value"])[:MOST_ROWS]:
+        cells = [text for key in ("total", "first") for text in (percent(one[key]["value"]), _interval(one[key]))]
+        table.add_row(source, *cells, percent(one["interaction"]))
+    console.print(table)
+    alone = figure["interactions"]
+    std = number(math.sqrt(figure["variance"]), "ms")
+    console.print(
+        f"std over worlds {std}; {percent(alone['value'])} of its variance ({_interval(alone)}) is no source's alone",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _interval(one: dict[str, float]) -> str:
+    return f"{percent(one['low'])} to {percent(one['high'])}"
+
+
+def _entities(console: Console, figures: dict[str, Any]) -> None:
+    """Devices and links with what their events add to the figures, those that add most to any first."""
+    shown = [name for name in OF_ENTITIES if name in figures]
+    table = plain_table("events of", *(f"add to {title(name)}" for name in shown))
+
+    def most(entity: str) -> float:
+        return max(abs(float(figures[name]["entities"][entity]["relative"] or 0.0)) for name in shown)
+
+    entities = sorted(figures[shown[0]]["entities"], key=lambda entity: -most(entity)) if shown else []
+    for entity in entities[:MOST_ROWS]:
+        table.add_row(entity, *(_effect(figures[name]["entities"][entity]) for name in shown))
+    console.print(table)
+    if len(entities) > MOST_ROWS:
+        console.print(f"and {len(entities) - MOST_ROWS} devices and links more", markup=False)
+
+
+def _effect(one: dict[str, float | None]) -> str:
+    """By how much a figure is larger, with the half-width, and relative to what it is."""
+    effect, high, relative = one["effect"] or 0.0, one["high"], one["relative"]
+    half_width = "" if high is None else f" ± {number(high - effect, digits=2)}"
+    return f"{number(effect)}{half_width} ms ({percent(relative)})"

@@ -1,0 +1,148 @@
+"""`simcluster explain`: where the spread of latencies comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.problems import told
+
+if TYPE_CHECKING:
+    from simcluster.scenario import Scenario
+
+SEEDS = 20
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--causal", is_flag=True, help="Exchange one source at a time; RUN may be a scenario then.")
+@click.option("--seeds", type=click.IntRange(2, 10_000), metavar="N",
+              help=f"Worlds that sources are exchanged in, with --causal.  [default: {SEEDS}]")  # fmt: skip
+@click.option("--devices", "by_device", is_flag=True, help="Exchange the noise of each device alone too.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the scenario.")
+@click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Draw pictures of it into this folder.")  # fmt: skip
+@with_workers
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+@told
+def explain(
+    runs: tuple[str, ...],
+    causal: bool,
+    seeds: int | None,
+    by_device: bool,
+    settings: tuple[str, ...],
+    plot: Path | None,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Tell where the spread of latencies comes from.
+
+    RUN is a folder that `simcluster replay` left: of one run, or with --seeds of replications, which are explained
+    together. Of TTFT, TPOT, ITL and E2E it prints the mean of each component, its exact share in the variance and in
+    the worst values, and how the variance is divided among replications, requests and steps.
+
+    Several runs are laid side by side: whose ITL spreads most, from what, and what of it is assumed. A
+    name of a scenario stands for a run of it, made for the purpose.
+
+    With --causal, RUN is a scenario or a folder as above, and its scenario is played again in many worlds: in each,
+    one source of randomness at a time is exchanged for that of another world, and the events of one device or link
+    at a time are taken away. That tells what a source does alone and with others, and what a straggler costs.
+    """
+    if len(runs) > 1 and (causal or plot is not None):
+        raise click.UsageError("--causal and --plot are for one run")
+    what = runs[0]
+    if causal and plot is not None:
+        raise click.UsageError("--plot draws a run; with --causal there is none")
+    if causal:
+        return _causal(_scenario(what, settings), seeds or SEEDS, by_device, jobs, scheduler, as_json)
+    if seeds is not None or by_device or settings or jobs is not None or scheduler is not None:
+        raise click.UsageError("--seeds, --devices, --set, --jobs and --scheduler go with --causal")
+    if len(runs) > 1:
+        return _side_by_side(runs, as_json)
+    from simcluster.replications import read_all
+    from simcluster.variance.explain import explain as explained
+
+    read = read_all(Path(what))
+    found = explained(read)
+    if as_json:
+        _print_json(found)
+    else:
+        from simcluster.cli.shares import print_explanation
+
+        print_explanation(found)
+    if plot is not None:
+        from simcluster.plots.explanation import draw_explanation
+
+        for file in draw_explanation(read, found, plot, "svg"):
+            click.echo(str(file), err=as_json)
+    return 0
+
+
+def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
+    """Explain several runs, those of scenarios made in a folder that does not stay."""
+    from tempfile import TemporaryDirectory
+
+    from simcluster.replications import read_all
+    from simcluster.resolve import load
+    from simcluster.run import record
+    from simcluster.variance.explain import explain as explained
+
+    with TemporaryDirectory() as scratch:
+        folders = []
+        scenarios = {name: load(name) for name in names if not _is_folder(name)}
+        for name in names:
+            folders.append(Path(name))
+            if name in scenarios:
+                folders[-1] = Path(scratch) / str(len(folders))
+                with playable(name):
+                    record(scenarios[name], folders[-1])
+        found = [explained(read_all(folder)) for folder in folders]
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        from simcluster.cli.spreads import print_spreads
+
+        print_spreads(found)
+    return 0
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # longer than the system looks up, say
+        return False
+
+
+def _causal(
+    scenario: Scenario, n_seeds: int, by_device: bool, jobs: int | None, scheduler: str | None, as_json: bool
+) -> int:
+    """Play the scenario with parts of its world exchanged."""
+    from simcluster.variance.what_if import n_runs, what_if
+
+    with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
+        found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
+    if as_json:
+        _print_json(found)
+    else:
+        from simcluster.cli.effects import print_effects
+
+        print_effects(found)
+    return 0
+
+
+def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
+    """The scenario of this name or file, or that of a run or of replications."""
+    from simcluster.replications import read_all
+    from simcluster.resolve import load
+
+    return load(read_all(Path(what))[0].folder / "scenario.resolved.yaml" if _is_folder(what) else what, settings)
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -1,0 +1,51 @@
+"""What commands that play many runs have in common: options, a bar of what is done, and what cannot be played."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+
+def with_workers(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with --jobs and --scheduler."""
+    jobs = click.option("--jobs", type=click.IntRange(1, 1024), metavar="J",
+                        help="Runs at once on this machine. Default: one a core, where that pays.")  # fmt: skip
+    scheduler = click.option("--scheduler", metavar="ADDRESS",
+                             help="A running Dask scheduler whose workers play the runs instead.")  # fmt: skip
+    return jobs(scheduler(command))
+
+
+@contextmanager
+def counted(name: str, total: int, what: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal that is told how many are done; nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    done = TextColumn(f"{{task.completed}} of {{task.total}} {what}")
+    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda n_done: bar.update(task, completed=n_done)
+
+
+@contextmanager
+def playable(name: str) -> Iterator[None]:
+    """A scenario that turns out while it is played to be beyond all bounds is an input error."""
+    from simcluster.kernel.world import TooManyHappenings
+    from simcluster.problems import InputError, Problem
+
+    try:
+        yield
+    except TooManyHappenings as error:
+        expected = "expected fewer events at random, longer apart, or a horizon"
+        raise InputError([Problem(name, 0, "events", str(error), expected)]) from None
+    except OverflowError:  # the clock's int64 picoseconds are at their end
+        expected = "expected fewer requests, a horizon, or less time a step"
+        raise InputError([Problem(name, 0, "", "a run of more than 106 days", expected)]) from None

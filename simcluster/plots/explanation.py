@@ -1,0 +1,81 @@
+"""Draw an explanation: bands over replications, waterfall of the variance, slow tokens, their causes, last ranks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from matplotlib.figure import Figure
+
+from simcluster.plots.bands import latency_bands, together
+from simcluster.plots.gather import gather
+from simcluster.plots.ranks import last_ranks
+from simcluster.plots.save import save
+from simcluster.plots.sheet import plain_style
+from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
+from simcluster.plots.tally import Tally
+from simcluster.plots.waterfall import variance_waterfall
+from simcluster.problems import InputError
+from simcluster.read_run import RunFolder
+from simcluster.variance.critical import last_over_time
+from simcluster.variance.slow_tokens import EDGES, by_length, causes
+from simcluster.variance.spells import spells
+
+N_BINS = 40
+"""Of time in the heat map of ranks."""
+
+
+def draw_explanation(
+    runs: Sequence[RunFolder], found: dict[str, Any], folder: Path, format: Literal["svg", "png", "pdf"]
+) -> list[Path]:
+    """
+    Draw what `variance.explain` has found of runs into files, replacing those of the same names.
+
+    Figures over time are of the first run. Equal runs give equal bytes.
+
+    Args:
+        runs: one run, or replications.
+        found: their explanation.
+        folder: made if it is not there.
+        format: of the files.
+
+    Returns:
+        The files written; those left out for which there is nothing to draw.
+
+    Raises:
+        InputError: the token table of a run is damaged.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with plain_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        for name, figure in _figures(runs, found):
+            if figure is not None:
+                path = folder / f"{name}.{format}"
+                save(figure, path)
+                written.append(path)
+    return written
+
+
+def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:
+    """All figures by name, one at a time."""
+    gathered = gather(runs)
+    whole, first = together(gathered), together(gathered[:1])
+    yield "latency_bands", latency_bands(gathered, whole)
+    yield "variance_waterfall", variance_waterfall(whole, found)
+    if found["itl"]["n"]:
+        itl = Tally()
+        for run in gathered:
+            itl.merge(run.latencies["itl"])
+        inner = [itl.quantile(share) for share in EDGES[1:-1]]
+        yield "components_by_percentile", components_by_percentile(whole, by_length(runs, inner))
+        p99_ms, path_ms = itl.quantile(0.99), list(found["itl"]["mean_path_ms"].values())
+        yield "itl_causes", itl_causes(first, causes(runs[0], p99_ms, path_ms), spells(runs[0]))
+    try:
+        groups = last_over_time(runs[0], N_BINS)
+    except InputError:  # the explanation says why
+        groups = []
+    yield "last_ranks", last_ranks(first, groups)

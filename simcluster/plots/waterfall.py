@@ -1,0 +1,69 @@
+"""Shares of components in the variance of each latency, one after the other from nothing to all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from simcluster.plots.components import COLOURS
+from simcluster.plots.gather import Gathered
+from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
+from simcluster.trace import COMPONENTS
+
+TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
+SMALL = 0.0005
+"""Of the variance: components below it are left out."""
+_NOTE = (
+    "Each bar: covariance of the component with the latency over the variance of the latency. They sum to 100 %; a "
+    "bar to the left is a component that is small where the latency is large."
+)
+
+
+def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
+    """A panel for each latency, with a bar for each component from where the one before it ended."""
+    rows = [name for name in COMPONENTS if any(abs(_shares(found[kind]).get(name, 0.0)) >= SMALL for kind in TITLES)]
+    height_in = 0.24 * max(len(rows), 3) + 0.5
+    figure, cell = sheet(
+        f"Which components carry the variance: {whole.label}", [whole], 2 * height_in + 0.85,
+        ("ttft", "tpot", "itl", "e2el", "clock"), notes=[_NOTE], legend=[],
+    )  # fmt: skip
+    cell.update(left=1.3 / WIDTH_IN)
+    grid = cell[0].subgridspec(2, 2, hspace=0.85 / height_in, wspace=0.34)
+    for place, (kind, text) in enumerate(TITLES.items()):
+        axes = figure.add_subplot(grid[place // 2, place % 2])
+        shares = _shares(found[kind])
+        axes.set_title(f"{text}, std {number(found[kind]['std_ms'])} ms" if shares else text)
+        if shares:
+            _fall(axes, {name: shares[name] for name in rows})
+        else:
+            say(axes, "nothing varies")
+    return figure
+
+
+def _shares(latency: dict[str, Any]) -> dict[str, float]:
+    return latency.get("variance_shares") or {}
+
+
+def _fall(axes: Axes, shares: dict[str, float]) -> None:
+    """The bars of one latency."""
+    start = 0.0
+    for row, (name, share) in enumerate(shares.items()):
+        axes.barh(row, share, 0.62, left=start, color=COLOURS[name], linewidth=0, gid=name)
+        axes.plot([start + share] * 2, [row - 0.31, row + 1.31], color=FAINT, linewidth=0.7)
+        right = max(start, start + share)
+        axes.annotate(
+            f"{100 * share:.1f} %", (right, row), xytext=(3, 0), textcoords="offset points", va="center", size=7.5,
+            color=INK,
+        )  # fmt: skip
+        start += share
+    axes.set_yticks(range(len(shares)), [name.replace("_", " ") for name in shares])
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.0), max(high, 1.0) + 0.16)
+    axes.axvline(0, color=FAINT, linewidth=0.8)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))

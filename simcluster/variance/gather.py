@@ -1,0 +1,171 @@
+"""What the shares are made of, gathered from a run's token table in two passes and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from simcluster.read_run import Columns, RunFolder
+from simcluster.ticks import Ticks
+from simcluster.trace import COMPONENTS
+from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
+from simcluster.variance.levels import Residuals
+from simcluster.variance.moments import N_PARTS, Moments, whole_of
+from simcluster.variance.tail import Tail, Worst
+
+Latency = str
+LATENCIES = ("ttft", "tpot", "itl", "e2el")
+_PARTS = tuple(f"{name}_ticks" for name in COMPONENTS)
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A run, after the first pass over its tokens."""
+
+    run: RunFolder
+    moments: dict[Latency, Moments]
+    worst: dict[Latency, Worst]
+    requests: OfRequests
+    replicas: OfReplicas
+
+
+class OfRequests(NamedTuple):
+    """Gaps of each request."""
+
+    counts: npt.NDArray[np.int64]
+    """Shape (requests,)."""
+    sums: Ticks
+    """Of the gaps, shape (requests,)."""
+
+
+class OfReplicas(NamedTuple):
+    """Gaps made by each replica."""
+
+    counts: npt.NDArray[np.int64]
+    """Shape (replicas,)."""
+    sums: list[int]
+    squares: list[int]
+
+
+class Gaps(NamedTuple):
+    """Tokens of finished requests that follow another."""
+
+    request: Ticks
+    replica: Ticks
+    step: Ticks
+    parts: Ticks
+    """Their components, shape (components, n)."""
+    whole: Ticks
+    """Their latency, shape (n,)."""
+
+
+def gather(run: RunFolder, most_tokens: int) -> Gathered:
+    """
+    The first pass: moments and worst values of each latency, and the gaps of every request and replica.
+
+    Args:
+        run: on disk.
+        most_tokens: tokens of all runs whose worst values are to be told together.
+
+    Raises:
+        InputError: the token table is damaged.
+    """
+    n_requests, n_replicas = len(run.requests["request"]), int(run.requests["replica"].max(initial=0)) + 1
+    moments = {name: Moments() for name in LATENCIES}
+    worst = {name: Worst(most_tokens // 100 + 1) for name in LATENCIES}
+    counts = np.zeros(n_requests, np.int64)
+    first_parts = np.zeros((N_PARTS, n_requests), np.int64)
+    later_parts = np.zeros((N_PARTS, n_requests), np.int64)
+    replica_counts = np.zeros(n_replicas, np.int64)
+    replica_sums, replica_squares = [0] * n_replicas, [0] * n_replicas
+    finished = _finished(run)
+    for block in run.tokens(("request", "token", "replica", "step", *_PARTS)):
+        first, gaps = _split(block, finished, _PARTS)
+        moments["ttft"].add(first.parts, first.whole)
+        worst["ttft"].add(first.parts, first.whole)
+        first_parts[:, first.request] = first.parts
+        moments["itl"].add(gaps.parts, gaps.whole)
+        worst["itl"].add(gaps.parts, gaps.whole)
+        counts += np.bincount(gaps.request, minlength=n_requests)
+        for part in range(N_PARTS):
+            if gaps.parts[part].any():
+                later_parts[part] += sums_by(gaps.request, gaps.parts[part], n_requests)
+        replica_counts += np.bincount(gaps.replica, minlength=n_replicas)
+        for replica, ticks in enumerate(sums_by(gaps.replica, gaps.whole, n_replicas).tolist()):
+            replica_sums[replica] += ticks
+        for replica, square in squares_by(gaps.replica, gaps.whole).items():
+            replica_squares[replica] += square
+    several = counts > 0
+    # A part of a mean gap is rounded to a picosecond, so that the parts are whole and their sum is the mean.
+    tpot_parts = np.rint(later_parts[:, several] / counts[several]).astype(np.int64)
+    for name, parts in (("tpot", tpot_parts), ("e2el", (first_parts + later_parts)[:, finished])):
+        for start in range(0, parts.shape[1], MOST_ROWS):
+            some = parts[:, start : start + MOST_ROWS]
+            moments[name].add(some, whole_of(some))
+            worst[name].add(some, whole_of(some))
+    return Gathered(
+        run, moments, worst, OfRequests(counts, whole_of(later_parts)),
+        OfReplicas(replica_counts, replica_sums, replica_squares),
+    )  # fmt: skip
+
+
+class Later(NamedTuple):
+    """What the second pass finds of the gaps of a run."""
+
+    between_steps: float
+    """Sum of squares between steps of what exceeds the requests' means."""
+    within_steps: float
+    tail_of_replicas: dict[str, list[Fraction]]
+    """Gaps of each replica among the worst, by percentile."""
+
+
+def look_again(gathered: Gathered, tails: dict[str, Tail]) -> Later:
+    """
+    The second pass over a run's gaps, which needs what the first has found.
+
+    Args:
+        gathered: of the run.
+        tails: of the gaps of all runs together, by percentile.
+    """
+    run, (counts, sums), n_replicas = gathered.run, gathered.requests, len(gathered.replicas.counts)
+    means = sums / np.maximum(counts, 1)
+    residuals = Residuals()
+    used = [name for name, ticks in zip(_PARTS, gathered.moments["itl"].sums, strict=True) if ticks]
+    above = {name: np.zeros(n_replicas, np.int64) for name in tails}
+    at = {name: np.zeros(n_replicas, np.int64) for name in tails}
+    finished = _finished(run)
+    for block in run.tokens(("request", "token", "replica", "step", *used)):
+        _, gaps = _split(block, finished, used)
+        residuals.add(gaps.replica, gaps.step, gaps.whole - means[gaps.request])
+        for name, tail in tails.items():
+            above[name] += np.bincount(gaps.replica[gaps.whole > tail.border], minlength=n_replicas)
+            at[name] += np.bincount(gaps.replica[gaps.whole == tail.border], minlength=n_replicas)
+    in_tail = {
+        name: [n + tail.fraction * m for n, m in zip(above[name].tolist(), at[name].tolist(), strict=True)]
+        for name, tail in tails.items()
+    }
+    return Later(*residuals.squares(), in_tail)
+
+
+def _finished(run: RunFolder) -> npt.NDArray[np.bool_]:
+    return np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
+
+
+def _split(block: Columns, finished: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Gaps, Gaps]:
+    """First tokens of finished requests, and later ones."""
+    is_first = block["token"] == 0
+    counts = finished[block["request"]]
+    parts = np.stack([block[name] for name in names]) if names else np.empty((0, len(is_first)), np.int64)
+    keys = [block[name] for name in ("request", "replica", "step")]
+    return _some(keys, parts, is_first & counts), _some(keys, parts, ~is_first & counts)
+
+
+def _some(keys: Sequence[Ticks], parts: Ticks, which: npt.NDArray[np.bool_]) -> Gaps:
+    some = parts if which.all() else parts[:, which]
+    request, replica, step = (key[which] for key in keys)
+    return Gaps(request, replica, step, some, whole_of(some))

@@ -1,0 +1,105 @@
+"""`simcluster explain`: what it prints, and how it answers what is no run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simcluster.cli import main
+from simcluster.trace import COMPONENTS
+
+SCENARIO = """
+model: llama-3.1-8b
+topology: h100-8
+deployment: {replicas: 2, tensor_parallel_size: 4}
+workload:
+  arrivals: {kind: poisson, rate: 100 req/s}
+  prompt_tokens: {kind: fixed, value: 64}
+  output_tokens: {kind: uniform, low: 2, high: 9}
+  requests: 60
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scenario file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(SCENARIO)
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each latency has its components and their sum, then come replicas, ranks and assumptions."""
+    main(["replay", "s.yaml"])
+    capsys.readouterr()
+    assert main(["explain", "runs/s-seed0"]) == 0
+    out, err = capsys.readouterr()
+
+    assert "" == err
+    for title in ("TTFT, n = 60", "TPOT, n = 60", "ITL, n = ", "E2E, n = 60"):
+        assert title in out
+    assert 4 == sum(line.startswith("sum ") and "100.0 %" in line for line in out.splitlines())
+    assert "between steps, beyond the requests'" in out
+    assert "rank  replica, stage  last at collectives" in out
+    assert "* one run: what differs between replications is not seen" in out
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json one document comes, with shares by component."""
+    main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1"])
+    capsys.readouterr()
+    assert main(["explain", "runs/s-seeds", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+
+    assert list(COMPONENTS) == list(found["itl"]["variance_shares"])
+    assert list(COMPONENTS) == list(found["tpot"]["variance_shares"])
+    assert ["p99", "p99.9"] == list(found["itl"]["tail_shares"])
+    assert ["replication", "request", "step", "within_step"] == list(found["itl"]["levels"])
+    assert [0, 1] == found["seeds"]
+
+
+def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is no run, or is not there, is an input error with its name."""
+    Path("empty").mkdir()
+
+    assert main(["explain", "empty"]) == 2
+    assert "empty: a folder that is no run" in capsys.readouterr().err
+    assert main(["explain", "runs/nothing"]) == 2
+    assert "runs/nothing: no such folder" in capsys.readouterr().err
+
+
+def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
+    """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
+    events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
+    assert main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--set", events]) == 0
+    out, err = capsys.readouterr()
+
+    assert "" == err
+    assert "s, 2 seeds from 0, 22 runs, noise none" in out
+    assert "is no source's alone" in out
+    assert "arrival_skew" in out
+    assert any(line.startswith("gpu1 ") for line in out.splitlines())
+
+
+def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The scenario of a run, or of replications, can be asked about by its folder."""
+    main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1"])
+    capsys.readouterr()
+    assert main(["explain", "runs/s-seeds", "--causal", "--seeds", "2", "--jobs", "1", "--json"]) == 0
+    of_folder = json.loads(capsys.readouterr().out)
+    main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--json"])
+    of_file = json.loads(capsys.readouterr().out)
+
+    assert of_file["figures"] == of_folder["figures"]
+    assert {"arrivals", "output_tokens", "op_jitter", "arrival_skew"} == set(
+        of_file["figures"]["mean_itl_ms"]["sources"]
+    )
+
+
+@pytest.mark.parametrize("option", [["--seeds", "3"], ["--devices"], ["--set", "seed=1"], ["--jobs", "1"]])
+def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What only --causal needs is refused without it."""
+    assert main(["explain", "s.yaml", *option]) == 2
+    assert "go with --causal" in capsys.readouterr().err

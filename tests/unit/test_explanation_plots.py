@@ -1,0 +1,202 @@
+"""Pictures of explanations: which are written, the same bytes each time, and that what is drawn is what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_runs import write_run
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+
+import simcluster
+from simcluster.plots.bands import latency_bands, quantiles, together
+from simcluster.plots.explanation import draw_explanation
+from simcluster.plots.gather import gather
+from simcluster.plots.ranks import last_ranks
+from simcluster.plots.sheet import plain_style
+from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
+from simcluster.plots.tally import Tally
+from simcluster.plots.waterfall import variance_waterfall
+from simcluster.read_run import RunFolder, read
+from simcluster.replications import read_all, replicate
+from simcluster.run import record
+from simcluster.trace import COMPONENT
+from simcluster.variance.critical import last_over_time
+from simcluster.variance.explain import explain
+from simcluster.variance.slow_tokens import EDGES, by_length, causes
+from simcluster.variance.spells import spells
+
+SCENARIO = """
+model: llama-3.1-8b
+topology: h100-8
+deployment: {tensor_parallel_size: 4}
+workload:
+  arrivals: {kind: poisson, rate: 60 req/s}
+  prompt_tokens: {kind: lognormal, median: 200, p99: 900}
+  output_tokens: {kind: uniform, low: 2, high: 30}
+  requests: 60
+noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
+events: [{kind: device_slow, device: gpu2, times_slower: 3, at: 100 ms, lasts: 300 ms}]
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
+    """Four replications of a scenario in which a device is slow for a while."""
+    folder = tmp_path_factory.mktemp("replications")
+    (folder / "s.yaml").write_text(SCENARIO)
+    replicate(simcluster.load(folder / "s.yaml"), 4, folder / "runs", jobs=1)
+    return read_all(folder / "runs")
+
+
+def written(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+
+
+def test_all_figures_of_replications(runs: list[RunFolder], tmp_path: Path) -> None:
+    """Five figures are written, twice the same bytes, each with title, preset and units."""
+    found = explain(runs)
+    once = draw_explanation(runs, found, tmp_path / "once", "svg")
+    again = draw_explanation(runs, found, tmp_path / "again", "svg")
+
+    names = ["latency_bands", "variance_waterfall", "components_by_percentile", "itl_causes", "last_ranks"]
+    assert names == [file.stem for file in once]
+    assert [file.read_bytes() for file in once] == [file.read_bytes() for file in again]
+
+
+def test_one_run_has_no_bands(runs: list[RunFolder], tmp_path: Path) -> None:
+    """Of one run there is no spread over replications to draw, and the rest is there."""
+    files = draw_explanation(runs[:1], explain(runs[:1]), tmp_path, "svg")
+
+    assert "latency_bands" not in [file.stem for file in files]
+    assert 4 == len(files)
+
+
+def test_a_run_without_its_scenario(tmp_path: Path) -> None:
+    """Without scenario there are no ranks and no events, and what the trace tells is drawn."""
+    run = read(write_run(tmp_path / "made", [[20.0, *[2.0 + 0.01 * k for k in range(200)]]]))
+    files = draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
+
+    assert ["variance_waterfall", "components_by_percentile", "itl_causes"] == [file.stem for file in files]
+
+
+@pytest.mark.parametrize("latencies_ms", [[[5.0]], [[5.0, 2.0, 2.0]], [[]]])
+def test_hardly_anything_to_draw(latencies_ms: list[list[float]], tmp_path: Path) -> None:
+    """Runs without gaps, without any spread or without tokens say so and are no error."""
+    run = read(write_run(tmp_path / "made", latencies_ms))
+    with plain_style():
+        figure = variance_waterfall(together(gather([run])), explain([run]))
+
+    assert "nothing varies" in written(figure)
+    assert draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
+
+
+def test_bars_of_the_waterfall_are_the_shares(runs: list[RunFolder]) -> None:
+    """Each bar is as long as the component's share, and starts where the one before it ends."""
+    found = explain(runs)
+    with plain_style():
+        figure = variance_waterfall(together(gather(runs)), found)
+    axes = figure.axes[2]
+    bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    shares = found["itl"]["variance_shares"]
+
+    assert axes.get_title(loc="left").startswith("ITL")
+    assert [shares[str(bar.get_gid())] for bar in bars] == pytest.approx([bar.get_width() for bar in bars])
+    ends = np.cumsum([bar.get_width() for bar in bars])
+    assert [bar.get_x() for bar in bars] == pytest.approx([0.0, *ends[:-1]])
+
+
+def test_bands_are_quantiles_over_replications(runs: list[RunFolder]) -> None:
+    """The line is the median over replications of each percentile."""
+    gathered = gather(runs)
+    with plain_style():
+        figure = latency_bands(gathered, together(gathered))
+    assert figure is not None
+    line = figure.axes[2].get_lines()[0]
+    expected = np.median(quantiles([run.latencies["itl"] for run in gathered]), axis=0)
+
+    assert np.allclose(expected, line.get_xdata())
+    assert latency_bands(gathered[:2], together(gathered[:2])) is None
+
+
+def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> None:
+    """The stack of each band is the mean of the gaps between two percentiles."""
+    gaps_ms = np.sort(
+        np.concatenate([np.repeat(*run.latencies["itl"].steps()) for run in gather(runs)])
+    )  # fmt: skip
+    quantiles_ms = np.quantile(gaps_ms, EDGES[1:-1])
+    lengths = by_length(runs, quantiles_ms.tolist())
+    bands = np.searchsorted(quantiles_ms, gaps_ms, side="left")
+
+    assert [gaps_ms[bands == band].mean() for band in range(8)] == pytest.approx(
+        lengths.parts_ms.sum(axis=1).tolist()
+    )
+    assert [gaps_ms[bands == band].max() for band in range(8)] == pytest.approx(lengths.upto_ms)
+    with plain_style():
+        figure = components_by_percentile(together(gather(runs)), lengths)
+    assert "p99.9 to greatest" in written(figure)
+
+
+def test_causes_are_told(tmp_path: Path) -> None:
+    """Of long gaps, each is charged to what exceeds its own mean most, and the legend counts them."""
+
+    def split(request: int, token: int, ticks: int) -> dict[str, int]:
+        long_for = {50: "queue", 100: "stall", 101: "stall"}
+        usual = min(ticks, 2 * 10**9)
+        return {"compute": usual, long_for.get(token, "queue"): ticks - usual}
+
+    gaps_ms = [2.0 if token not in (50, 100, 101) else 9.0 for token in range(1, 200)]
+    run = read(write_run(tmp_path / "made", [[2.0, *gaps_ms]], split=split))
+    mean_path_ms = list(explain([run])["itl"]["mean_path_ms"].values())
+    found = causes(run, 3.0, mean_path_ms)
+
+    assert [COMPONENT["queue"], COMPONENT["stall"], COMPONENT["stall"]] == found.components.tolist()
+    assert [9.0, 9.0, 9.0] == found.gaps_ms.tolist()
+    with plain_style():
+        figure = itl_causes(gather([run])[0], found, [(0.1, 0.2, "device slow: gpu2")])
+    assert "stall, 67 %" in written(figure)
+    assert "device slow: gpu2" in written(figure)
+
+
+def test_spells_are_the_events(runs: list[RunFolder]) -> None:
+    """What happened is told with its times."""
+    assert [(0.1, 0.4, "device slow: gpu2")] == spells(runs[0])
+
+
+def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None:
+    """In the heat map the planted straggler is the slowest during its event, and nobody is outside it."""
+    (group,) = last_over_time(runs[0], 20)
+    end_s = group.edges_s[-1]
+    middles_s = (group.edges_s[:-1] + group.edges_s[1:]) / 2
+    inside = (middles_s > 0.1 + end_s / 40) & (middles_s < 0.4 - end_s / 40)
+
+    assert group.slowest is not None
+    assert {1.0} == set(group.slowest[2, inside])
+    assert 0 == np.nansum(group.slowest[:, middles_s > 0.4 + end_s / 40])
+    assert np.nansum(group.last, axis=0) == pytest.approx(np.ones(20))
+    with plain_style():
+        figure = last_ranks(gather(runs[:1])[0], [group])
+    assert figure is not None
+    assert "slowest to fetch" in written(figure)
+
+
+def test_no_ranks_no_heat_map(tmp_path: Path) -> None:
+    """A run of single devices has no heat map."""
+    file = tmp_path / "s.yaml"
+    file.write_text(SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# "))
+    record(simcluster.load(file), tmp_path / "run")
+    run = read(tmp_path / "run")
+
+    assert [] == last_over_time(run, 10)
+    assert last_ranks(gather([run])[0], []) is None
+
+
+def test_merged_tallies() -> None:
+    """Two tallies merged are one of all values."""
+    one, other = Tally(np.array([1.0, 2.0, 2.0])), Tally(np.array([2.0, 5.0]))
+    one.merge(other)
+
+    assert [[1.0, 2.0, 5.0], [1, 3, 1]] == [part.tolist() for part in one.steps()]
