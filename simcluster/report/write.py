@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simcluster.report.page import page
 from simcluster.report.told import read_all
+from simcluster.variance.explain import explain
 from simcluster.whole_file import whole_file
 
 
@@ -23,7 +24,8 @@ def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = Fals
         InputError: with what is wrong with any of the runs; then nothing is written.
         OSError: the place cannot be written.
     """
-    text = page(read_all(folders), interactive=interactive)
+    runs = read_all(folders)
+    text = page(runs, [explain([one.run]) for one in runs], interactive=interactive)
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as written:
         written.write(text.encode())
