@@ -17,6 +17,7 @@ from simcluster.kernel.exchange import Round, Rounds
 from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.watched import Watch
 from simcluster.kernel.world import World
 from simcluster.maxmin import Uses
 from simcluster.policies.routers import Router, round_robin
@@ -176,14 +177,16 @@ def play(
     rows_per_block: int = 64,
     world: World | None = None,
     capacities_bytes_per_s: Sequence[float] = (),
+    watch: Watch | None = None,
 ) -> Played:
     """Run the kernel on these replicas."""
     blocks: list[Block] = []
     digest = Digest()
     sinks = [blocks.append, digest.add_tokens]
     engine = Engine(
-        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s
-    )
+        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s,
+        watch=watch,
+    )  # fmt: skip
     duration_ticks = engine.run(horizon_ticks)
     table = engine.table()
     digest.add_requests(table)

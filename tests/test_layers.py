@@ -13,7 +13,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
-    ("problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
+    (
+        "problems",
+        "units",
+        "ticks",
+        "source",
+        "quantities",
+        "validation",
+        "hardware",
+        "streams",
+        "maxmin",
+        "whole_file",
+    ),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
     ("costs", "spec"),
@@ -26,7 +37,8 @@ LAYERS = (
     ("variance",),
     ("accuracy",),
     ("fitting",),
-    ("plots",),
+    ("plots", "timeline"),
+    ("report",),
     ("cli",),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
@@ -36,6 +48,8 @@ HOMES = {
     "simpy": ("kernel",),
     "distributed": ("workers",),
     "matplotlib": ("plots",),
+    "jinja2": ("report",),
+    "markupsafe": ("report",),
     "click": ("cli",),
     "rich": ("cli",),
 }

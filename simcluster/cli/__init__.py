@@ -14,8 +14,10 @@ from simcluster.cli.fit import fit
 from simcluster.cli.fit_noise import fit_noise
 from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
+from simcluster.cli.report import report
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
+from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
 
 EXIT_CODES = """
@@ -29,7 +31,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, explain, plot, check, show, schema, validate, fit, fit_noise):
+for command in (replay, explain, plot, report, timeline, check, show, schema, validate, fit, fit_noise):
     cli.add_command(command)
 
 

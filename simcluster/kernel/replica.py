@@ -16,6 +16,7 @@ from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.pipeline import Chain, Pipeline, PipelinePlan, Tandem
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
+from simcluster.kernel.watched import Watch, WatchedChain
 from simcluster.policies.schedulers import Scheduler, Steady, View, blocks_for
 from simcluster.trace import COMPONENT, Recorder, Segment
 
@@ -67,6 +68,7 @@ class Replica:
         fabric: Fabric | None,
         recorder: Recorder,
         finished: Callable[[Request], None],
+        watch: Watch | None = None,
     ) -> None:
         self._env = env
         self._number = number
@@ -82,15 +84,16 @@ class Replica:
         self._waited_as = COMPONENT["queue" if plan.n_stages == 1 else "pipeline_wait"]
         self._epoch = 0
         """How often it has lost everything."""
-        self._pipeline = self._played(fidelity, fabric)
+        self._pipeline = self._played(fidelity, fabric, watch)
 
-    def _played(self, fidelity: str, fabric: Fabric | None) -> Pipeline:
+    def _played(self, fidelity: str, fabric: Fabric | None, watch: Watch | None) -> Pipeline:
         """How the pipeline is played; all ways give the same times."""
         plan = self._plan
-        if fidelity == "auto" and not plan.pipeline.rounds and not plan.may_change:
+        if fidelity == "auto" and not plan.pipeline.rounds and not plan.may_change and watch is None:
             return Tandem(self._env, plan.pipeline, self._first_left, self._last_left)
         on = fabric if plan.pipeline.rounds else None
-        return Chain(self._env, plan.pipeline, fidelity != "auto", on, self._first_left, self._last_left)
+        how = self._env, plan.pipeline, fidelity != "auto", on, self._first_left, self._last_left
+        return Chain(*how) if watch is None else WatchedChain(*how, self._number, watch)
 
     @property
     def in_system(self) -> int:
