@@ -29,7 +29,8 @@ LONGEST_TEXT = 2000
 
 HOW_TO_READ = {
     "latency_cdfs": "The further left a curve, the faster; the steeper, the steadier. Marks are p50 and p99.",
-    "itl_tail": "How many of the gaps are at least so long. A curve that falls late has a long tail.",
+    "latency_tails": "How many of the values are at least so long. A curve that falls late has a long tail.",
+    "latency_violins": "The same, run beside run: the higher, the more values. Marks are p50, p99 and p99.9.",
     "latency_over_time": "Every gap at the token that ends it, every TTFT at the arrival.",
     "component_bars": "Where a mean token spends its time; the parts sum to the mean.",
     "batch_over_time": "Requests in each step, and requests that wait for a place.",
