@@ -34,7 +34,7 @@ _WIDE_IN = WIDTH_IN - 1.3
 _GAP_IN = 0.4
 _SPARE_IN = 0.4
 """Below other figures' axes for their labels."""
-_LEAST_PT, _MOST_PT = 1.0, 4.5
+_LEAST_PT, _MOST_PT = 1.0, 3.4
 
 
 def topology_map(

@@ -22,6 +22,9 @@ from simcluster.topology.model import Topology
 _SIZES_PER_OCTAVE = 16
 """Steps whose tokens differ by less than that take one algorithm and are added up together."""
 
+_MOST_STEPS = 2**40
+"""Of a replica."""
+
 
 def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, str], float] | None:
     """
@@ -67,12 +70,12 @@ def _steps(run: RunFolder) -> Iterator[tuple[int, int, int, int]]:
     sums: Counter[tuple[int, int, int]] = Counter()
     for block in run.tokens(("request", "token", "replica", "step")):
         tokens = np.where(block["token"] == 0, prompts[block["request"]], 1)
-        steps, places = np.unique(np.stack([block["replica"], block["step"]]), axis=1, return_inverse=True)
+        steps, places = np.unique(block["replica"] * _MOST_STEPS + block["step"], return_inverse=True)
         # A step that lies in two blocks counts as two small ones.
-        of_step = np.bincount(places.ravel(), tokens)
-        outputs = np.bincount(places.ravel())
+        of_step = np.bincount(places, tokens)
+        outputs = np.bincount(places)
         sizes = np.rint(np.log2(of_step) * _SIZES_PER_OCTAVE).astype(np.int64)
-        for replica, size, n_tokens, n_outputs in zip(steps[0], sizes, of_step, outputs, strict=True):
+        for replica, size, n_tokens, n_outputs in zip(steps // _MOST_STEPS, sizes, of_step, outputs, strict=True):
             key = (int(replica), int(size))
             sums[*key, 0] += 1
             sums[*key, 1] += int(n_tokens)
