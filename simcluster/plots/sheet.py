@@ -29,6 +29,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#222222"
 FAINT = "#8a8a8a"
 _GRID = "#dddddd"
+PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+"""Keeps the grid from running through a text."""
 
 LOG_FROM_RATIO = 30.0
 """Greatest over least value from which an axis is logarithmic."""
