@@ -153,7 +153,7 @@ class Network(Frozen):
 class Scenario(Frozen):
     """All that a simulation depends on."""
 
-    format: Literal["simcluster-scenario-2"] = "simcluster-scenario-1"
+    format: Literal["simcluster-scenario-2"] = "simcluster-scenario-2"
     name: Name
     title: str
     seed: Annotated[int, Field(ge=0, lt=2**63)]
