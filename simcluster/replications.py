@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from simcluster.problems import InputError, Problem
-from simcluster.read_run import REPLICATIONS, RunFolder, read, read_runs
+from simcluster.read_run import REPLICATIONS, RunFolder, read_runs
 from simcluster.resolve import dump
-from simcluster.run import INCOMPLETE, provenance, record
+from simcluster.run import INCOMPLETE, expected_s, provenance, record
 from simcluster.scenario import Scenario
 from simcluster.source import read_text
 from simcluster.tables import write_table
@@ -129,7 +129,7 @@ def replicate(
             done(n_done)
 
         missing = [(one, (partial / name).absolute()) for name, one in planned.items() if name not in kept]
-        each(_recorded, missing, jobs, scheduler, one_more)
+        each(_recorded, missing, jobs, scheduler, one_more, len(missing) * expected_s(scenario))
         summary = _describe(partial, list(planned))
     except Exception:
         if not any(partial.glob("seed-*/provenance.json")):
@@ -205,19 +205,29 @@ def read_all(folder: Path) -> list[RunFolder]:
     Raises:
         InputError: neither is there, or one that was not finished.
     """
+    return read_runs(run_folders(folder))
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """
+    The folder itself, or those of the runs of a folder of replications, in the order of their seeds.
+
+    Raises:
+        InputError: replications that were not finished.
+    """
     if folder.is_dir() and not (folder / SUMMARY).is_file() and any(folder.glob("seed-*")):
         there = [run for run in folder.glob("seed-*") if not run.name.endswith(INCOMPLETE)]
         n_there = sum((run / "provenance.json").is_file() for run in there)
         found, expected = f"replications that were not finished, {n_there} are there", "run the same command again"
         raise InputError([Problem(str(folder), 0, "", found, expected)])
     if not (folder / SUMMARY).is_file():
-        return [read(folder)]
+        return [folder]
     try:
         seeds = [int(seed) for seed in json.loads(read_text(folder / SUMMARY))["seeds"]]
     except (ValueError, KeyError, TypeError, RecursionError):
         found = "not what `simcluster replay --seeds` writes"
         raise InputError([Problem(str(folder / SUMMARY), 0, "", found, "run the scenario again")]) from None
-    return read_runs(folder / seed_folder(seed) for seed in seeds)
+    return [folder / seed_folder(seed) for seed in seeds]
 
 
 def metrics(summary: dict[str, Any]) -> dict[str, float | None]:

@@ -26,9 +26,12 @@ from simcluster.resolve import dump
 from simcluster.scenario import Scenario
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import TOKEN_COLUMNS, Block, Digest
+from simcluster.workload import materialise
 
 PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 """Packages whose version can reach a result."""
+
+TOKENS_PER_S = 50_000
 
 INCOMPLETE = ".incomplete"
 RUN_FORMAT = "simcluster-run-1"
@@ -71,6 +74,12 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
     outcome, digest, sums = _play(scenario, [blocks.append, *_reporting(progress)])
     summary = _summary(scenario, outcome, digest, sums)
     return Result(scenario, summary, outcome.requests, tuple(blocks))
+
+
+def expected_s(scenario: Scenario) -> float:
+    """How long a run may take on a machine of today, by order of magnitude: about a second per 50,000 tokens."""
+    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
+    return float(requests.output_tokens.sum()) / TOKENS_PER_S
 
 
 def measure(scenario: Scenario) -> dict[str, Any]:

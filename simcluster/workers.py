@@ -28,6 +28,7 @@ def each(
     jobs: int | None = None,
     scheduler: str | None = None,
     done: Callable[[], None] = lambda: None,
+    expected_s: float = 0.0,
 ) -> list[R]:
     """
     What a function gives for each of some items, in their order, however many workers there are.
@@ -38,13 +39,15 @@ def each(
         jobs: processes on this machine; 1 works in this one. Default: one a core, once it is worth starting them.
         scheduler: address of a running Dask scheduler to use instead.
         done: called after each.
+        expected_s: what all of them may take, if the caller has an idea.
 
     Raises:
         InputError: workers die, or there is no scheduler at the address; or as the function raises it.
     """
     found: list[R] = []
     if scheduler is None:
-        deadline_s = None if jobs == 1 else 0.0 if jobs is not None else START_S
+        at_once = jobs is not None or expected_s > START_S
+        deadline_s = None if jobs == 1 else 0.0 if at_once else START_S
         found = _here(function, items, deadline_s, done)
     left = items[len(found) :]
     n_workers = min(jobs or os.cpu_count() or 1, len(left))

@@ -17,7 +17,8 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
     Tell everything that is wrong with scenarios, topologies or runs.
 
     FILE is a scenario (by path or by name), a topology file, or a run folder. A scenario is resolved as far as it
-    goes: names, units, whether the model fits. A run is held against the named invariants.
+    goes: names, units, whether the model fits. A run is held against the named invariants, and so is every run of
+    a folder of replications.
     """
     from simcluster.catalog import UnknownName
     from simcluster.problems import InputError
@@ -45,8 +46,9 @@ def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     """Check one thing; returns violated invariants of a run."""
     if _is_folder(file):
         from simcluster.invariants import check_run
+        from simcluster.replications import run_folders
 
-        return [str(violation) for violation in check_run(Path(file))]
+        return [str(violation) for run in run_folders(Path(file)) for violation in check_run(run)]
     from simcluster import resolve, source
 
     path = resolve.find(file)

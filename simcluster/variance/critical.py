@@ -116,7 +116,7 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     for number, place, stage in groups:
         last, slowest = np.zeros((2, len(stage.devices), n_bins))
         if number in steps:
-            bins = np.minimum(steps[number].ends * n_bins // end, n_bins - 1)
+            bins = np.minimum(steps[number].ends / end * n_bins, n_bins - 1).astype(np.int64)
             for one in np.unique(bins).tolist():
                 group = _Group(stage.devices)
                 paces = [

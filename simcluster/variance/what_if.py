@@ -18,7 +18,7 @@ import numpy as np
 from simcluster.problems import InputError, Problem
 from simcluster.replications import CONFIDENCE, interval, metrics
 from simcluster.resolve.drawn import devices_drawn, drawn_sources
-from simcluster.run import measure
+from simcluster.run import expected_s, measure
 from simcluster.scenario import Event, Scenario
 from simcluster.spec import OF_DEVICES
 from simcluster.variance.sobol import Effects, effects
@@ -72,7 +72,8 @@ def what_if(
     variants = _variants(scenario, exchanged, [entities[name] for name in looked_at])
     worlds = [variant(scenario.seed + number) for number in range(n_seeds) for variant in variants]
     count = itertools.count(1)
-    summaries = each(measure, worlds, jobs, scheduler, lambda: done(next(count)))
+    takes_s = len(worlds) * expected_s(scenario)
+    summaries = each(measure, worlds, jobs, scheduler, lambda: done(next(count)), takes_s)
     rows = [metrics(summary) for summary in summaries]
     found: dict[str, Any] = {
         "format": WHAT_IF_FORMAT,

@@ -87,3 +87,14 @@ def test_killed_and_taken_up() -> None:
     assert "3 seeds from 0" in again.stdout
     assert not partial.exists()
     assert first == Path("runs/s-seeds/seed-0000/tokens.parquet").stat().st_mtime_ns
+
+
+def test_check_looks_at_every_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` holds all runs of a folder of replications against the invariants, and tells of a broken one."""
+    main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1"])
+    assert main(["check", "runs/s-seeds"]) == 0
+    assert capsys.readouterr().out.endswith("runs/s-seeds: ok\n")
+
+    Path("runs/s-seeds/seed-0001/summary.json").unlink()
+    assert main(["check", "runs/s-seeds"]) == 2
+    assert "seed-0001: an incomplete run: no summary.json" in capsys.readouterr().err
