@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field, create_model, model_validator
@@ -59,6 +60,7 @@ _NoiseFile = create_model(
 )  # type: ignore[call-overload]
 
 
+@cache
 def read_noise(name: str) -> Noise:
     """
     A preset of the catalogue.
