@@ -23,7 +23,7 @@ LAYERS = (
     ("metrics", "tables", "steady_state"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
-    ("variance",),
+    ("variance", "sweep"),
     ("plots",),
     ("cli",),
 )

@@ -14,6 +14,7 @@ from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
+from simcluster.cli.sweep import sweep
 
 EXIT_CODES = """
 Exit codes: 0 fine, 2 input error, 4 an invariant was violated.
@@ -26,7 +27,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, explain, plot, check, show, schema):
+for command in (replay, sweep, explain, plot, check, show, schema):
     cli.add_command(command)
 
 
