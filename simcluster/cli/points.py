@@ -101,8 +101,9 @@ def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
     value = row.get(name)
     unit, scale = columns.unit(name, currency)
     if value is None or value != value:
-        return f"below {unit}".rstrip() if row.get("capacity_bound") == "below" and name.startswith("cap") else "-"
-    prefix = "≥ " if row.get("capacity_bound") == "above" and name.startswith("capacity") else ""
+        is_below = row.get(columns.BOUND) == "below" and name == columns.CAPACITY
+        return f"below {number(row[columns.NEXT_RATE], unit)}" if is_below else "-"
+    prefix = "≥ " if row.get(columns.BOUND) == "above" and name == columns.CAPACITY else ""
     half_width = row.get(f"half_width.{name}")
     if half_width:
         return f"{number(value * scale)} ± {number(half_width * scale, unit, 2)}"

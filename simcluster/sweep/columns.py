@@ -10,6 +10,8 @@ from simcluster.sweep.spec import SweepFile
 _STATISTICS = ("mean", "median", "std", *(f"p{percentile:g}" for percentile in PERCENTILES))
 
 CAPACITY = "capacity_req_per_s"
+BOUND = "capacity_bound"
+NEXT_RATE = "capacity_fails_at_req_per_s"
 COST_PER_HOUR = "cost_per_hour"
 COST_PER_TOKEN = "cost_per_million_output_tokens"
 ATTAINMENT = "slo_attainment"

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from simcluster.replications import interval
-from simcluster.sweep.columns import ATTAINMENT, CAPACITY, COST_PER_HOUR, COST_PER_TOKEN, HIGHER, objectives
+from simcluster.sweep.columns import (
+    ATTAINMENT,
+    BOUND,
+    CAPACITY,
+    COST_PER_HOUR,
+    COST_PER_TOKEN,
+    HIGHER,
+    NEXT_RATE,
+    objectives,
+)
 from simcluster.sweep.execute import Progress, attainment, found
 from simcluster.sweep.pareto import front
 from simcluster.sweep.plan import Plan
@@ -22,8 +31,6 @@ from simcluster.units import NUMBER
 
 TABLE_FORMAT = "simcluster-sweep-1"
 ON_FRONT = "on_front"
-BOUND = "capacity_bound"
-NEXT_RATE = "capacity_fails_at_req_per_s"
 HALF_WIDTH = "half_width."
 
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*([^\s\d]\S*)\s*")

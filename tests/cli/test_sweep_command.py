@@ -11,11 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from simcluster.cli import main
+from simcluster.run import measure as execute_measure
+from simcluster.scenario import Scenario
 
 BASE = """
 model: llama-3.1-8b
@@ -132,16 +135,22 @@ def test_all_faults_at_once_and_nothing_is_left(capsys: pytest.CaptureFixture[st
     assert not Path("runs").exists()
 
 
-def test_a_run_that_fails_is_told_with_its_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_fails_is_told_with_its_scenario(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A run beyond all bounds is told on stderr with the command that plays it alone; the others are in the table."""
-    often = "events: [{kind: device_slow, device: gpu0, times_slower: 2, mtbf: 1 ms, mttr: 1 ms}]\n"
-    Path("base.yaml").write_text(BASE + often)
-    Path("s.yaml").write_text(SMALL.replace("80 req/s", "0.0001 req/s"))
+
+    def measure(scenario: Scenario) -> dict[str, Any]:
+        if scenario.workload["arrivals"]["rate"] == "80 req/s":
+            raise OverflowError
+        return execute_measure(scenario)
+
+    monkeypatch.setattr("simcluster.sweep.execute.measure", measure)
     assert main(["sweep", "s.yaml", "--jobs", "1"]) == 2
     out, err = capsys.readouterr()
 
-    assert "point 1: failed: " in err
-    assert "alone: simcluster replay base.yaml --seed 0 --set 'workload.arrivals.rate=0.0001 req/s'" in err
+    assert "point 1: failed: ValueError: a run of more than 106 days; fewer requests" in err
+    assert "alone: simcluster replay base.yaml --seed 0 --set 'workload.arrivals.rate=80 req/s'" in err
     assert 1 == sum(line.split()[1:2] == ["one"] for line in out.splitlines())
 
 
