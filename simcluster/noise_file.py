@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field, create_model, model_validator
@@ -12,6 +11,7 @@ from simcluster.hardware import DeviceKind
 from simcluster.noise.sources import SOURCES, Noise, NoiseRow, row
 from simcluster.noise.sources import Source as NoiseSource
 from simcluster.quantities import Fact, Frozen, Source, fault
+from simcluster.source import Document
 from simcluster.validation import validate
 
 
@@ -60,16 +60,15 @@ _NoiseFile = create_model(
 )  # type: ignore[call-overload]
 
 
-@cache
-def read_noise(name: str) -> Noise:
+def read_noise(name: str, document: Document | None = None) -> Noise:
     """
-    A preset of the catalogue.
+    A preset of the catalogue, or of a file of the caller's.
 
     Raises:
         UnknownName: there is none of this name.
         InputError: its file is broken.
     """
-    file = validate(catalog.entry("noise", name), _NoiseFile)
+    file = validate(catalog.entry("noise", name) if document is None else document, _NoiseFile)
     return Noise(name=name, rows=tuple(_row(source, stated, file.sources) for source, stated in file.noise().items()))
 
 

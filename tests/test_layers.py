@@ -13,18 +13,32 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
-    ("problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
+    (
+        "problems",
+        "units",
+        "ticks",
+        "source",
+        "quantities",
+        "validation",
+        "hardware",
+        "streams",
+        "maxmin",
+        "whole_file",
+    ),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
     ("costs", "spec"),
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables", "steady_state"),
+    ("metrics", "tables", "steady_state", "noise_fit", "intervals"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance", "sweep"),
-    ("plots",),
+    ("accuracy",),
+    ("fitting",),
+    ("plots", "timeline"),
+    ("report",),
     ("cli",),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
@@ -34,6 +48,8 @@ HOMES = {
     "simpy": ("kernel",),
     "distributed": ("workers",),
     "matplotlib": ("plots",),
+    "jinja2": ("report",),
+    "markupsafe": ("report",),
     "click": ("cli",),
     "rich": ("cli",),
 }

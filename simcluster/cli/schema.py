@@ -15,10 +15,11 @@ def schema(what: str) -> int:
 
     Editors that know JSON Schema complete and check YAML files with it.
     """
+    from simcluster.quantities import Frozen
     from simcluster.spec import ScenarioFile
     from simcluster.sweep.spec import SweepFile
     from simcluster.topology.read import TopologyFile
 
-    models = {"scenario": ScenarioFile, "topology": TopologyFile, "sweep": SweepFile}
+    models: dict[str, type[Frozen]] = {"scenario": ScenarioFile, "topology": TopologyFile, "sweep": SweepFile}
     click.echo(json.dumps(models[what].model_json_schema(by_alias=True), indent=2))
     return 0

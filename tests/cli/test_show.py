@@ -65,7 +65,8 @@ def test_shows_a_scenario_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     "arguments",
     [
         ("devices", "h100"), ("models", "../models/llama-2-7b"), ("noise", "x"), ("links", "/etc/passwd"),
-        ("topologies", "h100-9"), ("topologies", "no-such.yaml"), ("scenarios", "../../etc/passwd"), ("sweeps", "no-such.yaml"),
+        ("topologies", "h100-9"), ("topologies", "no-such.yaml"), ("scenarios", "../../etc/passwd"),
+        ("sweeps", "no-such.yaml"),
         ("calibration", ""), ("colours",), ("devices", "--plot", "x.svg"), ("devices", "h100-sxm", "--plot", "x.svg"),
         ("topologies", "h100-8", "--plot", "/no/such/folder/x.svg"), ("topologies", "h100-8", "--plot", "x.docx"),
     ],
