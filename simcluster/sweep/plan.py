@@ -61,18 +61,19 @@ def read(file: str, settings: Sequence[str] = ()) -> Plan:
     path = find(file)
     document = source.read(path)
     sweep = validate(document, SweepFile)
-    problems = [document.problem(*fault) for fault in design.faults(sweep)]
-    problems += _size_problems(document, sweep)
-    problems += _column_problems(document, sweep)
-    problems += _setting_problems(sweep, settings)
+    problems = [*(document.problem(*fault) for fault in design.faults(sweep)), *_size_problems(document, sweep)]
+    has_points = not problems
+    problems += [*_column_problems(document, sweep), *_setting_problems(sweep, settings)]
+    points: tuple[Planned, ...] = ()
+    base_path = FilePath()
     try:
         base, base_path = _base(document, sweep, settings)
+        if has_points:
+            points = tuple(_resolved(document, sweep, base, base_path))
+            problems += _missing(document, sweep, points)
     except InputError as error:
-        raise InputError([*problems, *error.problems]) from None
+        problems += error.problems
     if problems:
-        raise InputError(problems)
-    points = tuple(_resolved(document, sweep, base, base_path))
-    if problems := list(_missing(document, sweep, points)):
         raise InputError(problems)
     return Plan(path.stem, _shown_base(sweep, base_path), sweep, points)
 
