@@ -15,18 +15,18 @@ machine. The first import of a worker is part of it.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from simcluster.scenario import Scenario
 from simcluster.sweep.plan import read
 from simcluster.sweep.record import record
+from simcluster.workers import cluster
 
 SWEEP = """
 scenario: base.yaml
@@ -86,15 +86,11 @@ def here(file: Path) -> Took:
 
 def with_workers(file: Path, n_workers: int) -> Took:
     """A sweep with workers that are ready."""
-    options: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
-    with (
-        LocalCluster(n_workers=n_workers, silence_logs=logging.CRITICAL, **options) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
+    with cluster(n_workers) as own, Client(own, set_as_default=False) as client:
         simulated_before_s = sum(client.run(simulated_s).values())
         workers_before_s = sum(client.run(time.process_time).values())
         wall_s, cpu_s = time.perf_counter(), time.process_time()
-        require_all(*record(read(str(file)), file.parent / f"by-{n_workers}", None, cluster.scheduler_address))
+        require_all(*record(read(str(file)), file.parent / f"by-{n_workers}", None, own.scheduler_address))
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
         all_s = cpu_s + sum(client.run(time.process_time).values()) - workers_before_s
         return Took(wall_s, all_s, cpu_s, sum(client.run(simulated_s).values()) - simulated_before_s)

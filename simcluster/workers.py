@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from simcluster.problems import InputError, Problem
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,6 +28,13 @@ AT_ONCE_S, MOST_AT_ONCE = 0.25, 64
 Dask several ms."""
 LONGEST_REASON = 500
 WORKERS_COME_S = 30.0
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""Settings of Dask that spare a tenth of a core: workers are not sampled, and nobody looks 50 times a second whether
+event loops are late."""
 START_S = 6.0
 """Work that takes less than this is done at once and not in workers, which take as long to start."""
 
@@ -237,7 +244,7 @@ def _there(client: Client, function: Callable[[T], R], items: Sequence[T], done:
 @contextmanager
 def _client(n_workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of a scheduler, or of workers of its own, which end with it."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler is not None:
         try:
@@ -249,15 +256,25 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator[Client]:
             _require_workers(client, scheduler)
             yield client
         return
+    with cluster(n_workers) as own, Client(own, set_as_default=False) as client:
+        yield client
+
+
+@contextmanager
+def cluster(n_workers: int) -> Iterator[LocalCluster]:
+    """A scheduler in this process and workers of its own, which end with it."""
+    import dask
+    from distributed import LocalCluster
+
     options: dict[str, Any] = {"n_workers": n_workers, "threads_per_worker": 1, "memory_limit": 0}
     with (
         tempfile.TemporaryDirectory(prefix="simcluster-") as scratch,
+        dask.config.set(QUIET),
         LocalCluster(
             **options, dashboard_address="127.0.0.1:0", local_directory=scratch, silence_logs=logging.CRITICAL
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
+        ) as own,
     ):
-        yield client
+        yield own
 
 
 def _require_workers(client: Client, scheduler: str) -> None:

@@ -135,6 +135,15 @@ def test_all_faults_at_once_and_nothing_is_left(capsys: pytest.CaptureFixture[st
     assert not Path("runs").exists()
 
 
+def test_check_knows_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sweep is checked as it would be read, without anything played or written."""
+    assert main(["check", "s.yaml"]) == 0
+    Path("s.yaml").write_text(SMALL.replace("80 req/s", "80 reqs"))
+    assert main(["check", "s.yaml"]) == 2
+    assert "s.yaml:8: workload.arrivals.rate: " in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 def test_a_run_that_fails_is_told_with_its_scenario(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
