@@ -17,8 +17,8 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
     Tell everything that is wrong with scenarios, topologies or runs.
 
     FILE is a scenario (by path or by name), a topology file, a sweep file, or a run folder. A scenario is resolved as
-    far as it goes: names, units, whether the model fits; of a sweep, every point is. A run is held against the named invariants, and so is every run of
-    a folder of replications.
+    far as it goes: names, units, whether the model fits; of a sweep, every point is. A run is held against the named
+    invariants, and so is every run of a folder of replications.
     """
     from simcluster.catalog import UnknownName
     from simcluster.problems import InputError
