@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
-    ("problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
+    ("gates", "problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
     ("costs", "spec"),
@@ -24,6 +24,7 @@ LAYERS = (
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance",),
+    ("compare",),
     ("plots",),
     ("cli",),
 )

@@ -277,6 +277,7 @@ class Resolver:
                 all_reduce=deployment.all_reduce,
                 host_fixed_s=host_fixed_s,
                 host_per_sequence_s=host_per_sequence_s,
+                slowdown=deployment.slowdown,
             ),
             events=happening,
             network=network(topology, replicas, needed_at_all),
@@ -288,6 +289,7 @@ class Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
+            gates=tuple(file.gates),
             steady_state=file.steady_state,
             assumptions=tuple(assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )
