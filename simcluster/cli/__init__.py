@@ -9,6 +9,7 @@ import click
 
 from simcluster import __version__
 from simcluster.cli.check import check
+from simcluster.cli.compare import compare
 from simcluster.cli.explain import explain
 from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
@@ -16,7 +17,7 @@ from simcluster.cli.schema import schema
 from simcluster.cli.show import show
 
 EXIT_CODES = """
-Exit codes: 0 fine, 2 input error, 4 an invariant was violated.
+Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
 """
 
 
@@ -26,7 +27,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, explain, plot, check, show, schema):
+for command in (replay, explain, compare, plot, check, show, schema):
     cli.add_command(command)
 
 

@@ -1,0 +1,188 @@
+"""`simcluster compare`: whether a change makes latencies worse, and which of several systems is best."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.problems import told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from simcluster.compare.comparison import Comparison
+    from simcluster.compare.side import Side
+    from simcluster.gates import Gate
+
+REGRESSION, INCONCLUSIVE = 1, 3
+
+
+def _looks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """One number, or several with commas between them."""
+    if value is None:
+        return ()
+    parts = value.split(",")
+    if not all(
+        part.isascii() and part.isdigit() and 1 <= len(part) <= 5 and 1 <= int(part) <= 10_000 for part in parts
+    ):
+        raise click.BadParameter("expected numbers from 1 to 10000, such as 20 or 20,40")
+    return tuple(int(part) for part in parts)
+
+
+@click.command()
+@click.argument("base")
+@click.argument("candidates", nargs=-1, required=True, metavar="CANDIDATE...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of every scenario.")
+@click.option("--base-set", multiple=True, metavar="KEY=VALUE", help="Change a key of BASE alone.")
+@click.option("--candidate-set", multiple=True, metavar="KEY=VALUE", help="Change a key of the candidates alone.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="First seed instead of the scenarios' own.")
+@click.option("--seeds", "looks", callback=_looks, metavar="N[,N...]",
+              help="Worlds; of several numbers, the later are played only while something is not decided.  "
+                   "[default: 20, or as many as runs and baselines have]")  # fmt: skip
+@click.option("--alpha", type=click.FloatRange(1e-9, 0.5), default=0.05, show_default=True,
+              help="Probability that any gate fails by chance.")  # fmt: skip
+@click.option("--fail-if", multiple=True, metavar="GATE",
+              help="Such as 'p99_ttft_ms > +5%' or 'slo_attainment < 95%'; 'defaults' are twelve.")  # fmt: skip
+@click.option("--gates", "gates_file", type=click.Path(path_type=Path), metavar="FILE", help="A file of gates.")
+@click.option("--inconclusive", type=click.Choice(["pass", "fail"]), help="What is not decided counts as this.")
+@click.option("--rank", metavar="METRIC", help="Rank BASE and the candidates by this metric instead.")
+@click.option("--indifference", type=click.FloatRange(0, 100), metavar="PERCENT",
+              help="With --rank: a difference that does not matter.  [default: 2]")  # fmt: skip
+@with_workers
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+@told
+def compare(
+    base: str,
+    candidates: tuple[str, ...],
+    settings: tuple[str, ...],
+    base_set: tuple[str, ...],
+    candidate_set: tuple[str, ...],
+    seed: int | None,
+    looks: tuple[int, ...],
+    alpha: float,
+    fail_if: tuple[str, ...],
+    gates_file: Path | None,
+    inconclusive: str | None,
+    rank: str | None,
+    indifference: float | None,
+    jobs: int | None,
+    scheduler: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Tell whether a change makes a system worse, and why.
+
+    BASE and CANDIDATE are scenarios, folders that `simcluster replay` left, or baseline files. Scenarios are played
+    in the same worlds; where every trace is the same, they are identical, and nothing more is asked. Else each gate
+    fails, passes or is inconclusive, as bounds on the change in these worlds allow.
+
+    Exit codes: 0 nothing fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 something is
+    not decided.
+    """
+    from simcluster.compare.looks import planned
+    from simcluster.compare.read import read
+
+    sides = [read(base, base_set, settings, seed)]
+    sides += [read(candidate, candidate_set, settings, seed) for candidate in candidates]
+    if (settings or seed is not None) and not any(side.kind == "scenario" for side in sides):
+        raise click.UsageError("--set and --seed change scenarios, and there is none")
+    stated = _stated(gates_file, fail_if)
+    plan = planned(sides, looks)
+    if rank is not None:
+        return _ranked(sides, rank, indifference, stated, alpha, plan, jobs, scheduler, inconclusive, as_json)
+    if indifference is not None:
+        raise click.UsageError("--indifference goes with --rank")
+    found = _compared(sides, stated, alpha, plan, jobs, scheduler)
+    code = _exit_code(found.verdict, inconclusive)
+    if as_json:
+        from simcluster.compare.as_json import of_comparison
+
+        _print_json(of_comparison(found, code))
+    else:
+        from simcluster.cli.verdicts import print_comparison
+
+        print_comparison(found, code)
+    return code
+
+
+def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ...] | None:
+    """The gates of the command line; None without any."""
+    from simcluster.compare.read import parse_gates, read_gates
+
+    if gates_file is None and not fail_if:
+        return None
+    of_file = read_gates(gates_file) if gates_file is not None else ()
+    own = parse_gates(fail_if, "--fail-if")
+    return tuple({(gate.metric, gate.fails, gate.is_change): gate for gate in (*of_file, *own)}.values())
+
+
+def _compared(
+    sides: list[Side], stated: tuple[Gate, ...] | None, alpha: float, plan: tuple[int, ...], jobs: int | None,
+    scheduler: str | None,
+) -> Comparison:  # fmt: skip
+    """Play what is to be played, and compare."""
+    from simcluster.compare.looks import compare_in_looks
+    from simcluster.gates import default_gates, parse_all
+
+    own = parse_all(sides[0].gates)
+    gates = stated if stated is not None else own or default_gates()
+    is_default = stated is None and not own
+    return compare_in_looks(sides, gates, alpha, plan, _player(jobs, scheduler), is_default)
+
+
+def _player(jobs: int | None, scheduler: str | None) -> Callable[[Sequence[Side], int], list[Side]]:
+    """What brings sides to a number of worlds, with a bar on a terminal."""
+    from simcluster.compare.looks import n_runs
+    from simcluster.compare.play import play_on
+
+    def play(sides: Sequence[Side], n_worlds: int) -> list[Side]:
+        with counted(sides[0].name, n_runs(sides, n_worlds), "runs") as done, playable(sides[0].name):
+            return play_on(sides, n_worlds, jobs, scheduler, done)
+
+    return play
+
+
+def _ranked(
+    sides: list[Side], metric: str, indifference: float | None, stated: tuple[Gate, ...] | None, alpha: float,
+    plan: tuple[int, ...], jobs: int | None, scheduler: str | None, inconclusive: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Rank systems instead of holding them against the first."""
+    from simcluster.compare.looks import require_same_worlds
+    from simcluster.compare.ranking import rank
+    from simcluster.gates import METRICS
+    from simcluster.problems import nearest
+
+    if metric not in METRICS or not METRICS[metric].may_gate:
+        known = [name for name, one in METRICS.items() if one.may_gate]
+        raise click.UsageError(f"--rank {metric[:80]}: {nearest(metric[:80], known)}")
+    if len(plan) > 1:
+        raise click.UsageError("--rank looks once: expected one number of --seeds")
+    if any(gate.is_change for gate in stated or ()):
+        raise click.UsageError("--rank takes limits, such as 'slo_attainment < 95%', and no changes")
+    require_same_worlds(sides, plan[0])
+    played = _player(jobs, scheduler)(sides, plan[0])
+    found = rank(played, metric, 0.02 if indifference is None else indifference / 100, stated or (), alpha)
+    code = _exit_code(found.verdict, inconclusive)
+    if as_json:
+        from simcluster.compare.as_json import of_ranking
+
+        _print_json(of_ranking(found, code))
+    else:
+        from simcluster.cli.verdicts import print_ranking
+
+        print_ranking(found, code)
+    return code
+
+
+def _exit_code(verdict: str, inconclusive: str | None) -> int:
+    if verdict == "INCONCLUSIVE":
+        return {None: INCONCLUSIVE, "pass": 0, "fail": REGRESSION}[inconclusive]
+    return REGRESSION if verdict == "FAIL" else 0
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
