@@ -26,7 +26,7 @@ LAYERS = (
     ("variance",),
     ("compare",),
     ("plots",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
 

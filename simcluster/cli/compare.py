@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ from simcluster.cli.many import counted, playable, with_workers
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from simcluster.compare.comparison import Comparison
+    from simcluster.compare.hold import Play
     from simcluster.compare.side import Side
     from simcluster.gates import Gate
 
@@ -54,6 +56,10 @@ def _looks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
               help="With --rank: a difference that does not matter.  [default: 2]")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML.")
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write Markdown.")
+@click.option("--github", is_flag=True, help="Add to the summary of the GitHub step, and annotate scenario files.")
+@click.option("--update-baseline", is_flag=True, help="Write what the candidate does to BASE, and compare nothing.")
 @told
 def compare(
     base: str,
@@ -72,6 +78,10 @@ def compare(
     jobs: int | None,
     scheduler: str | None,
     as_json: bool,
+    junit: Path | None,
+    markdown: Path | None,
+    github: bool,
+    update_baseline: bool,
 ) -> int:
     """
     Tell whether a change makes a system worse, and why.
@@ -83,20 +93,30 @@ def compare(
     Exit codes: 0 nothing fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 something is
     not decided.
     """
+    from simcluster.compare.hold import judged
     from simcluster.compare.looks import planned
     from simcluster.compare.read import read
 
+    if (rank is not None or update_baseline) and (junit or markdown or github):
+        raise click.UsageError(
+            "--junit, --markdown and --github tell of gates, which --rank and --update-baseline do not judge"
+        )
+    if indifference is not None and rank is None:
+        raise click.UsageError("--indifference goes with --rank")
+    stated, play = _stated(gates_file, fail_if), _player(jobs, scheduler)
+    if update_baseline:
+        if len(candidates) > 1 or base_set or rank is not None or as_json:
+            raise click.UsageError("--update-baseline takes one candidate, and no --base-set, --rank or --json")
+        return _update(Path(base), read(candidates[0], candidate_set, settings, seed), stated, looks, play)
     sides = [read(base, base_set, settings, seed)]
     sides += [read(candidate, candidate_set, settings, seed) for candidate in candidates]
     if (settings or seed is not None) and not any(side.kind == "scenario" for side in sides):
         raise click.UsageError("--set and --seed change scenarios, and there is none")
-    stated = _stated(gates_file, fail_if)
     plan = planned(sides, looks)
     if rank is not None:
-        return _ranked(sides, rank, indifference, stated, alpha, plan, jobs, scheduler, inconclusive, as_json)
-    if indifference is not None:
-        raise click.UsageError("--indifference goes with --rank")
-    found = _compared(sides, stated, alpha, plan, jobs, scheduler)
+        zone = 0.02 if indifference is None else indifference / 100
+        return _ranked(sides, rank, zone, stated, alpha, plan, play, inconclusive, as_json)
+    found = judged(sides, stated, alpha, plan, play)
     code = _exit_code(found.verdict, inconclusive)
     if as_json:
         from simcluster.compare.as_json import of_comparison
@@ -106,7 +126,37 @@ def compare(
         from simcluster.cli.verdicts import print_comparison
 
         print_comparison(found, code)
+    if junit is not None:
+        from simcluster.compare.junit import junit as as_junit
+
+        junit.write_text(as_junit(found, inconclusive == "fail"), encoding="utf-8")
+    if markdown is not None:
+        from simcluster.compare.markdown import markdown as as_markdown
+
+        markdown.write_text(as_markdown(found), encoding="utf-8")
+    if github:
+        _tell_github(found, as_json)
     return code
+
+
+def _tell_github(found: Comparison, to_stderr: bool) -> None:
+    """Annotations go to one of the streams, of which GitHub reads both; the summary to the step's file, if any."""
+    from simcluster.compare.github import annotated, append_summary
+    from simcluster.compare.markdown import markdown
+
+    for command in annotated(found):
+        click.echo(command, err=to_stderr)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        append_summary(markdown(found), Path(summary))
+
+
+def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks: tuple[int, ...], play: Play) -> int:
+    """Write a baseline."""
+    from simcluster.compare.hold import renew
+
+    side = renew(base, candidate, stated, looks, play)
+    click.echo(f"{base}: {len(side.rows)} worlds of {side.name}")
+    return 0
 
 
 def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ...] | None:
@@ -120,21 +170,7 @@ def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ..
     return tuple({(gate.metric, gate.fails, gate.is_change): gate for gate in (*of_file, *own)}.values())
 
 
-def _compared(
-    sides: list[Side], stated: tuple[Gate, ...] | None, alpha: float, plan: tuple[int, ...], jobs: int | None,
-    scheduler: str | None,
-) -> Comparison:  # fmt: skip
-    """Play what is to be played, and compare."""
-    from simcluster.compare.looks import compare_in_looks
-    from simcluster.gates import default_gates, parse_all
-
-    own = parse_all(sides[0].gates)
-    gates = stated if stated is not None else own or default_gates()
-    is_default = stated is None and not own
-    return compare_in_looks(sides, gates, alpha, plan, _player(jobs, scheduler), is_default)
-
-
-def _player(jobs: int | None, scheduler: str | None) -> Callable[[Sequence[Side], int], list[Side]]:
+def _player(jobs: int | None, scheduler: str | None) -> Play:
     """What brings sides to a number of worlds, with a bar on a terminal."""
     from simcluster.compare.looks import n_runs
     from simcluster.compare.play import play_on
@@ -147,8 +183,8 @@ def _player(jobs: int | None, scheduler: str | None) -> Callable[[Sequence[Side]
 
 
 def _ranked(
-    sides: list[Side], metric: str, indifference: float | None, stated: tuple[Gate, ...] | None, alpha: float,
-    plan: tuple[int, ...], jobs: int | None, scheduler: str | None, inconclusive: str | None, as_json: bool,
+    sides: list[Side], metric: str, zone: float, stated: tuple[Gate, ...] | None, alpha: float,
+    plan: tuple[int, ...], play: Play, inconclusive: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Rank systems instead of holding them against the first."""
     from simcluster.compare.looks import require_same_worlds
@@ -164,8 +200,7 @@ def _ranked(
     if any(gate.is_change for gate in stated or ()):
         raise click.UsageError("--rank takes limits, such as 'slo_attainment < 95%', and no changes")
     require_same_worlds(sides, plan[0])
-    played = _player(jobs, scheduler)(sides, plan[0])
-    found = rank(played, metric, 0.02 if indifference is None else indifference / 100, stated or (), alpha)
+    found = rank(play(sides, plan[0]), metric, zone, stated or (), alpha)
     code = _exit_code(found.verdict, inconclusive)
     if as_json:
         from simcluster.compare.as_json import of_ranking

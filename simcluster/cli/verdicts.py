@@ -8,7 +8,7 @@ from simcluster.cli.shares import plain_table, wide_console
 from simcluster.compare.comparison import Compared, Comparison, Row
 from simcluster.compare.differences import summarised
 from simcluster.compare.ranking import Ranking
-from simcluster.compare.words import counted, listed, percent, sentence, shown
+from simcluster.compare.words import allowed, counted, listed, percent, sentence, shown
 from simcluster.gates import METRICS
 
 if TYPE_CHECKING:
@@ -56,11 +56,10 @@ def _candidate(console: Console, found: Comparison, candidate: Compared) -> None
 def _cells(row: Row) -> list[str]:
     gate = row.gate
     if gate is None or gate.is_change:
-        low, high, limit = percent(row.low), percent(row.high), percent(gate.threshold) if gate else ""
-        would_see = percent(row.detectable) if gate else ""
+        low, high, would_see = percent(row.low), percent(row.high), percent(row.detectable) if gate else ""
     else:
-        low, high, limit = (shown(row.metric, value) for value in (row.low, row.high, gate.threshold))
-        limit, would_see = f"{gate.fails} {limit}", shown(row.metric, row.detectable)
+        low, high, would_see = (shown(row.metric, value) for value in (row.low, row.high, row.detectable))
+    limit = f"{gate.fails} {allowed(gate)}" if gate is not None else ""
     bounds = f"{low} to {high}" if row.low is not None else "-"
     verdict = WORDS[row.verdict] + (f", needs {row.needs:,} worlds" if row.needs else "")
     return [

@@ -135,7 +135,7 @@ def _lines(side: Side) -> Iterator[str]:
     yield from _block("gates", [f"- {_json(gate)}" for gate in side.gates], "[]")
     yield from _block("worlds", [f"{name}: {_json(side.values(name))}" for name in metrics], "{}")
     yield from _block("parts", [f"{name}: {_json(shares)}" for name, shares in side.parts.items()], "{}")
-    yield from _block("traces", [f"- {_json(trace)}" for trace in side.traces], "[]")
+    yield f"traces: {_json(side.traces)}"
 
 
 def _block(key: str, lines: list[str], empty: str) -> Iterator[str]:

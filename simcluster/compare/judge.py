@@ -22,8 +22,8 @@ from simcluster.replications import interval, student
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
-ROUNDING = 1e-9
-"""Differences of logarithms that differ by less are equal: values are known to ten digits."""
+ROUNDING = 1e-7
+"""Differences of logarithms that differ by less are equal: values are known to eight digits."""
 POWER = 0.8
 """With which the minimum detectable effect is found."""
 MOST_WORLDS = 10**6

@@ -15,7 +15,7 @@ from simcluster.replications import metrics
 from simcluster.scenario import Scenario
 from simcluster.trace import COMPONENTS
 
-DIGITS = 10
+DIGITS = 8
 """Significant digits that metrics are compared with: those of a baseline file."""
 TRACE_DIGITS = 16
 """Hexadecimal digits by which traces are told apart."""
@@ -87,7 +87,7 @@ def mean_parts(parts: Sequence[Parts]) -> Parts:
         shares = [one[metric] for one in parts if metric in one]
         if len(shares) == len(parts):
             means = {name: sum(one.get(name, 0.0) for one in shares) / len(shares) for name in COMPONENTS}
-            found[metric] = {name: round(share, 6) for name, share in means.items() if round(share, 6)}
+            found[metric] = {name: round(share, 5) for name, share in means.items() if round(share, 5)}
     return found
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simcluster.gates import METRICS
+from simcluster.compare.comparison import Row
+from simcluster.gates import METRICS, Gate
 
 
 def shown(metric: str, value: float | None) -> str:
@@ -53,3 +54,24 @@ def counted(n: int, what: str, more: str = "") -> str:
 def sentence(parts: Iterable[str]) -> str:
     """Parts with commas between them."""
     return ", ".join(part for part in parts if part)
+
+
+def allowed(gate: Gate) -> str:
+    """A gate's threshold: `+2 %`, or `500 ms`."""
+    return f"{gate.threshold * 100:+.4g} %" if gate.is_change else shown(gate.metric, gate.threshold)
+
+
+def told(row: Row) -> str:
+    """A row in one line: how far it went, how far it may go, and what it is made of."""
+    title, gate = METRICS[row.metric].title, row.gate
+    if row.low is None or row.high is None:
+        return f"{title} {row.why or 'has no bounds'}"
+    is_limit = gate is not None and not gate.is_change
+    value, low, high = (
+        shown(row.metric, number) if is_limit else percent(number)
+        for number in (row.candidate if is_limit else row.change, row.low, row.high)
+    )
+    limit = f", allowed {allowed(gate)}" if gate is not None else ""
+    needs = f"; {row.needs:,} worlds would probably decide it" if row.needs else ""
+    cause = f": {listed(row.parts)}" if row.parts and row.change else ""
+    return f"{title} {value} ({low} to {high}){limit}{cause}{needs}"

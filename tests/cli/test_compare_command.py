@@ -229,3 +229,122 @@ def test_ranking(capsys: pytest.CaptureFixture[str]) -> None:
     assert 1 == compared(capsys, "a.yaml", "b.yaml", *SEEDS, *rank, "--fail-if", "median_itl_ms > 1 ms")[0]
     assert main(["compare", "a.yaml", "b.yaml", *SEEDS, *rank]) == 0
     assert "best: b; alpha 0.05 over all pairs and limits" in capsys.readouterr().out
+
+
+def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    """A baseline is written with the scenario's gates, held against, and renewed with as many worlds."""
+    Path("s.yaml").write_text(f"{SCENARIO}gates: [median_itl_ms > +2%]\n")
+    assert main(["compare", "b/base.yaml", "s.yaml", *SEEDS, "--update-baseline"]) == 0
+    assert "b/base.yaml: 6 worlds of s\n" == capsys.readouterr().out
+    assert Path("b/base.yaml").stat().st_size < 10_000
+    assert [Path("b/base.yaml")] == list(Path("b").iterdir())
+
+    code, found = compared(capsys, "b/base.yaml", "s.yaml")
+    assert (0, "identical") == (code, found["candidates"][0]["status"])
+    code, found = compared(capsys, "b/base.yaml", "s.yaml", *SLOWER)
+    assert (1, ["median_itl_ms"]) == (
+        code,
+        [row["metric"] for row in found["candidates"][0]["metrics"] if row["gate"]],
+    )
+    assert "weight_fetch" == next(iter(found["candidates"][0]["metrics"][0]["change_by_component"]))
+
+    text = Path("b/base.yaml").read_text()
+    main(["compare", "b/base.yaml", "s.yaml", "--update-baseline"])
+    assert text == Path("b/base.yaml").read_text()
+    main(["compare", "b/base.yaml", "s.yaml", "--update-baseline", "--fail-if", "p99_itl_ms > +9%"])
+    assert '\ngates:\n  - "p99_itl_ms > +9%"\n' in Path("b/base.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (["--seed", "1"], "seeds: not comparable: 6 seeds from 1, while base.yaml has 6 seeds from 0"),
+        (["--set", "noise=workstation"], "noise: not comparable"),
+        (["--seeds", "5"], "base.yaml: seeds: not comparable: 6 worlds, not 5"),
+        (["--seeds", "6,12"], "base.yaml: seeds: not comparable: 6 worlds, not 12"),
+        (["--base-set", "seed=1"], "base.yaml: a baseline, to set seed=1; only scenarios can be changed"),
+    ],
+)
+def test_a_baseline_of_other_worlds(change: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other seeds or noise than the baseline's are refused with exit code 2."""
+    main(["compare", "base.yaml", "s.yaml", *SEEDS, "--update-baseline"])
+    capsys.readouterr()
+    assert main(["compare", "base.yaml", "s.yaml", *change]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_other_definitions_of_metrics_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A baseline whose metrics mean something else is refused, and so are folders of runs that do not say."""
+    main(["compare", "base.yaml", "s.yaml", *SEEDS, "--update-baseline"])
+    text = Path("base.yaml").read_text()
+    Path("base.yaml").write_text(text.replace("simcluster-metrics-1", "simcluster-metrics-0"))
+    assert main(["compare", "base.yaml", "s.yaml"]) == 2
+    assert (
+        "metric_definitions: not comparable: 'simcluster-metrics-1', while base.yaml has" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("place", ["s.yaml", "folder", "base.txt"])
+def test_a_baseline_replaces_nothing_else(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a baseline or nothing may be where a baseline is written."""
+    Path("folder").mkdir()
+    assert main(["compare", place, "s.yaml", *SEEDS, "--update-baseline"]) == 2
+    assert "expected a baseline, or a free place" in capsys.readouterr().err
+    assert SCENARIO == Path("s.yaml").read_text()
+
+
+def test_outputs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """JUnit, Markdown and the step's summary go to their files; annotations to stderr beside JSON."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    Path("summary.md").write_text("before\n")
+    arguments = ["compare", "s.yaml", "s.yaml", *SLOWER, *SEEDS, *ITL, "--json", "--github"]
+    assert main([*arguments, "--junit", "j.xml", "--markdown", "m.md"]) == 1
+    out, err = capsys.readouterr()
+
+    assert 1 == json.loads(out)["exit_code"]
+    assert err.startswith("::error file=s.yaml,line=1,title=s%3A median_itl_ms > +2%25::ITL p50 +5")
+    assert "<failure" in Path("j.xml").read_text()
+    assert f"before\n{Path('m.md').read_text()}" == Path("summary.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rank", "median_itl_ms", "--junit", "j.xml"],
+        ["--update-baseline", "--github"],
+        ["--update-baseline", "--json"],
+        ["--update-baseline", "--rank", "median_itl_ms"],
+        ["--rank", "median_itl_ms", "--seeds", "2,4"],
+        ["--alpha", "0.7"],
+    ],
+)
+def test_options_that_do_not_go_together(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An option that would do nothing is refused."""
+    assert main(["compare", "s.yaml", "s.yaml", *arguments]) == 2
+    assert "" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "format: simcluster-baseline-1", "format: simcluster-baseline-2\nseeds: [0]", "\x00", "a: &b c",
+        "format: simcluster-baseline-1\nseeds: [" + "9" * 5000 + "]", "format: [simcluster-baseline-1]",
+        "format: simcluster-baseline-1\nworlds: {median_itl_ms: [1e999]}", "{" * 3000,
+    ],
+)  # fmt: skip
+def test_hostile_files(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever stands in a file, it is told what is wrong with it, with exit code 2 and no traceback."""
+    Path("x.yaml").write_text(content)
+    for sides in (["x.yaml", "s.yaml"], ["s.yaml", "x.yaml"]):
+        assert main(["compare", *sides]) == 2
+    assert main(["compare", "s.yaml", "s.yaml", "--gates", "x.yaml"]) == 2
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert all(line.startswith("x.yaml") for line in err.splitlines())
+
+
+@pytest.mark.parametrize("name", ["", "/", "nowhere.yaml", "x" * 5000, "a\0b", "/dev/null", "/dev/zero"])
+def test_hostile_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names that are no side, or no file to read, are input errors."""
+    assert main(["compare", "s.yaml", name, *SEEDS]) == 2
+    assert capsys.readouterr().err
