@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINES = ROOT / "tests" / "baselines"
 GATED = {
     "chat-70b-8xh100": ["workload.requests=25"],
-    "chat-70b-4xwse3": ["workload.requests=25"],
+    "chat-70b-4xwse3": ["workload.requests=12"],
     "gpt3-175b-9xwse3": ["workload.output_tokens.value=8"],
 }
 """Scenarios that come with simcluster, made cheap."""
