@@ -35,10 +35,11 @@ def made_with(origin: dict[str, Any]) -> dict[str, str]:
     return {str(name)[:80]: str(version)[:80] for name, version in versions.items()}
 
 
-def unplayed(scenario: Scenario, file: str) -> Side:
-    """A side without any world yet."""
+def unplayed(scenario: Scenario, file: str, name: str = "") -> Side:
+    """A side without any world yet, under its scenario's name or another."""
+    shown = "".join(character if character.isprintable() else "?" for character in name)
     return Side(
-        scenario.name, "scenario", file, scenario.digest(), world_of(scenario, (), DEFINITIONS),
+        shown or scenario.name, "scenario", file, scenario.digest(), world_of(scenario, (), DEFINITIONS),
         made_with(provenance(scenario)), scenario.gates, (), (), {}, scenario.assumptions, scenario,
     )  # fmt: skip
 

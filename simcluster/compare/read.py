@@ -14,6 +14,9 @@ from simcluster.problems import InputError, Problem
 from simcluster.quantities import Frozen
 from simcluster.validation import validate
 
+LONGEST_NAME = 120
+"""Of a side, its own changes included."""
+
 
 def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: int | None = None) -> Side:
     """
@@ -36,7 +39,9 @@ def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: i
     if baseline.is_baseline(document):
         _require_unchanged(name, "a baseline", own)
         return baseline.from_document(document)
-    return unplayed(resolve.load(name, (*shared, *own), seed), str(path))
+    scenario = resolve.load(name, (*shared, *own), seed)
+    changed = f" ({', '.join(own)})" if own else ""
+    return unplayed(scenario, str(path), f"{scenario.name}{changed}"[:LONGEST_NAME])
 
 
 def is_folder(name: str) -> bool:

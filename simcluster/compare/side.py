@@ -127,7 +127,10 @@ def require_comparable(base: Side, candidates: Sequence[Side]) -> None:
             one, other = getattr(base.world, key), getattr(candidate.world, key)
             if one != other:
                 what = "noise" if key == "noise_digest" else key
-                found = f"{_shown(candidate.world, key)}, while {base.file} has {_shown(base.world, key)}"
+                here, there = _shown(candidate.world, key), _shown(base.world, key)
+                if here == there:  # presets of one name
+                    here, there = f"{here} ({other})", f"{there} ({one})"
+                found = f"{here}, while {base.file} has {there}"
                 problems.append(Problem(candidate.file, 0, what, f"not comparable: {found}", expected))
     if problems:
         raise InputError(problems)
@@ -138,7 +141,7 @@ def _shown(world: World, key: str) -> str:
     if key == "seeds":
         return f"{len(value)} seeds from {value[0]}" if value else "none"
     if key == "noise_digest":
-        return f"'{world.noise}' ({value})"
+        return f"'{world.noise}'"
     if isinstance(value, dict):
         return ", ".join(f"{name} {number:g}" for name, number in sorted(value.items())) or "none"
     return f"'{value}'"
