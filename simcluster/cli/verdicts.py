@@ -89,8 +89,8 @@ def print_ranking(found: Ranking, exit_code: int) -> None:
     said = f"by {metric.title}, {len(seeds)} worlds from seed {seeds[0]}, noise {found.sides[0].world.noise}"
     console.print(said, markup=False, style="bold", soft_wrap=True)
     limits = [limit.gate for limit in found.limits[0]]
-    table = plain_table("", metric.title, "to the best", "bounds", f"within {percent(found.zone, False)}",
-                        *(f"not {gate}" for gate in limits))  # fmt: skip
+    columns = (f"{METRICS[gate.metric].title}, fails {gate.fails} {allowed(gate)}" for gate in limits)
+    table = plain_table("", metric.title, "to the first", "bounds", f"within {100 * found.zone:g} %", *columns)
     best = found.order[0]
     pairs = {(pair.better, pair.other): pair for pair in found.pairs}
     for side in found.order:
