@@ -35,8 +35,8 @@ deployment: {tensor_parallel_size: RANKS}
 workload:
   arrivals: {kind: poisson, rate: 20 req/s}
   prompt_tokens: {kind: lognormal, median: 64, p99: 256}
-  output_tokens: {kind: uniform, low: 4, high: 20}
-  requests: 16
+  output_tokens: {kind: uniform, low: 4, high: 12}
+  requests: 10
 noise: {preset: datacenter, without: [op_jitter, small_messages], rare_stalls: {every: 1 s, exponent: 1.2, shortest: 1 ms, longest: 50 ms}}
 """  # noqa: E501
 N_WORLDS = 20

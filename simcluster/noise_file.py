@@ -11,6 +11,7 @@ from simcluster.hardware import DeviceKind
 from simcluster.noise.sources import SOURCES, Noise, NoiseRow, row
 from simcluster.noise.sources import Source as NoiseSource
 from simcluster.quantities import Fact, Frozen, Source, fault
+from simcluster.source import Document
 from simcluster.validation import validate
 
 
@@ -59,15 +60,15 @@ _NoiseFile = create_model(
 )  # type: ignore[call-overload]
 
 
-def read_noise(name: str) -> Noise:
+def read_noise(name: str, document: Document | None = None) -> Noise:
     """
-    A preset of the catalogue.
+    A preset of the catalogue, or of a file of the caller's.
 
     Raises:
         UnknownName: there is none of this name.
         InputError: its file is broken.
     """
-    file = validate(catalog.entry("noise", name), _NoiseFile)
+    file = validate(catalog.entry("noise", name) if document is None else document, _NoiseFile)
     return Noise(name=name, rows=tuple(_row(source, stated, file.sources) for source, stated in file.noise().items()))
 
 

@@ -112,6 +112,23 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
     return runs
 
 
+def require_scenario(run: RunFolder, digest: str) -> None:
+    """
+    Hold that a scenario is the one that a run played.
+
+    Raises:
+        InputError: its digest is another.
+    """
+    if digest != run.summary["scenario_digest"]:
+        found, expected = f"another scenario (digest {digest[:16]})", run.summary["scenario_digest"][:16]
+        raise _fail(run.folder / "scenario.resolved.yaml", found, f"expected {expected}, as in summary.json")
+
+
+def assumes_zero_spread(summary: dict[str, Any]) -> bool:
+    """Whether a run's spread lacks what nobody measured: of its devices zero noise is assumed."""
+    return any("zero spread is assumed" in text for text in summary["assumptions"])
+
+
 def _require_complete(folder: Path) -> None:
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "no such folder"

@@ -19,6 +19,7 @@ from typing import Any
 
 import simcluster
 from simcluster import steady_state
+from simcluster.intervals import calibration_of, uncertainty
 from simcluster.kernel.simulate import Outcome, play
 from simcluster.metrics import DEFINITIONS, TokenSums, latencies_ms, summarise
 from simcluster.problems import InputError, Problem
@@ -157,7 +158,7 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
     if scenario.steady_state:
         long_run["steady_state"], remarks = steady_state.describe(latencies_ms(outcome.requests))
         notes += remarks
-    return {
+    summary = {
         "scenario": scenario.name,
         "title": scenario.title,
         "seed": scenario.seed,
@@ -169,6 +170,7 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "device": scenario.device.name,
         "devices": scenario.n_devices,
         "noise": scenario.noise.name,
+        "calibration": calibration_of(scenario),
         **summarise(outcome.requests, sums, outcome.duration_ticks, scenario.power_w, scenario.limits_ms),
         **long_run,
         "kv_blocks": scenario.replicas[0].kv_blocks,
@@ -176,6 +178,7 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "notes": notes,
         "assumptions": list(scenario.assumptions),
     }
+    return summary | uncertainty(scenario, summary)
 
 
 def provenance(scenario: Scenario) -> dict[str, Any]:

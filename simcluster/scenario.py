@@ -11,12 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from simcluster.calibration.collectives import Fabric
-from simcluster.calibration.gpu import GpuCalibration, OpClass
+from simcluster.calibration.engines import EngineCalibration
+from simcluster.calibration.gpu import REQUIRED, GpuCalibration
 from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs.collectives import COLLECTIVES, available
 from simcluster.costs.gpu import peak_flop_per_s
@@ -93,10 +94,16 @@ class Engine(Frozen):
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)]
     launch: Literal["graph", "eager"]
     all_reduce: str
+    admission_lag: Annotated[int, Field(ge=0, le=10)]
+    """Steps that begin before a request that came can take part, while others run."""
     host_fixed_s: Seconds
     host_per_sequence_s: Seconds
     slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     """How many times as long every op takes."""
+    collective_skew_s: Seconds
+    """How long the ranks of a stage wait for their last one at every collective."""
+    calibration: EngineCalibration | None
+    """Of the serving engine, when one is named."""
 
 
 Day100 = Annotated[float, Field(ge=0, le=100 * 86_400)]
@@ -169,6 +176,9 @@ class Scenario(Frozen):
     model: ModelShape
     weight_bits: Bits
     kv_bits: Bits
+    dense_bits: Bits
+    """Of all weights but routed experts."""
+    block_scales: bool
     device: Device
     gpu: GpuCalibration | None
     wafer: WaferCalibration | None
@@ -291,7 +301,7 @@ def _of_device(scenario: Scenario) -> Iterator[Fault]:
     for mode in ("graph", "eager"):
         if mode not in calibration.launch_s:
             yield ("gpu", "launch_s"), f"no time for {mode}", "it must be given"
-    for op in get_args(OpClass):
+    for op in REQUIRED:
         for bits in (16, 8, 4):
             fit = calibration.ops.get(op, {}).get(bits)
             if fit is None:

@@ -95,6 +95,10 @@ class Deployment(Frozen):
     """Device names in order of use: replicas, then stages, then ranks. Default: the topology's, from the first."""
     weights: Width = 16.0
     """Bits of a weight."""
+    dense_weights: Width | None = None
+    """Bits of all weights but routed experts. Default: as `weights`."""
+    weight_scales: Literal["tensor", "block"] = "tensor"
+    """Whether 8-bit weights have one scale a matrix, or one for each block of values."""
     kv_cache: Width = 16.0
     """Bits of a cached key or value."""
     weight_residency: Literal["resident", "streamed"] = "resident"
@@ -103,6 +107,9 @@ class Deployment(Frozen):
     """Whether ops are launched together (CUDA graphs) or one by one."""
     all_reduce: str = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
+    engine: Literal["vllm", "trtllm", "sglang"] | None = None
+    """Serving engine whose scheduler, admission lag, host times and rank skew hold where they are not given here.
+    Default: `fcfs`, no lag, and the host times of the device's calibration."""
     scheduler: str = "fcfs"
     """Which requests take part in a step, and with how many tokens."""
     router: str = "round_robin"
@@ -119,6 +126,9 @@ class Deployment(Frozen):
     """Share of each device's memory for weights and KV cache. Default: 90 %, on wafers and LPUs 95 %."""
     num_gpu_blocks_override: PositiveInt | None = None
     """KV blocks of a replica, instead of what the memory allows."""
+    admission_lag: Annotated[int, Field(ge=0, le=10)] = 0
+    """Steps that begin before a request that came can take part, while others run: 1 where the engine decides a step
+    ahead (async scheduling, overlap)."""
     host_time_per_step: Moment | None = None
     """Host time before every step, instead of the calibration's."""
     slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
@@ -129,7 +139,7 @@ class NoiseOverride(Frozen):
     """A preset with some of its sources changed, see [noise](noise.md) for their parameters."""
 
     preset: str = "none"
-    """The preset that the rest comes from."""
+    """The preset that the rest comes from: a name, or a file ending in `.yaml`, relative to the scenario's folder."""
     without: list[noise.Source] = Field(default_factory=list)
     """Sources of the preset that are left out."""
     op_jitter: noise.OpJitter | None = None
@@ -266,7 +276,7 @@ class ScenarioFile(Frozen):
     workload: WorkloadSpec
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
-    """A preset by name, or a preset with changes."""
+    """A preset by name or file, or a preset with changes."""
     events: Annotated[list[Happening], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
     """What happens to devices and links meanwhile, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"

@@ -17,10 +17,11 @@ from simcluster.kernel.exchange import Round, Rounds
 from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.watched import Watch
 from simcluster.kernel.world import World
 from simcluster.maxmin import Uses
 from simcluster.policies.routers import Router, round_robin
-from simcluster.policies.schedulers import admit, fcfs
+from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.run import Result
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest
@@ -94,6 +95,8 @@ def plan(
     wire_ticks_per_token: int = 0,
     uses: Uses = (),
     may_change: bool = False,
+    scheduler: str = "fcfs",
+    admission_lag: int = 0,
 ) -> ReplicaPlan:
     """
     A replica of these stages; the way between them takes so many ticks, and so many for each token to be sent.
@@ -115,8 +118,9 @@ def plan(
         block_size=block_size,
         max_running=max_running,
         max_tokens=max_tokens,
-        scheduler=fcfs,
-        admit=admit if all(hasattr(stage, "run") for stage in stages) else None,
+        scheduler=SCHEDULERS[scheduler],
+        steady=STEADY[scheduler] if all(hasattr(stage, "run") for stage in stages) else None,
+        admission_lag=admission_lag,
     )
 
 
@@ -173,14 +177,16 @@ def play(
     rows_per_block: int = 64,
     world: World | None = None,
     capacities_bytes_per_s: Sequence[float] = (),
+    watch: Watch | None = None,
 ) -> Played:
     """Run the kernel on these replicas."""
     blocks: list[Block] = []
     digest = Digest()
     sinks = [blocks.append, digest.add_tokens]
     engine = Engine(
-        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s
-    )
+        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s,
+        watch=watch,
+    )  # fmt: skip
     duration_ticks = engine.run(horizon_ticks)
     table = engine.table()
     digest.add_requests(table)

@@ -13,19 +13,33 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
-    ("gates", "problems", "units", "ticks", "source", "quantities", "validation", "hardware", "streams", "maxmin"),
+    (
+        "gates",
+        "problems",
+        "units",
+        "ticks",
+        "source",
+        "quantities",
+        "validation",
+        "hardware",
+        "streams",
+        "maxmin",
+        "whole_file",
+    ),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
     ("costs", "spec"),
     ("scenario",),
     ("resolve",),
     ("kernel",),
-    ("metrics", "tables", "steady_state"),
+    ("metrics", "tables", "steady_state", "noise_fit", "intervals"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance",),
-    ("compare",),
-    ("plots",),
+    ("accuracy", "compare"),
+    ("fitting",),
+    ("plots", "timeline"),
+    ("report",),
     ("cli", "pytest_plugin"),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
@@ -35,6 +49,8 @@ HOMES = {
     "simpy": ("kernel",),
     "distributed": ("workers",),
     "matplotlib": ("plots",),
+    "jinja2": ("report",),
+    "markupsafe": ("report",),
     "click": ("cli",),
     "rich": ("cli",),
 }

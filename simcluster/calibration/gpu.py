@@ -15,11 +15,17 @@ from pydantic import Field
 
 from simcluster import units
 from simcluster.problems import InputError, Problem, nearest
-from simcluster.quantities import Count, Frozen, Ratio, Seconds, Source
+from simcluster.quantities import Bytes, Count, Frozen, Ratio, Seconds, Source
 from simcluster.source import Document
 from simcluster.validation import validate
 
-OpClass = Literal["gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding"]
+OpClass = Literal[
+    "gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding",
+    "gemm_block", "moe_block", "attention_prefill_64", "attention_decode_64", "attention_prefill_latent",
+    "attention_decode_latent", "norm", "activation",
+]  # fmt: skip
+"""The first six every device has; the others are special cases, used where a device has constants for them."""
+REQUIRED: tuple[OpClass, ...] = get_args(OpClass)[:6]
 LaunchMode = Literal["graph", "eager"]
 Status = Literal["fitted", "scaled", "assumed"]
 Width = Literal["16", "8", "4"]
@@ -40,6 +46,16 @@ class OpFit(Frozen):
     """Width of the arithmetic, which may be wider than the stored weights."""
     activation_efficiency: float | None = None
     """Share of the bandwidth that activations attain where they pass serially; None: fetched with the rest."""
+    output_efficiency: float | None = None
+    """The same of those written, where it is another."""
+    ramp_bytes: float = 0.0
+    """Size at which half of the attained bandwidth is reached."""
+    passage: float = 0.0
+    """Exponent of the passage between fetching and computing; 0: the longer one alone counts."""
+    wave_columns: float = 0.0
+    """Columns of a matrix product that would take as long as its last wave of tiles; 0: no tiles."""
+    key_s: float = 0.0
+    """Of every key that a prompt's token looks at."""
 
 
 class Constant(Frozen):
@@ -70,6 +86,18 @@ class GpuCalibration(Frozen):
     """Of the serving engine between two steps."""
     host_per_sequence_s: float
     """The same, for every sequence of the step."""
+    sustained_slowdown: float = 0.0
+    """Share by which arithmetic slows down when a layer does nothing else: clocks fall under sustained load."""
+    sustained_from: float = 0.0
+    """Share of arithmetic in a layer's time from which it does; in between, in proportion."""
+    eager_host_s: float = 0.0
+    """Of every op when launched one by one: a layer takes at least what its host needs to launch it."""
+    eager_passes: float = 1.0
+    """How many times as long norms and activation functions take when nothing is fused."""
+    idle_power_share: float = 1.0
+    """Of the rated power, drawn by a device that waits."""
+    busy_power_share: float = 0.0
+    """What it draws more while it computes or fetches."""
     constants: tuple[Constant, ...]
 
 
@@ -89,6 +117,11 @@ class _OpEntry(_Evidence):
     memory_efficiency: Efficiency
     compute_efficiency: Efficiency
     activation_efficiency: Efficiency | None = None
+    output_efficiency: Efficiency | None = None
+    ramp: Bytes | None = None
+    passage: Annotated[float, Field(ge=0.5, le=20)] | None = None
+    wave_columns: Annotated[float, Field(ge=0, le=100_000)] | None = None
+    per_key: Seconds | None = None
     compute_bits: ComputeBits
 
 
@@ -106,9 +139,29 @@ class _Fallback(Frozen):
     why: str
 
 
+class _ShareEntry(_Evidence):
+    value: Ratio
+
+
 class _Launch(Frozen):
     graph: _TimeEntry
     eager: _TimeEntry
+    eager_host: _TimeEntry | None = None
+    eager_passes: _ShareEntry | None = None
+
+
+class _Power(Frozen):
+    """Average power as a share of the rated one."""
+
+    idle: _ShareEntry
+    busy: _ShareEntry
+
+
+class _Sustained(_Evidence):
+    """How arithmetic slows down under sustained load."""
+
+    slowdown: Ratio
+    from_share: Annotated[Ratio, Field(lt=1)]
 
 
 class _Host(Frozen):
@@ -129,6 +182,8 @@ class _File(Frozen):
     fallbacks: list[_Fallback] = Field(default_factory=list)
     launch: _Launch | None = None
     host: _Host | None = None
+    sustained: _Sustained | None = None
+    power: _Power | None = None
     sources: dict[str, Source]
 
 
@@ -161,6 +216,8 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
     problems += _rule_problems(document, file, entries)
     launch = file.launch or (base.launch if base else None)
     host = file.host or (base.host if base else None)
+    sustained = file.sustained or (base.sustained if base else None)
+    power = file.power or (base.power if base else None)
     if problems or launch is None or host is None:
         raise InputError(problems)
     ops = {op: {int(bits): _fit(item) for bits, item in widths.items()} for op, widths in entries.items()}
@@ -176,6 +233,12 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
         launch_s={"graph": launch.graph.value, "eager": launch.eager.value},
         host_fixed_s=host.fixed.value,
         host_per_sequence_s=host.per_sequence.value,
+        eager_passes=launch.eager_passes.value if launch.eager_passes else 1.0,
+        eager_host_s=launch.eager_host.value if launch.eager_host else 0.0,
+        idle_power_share=power.idle.value if power else 1.0,
+        busy_power_share=power.busy.value if power else 0.0,
+        sustained_slowdown=sustained.slowdown if sustained else 0.0,
+        sustained_from=sustained.from_share if sustained else 0.0,
         constants=tuple(_constants(file, base, entries, launch, host)),
     )
 
@@ -206,6 +269,11 @@ def _fit(entry: _OpEntry, compute_bits: int | None = None) -> OpFit:
         compute_efficiency=entry.compute_efficiency,
         compute_bits=compute_bits or entry.compute_bits,
         activation_efficiency=entry.activation_efficiency,
+        output_efficiency=entry.output_efficiency,
+        ramp_bytes=entry.ramp or 0.0,
+        passage=entry.passage or 0.0,
+        wave_columns=entry.wave_columns or 0.0,
+        key_s=entry.per_key or 0.0,
     )
 
 
@@ -217,9 +285,18 @@ def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
     if file.launch:
         yield ("launch", "graph"), file.launch.graph
         yield ("launch", "eager"), file.launch.eager
+        if file.launch.eager_host:
+            yield ("launch", "eager_host"), file.launch.eager_host
+        if file.launch.eager_passes:
+            yield ("launch", "eager_passes"), file.launch.eager_passes
+    if file.power:
+        yield ("power", "idle"), file.power.idle
+        yield ("power", "busy"), file.power.busy
     if file.host:
         yield ("host", "fixed"), file.host.fixed
         yield ("host", "per_sequence"), file.host.per_sequence
+    if file.sustained:
+        yield ("sustained",), file.sustained
 
 
 def _source_problems(document: Document, file: _File) -> Iterator[Problem]:
@@ -260,7 +337,7 @@ def _rule_problems(document: Document, file: _File, entries: Entries) -> Iterato
 
 def _width_problems(document: Document, ops: dict[OpClass, dict[int, OpFit]]) -> Iterator[Problem]:
     """Classes or widths that neither constants nor a rule cover."""
-    for op in get_args(OpClass):
+    for op in REQUIRED:
         for width in get_args(Width):
             if int(width) not in ops.get(op, {}):
                 yield document.problem(
@@ -292,6 +369,21 @@ def _constants(file: _File, base: _File | None, entries: Entries, launch: _Launc
     )
     for name, time, stated in times:
         yield _row(name, units.show(time.value, "time"), time, stated is not None, file, base)
+    if launch.eager_host:
+        shown = units.show(launch.eager_host.value, "time")
+        yield _row("launch eager, host", shown, launch.eager_host, file.launch is not None, file, base)
+    if launch.eager_passes:
+        shown = units.show(launch.eager_passes.value, "ratio")
+        yield _row("launch eager, passes", shown, launch.eager_passes, file.launch is not None, file, base)
+    power = file.power or (base.power if base else None)
+    if power is not None:
+        for name, share in (("power when idle", power.idle), ("power when busy", power.busy)):
+            yield _row(name, units.show(share.value, "ratio"), share, file.power is not None, file, base)
+    sustained = file.sustained or (base.sustained if base else None)
+    if sustained is not None:
+        shares = (units.show(share, "ratio") for share in (sustained.slowdown, sustained.from_share))
+        yield _row("sustained load", "{} slower, from {} on".format(*shares), sustained,
+                   file.sustained is not None, file, base)  # fmt: skip
 
 
 def _row(name: str, value: str, entry: _Evidence, own: bool, file: _File, base: _File | None) -> Constant:
@@ -320,4 +412,14 @@ def _shown(entry: _OpEntry) -> str:
     ]
     if entry.activation_efficiency is not None:
         parts.append(f"activations {units.show(entry.activation_efficiency, 'ratio')}")
+    if entry.output_efficiency is not None:
+        parts.append(f"outputs {units.show(entry.output_efficiency, 'ratio')}")
+    if entry.ramp is not None:
+        parts.append(f"half of it at {units.show(entry.ramp, 'bytes')}")
+    if entry.passage is not None:
+        parts.append(f"passage {entry.passage:g}")
+    if entry.wave_columns is not None:
+        parts.append(f"last wave {entry.wave_columns:g} columns")
+    if entry.per_key is not None:
+        parts.append(f"{units.show(entry.per_key, 'time')} a key")
     return ", ".join(parts)

@@ -11,10 +11,15 @@ from simcluster import __version__
 from simcluster.cli.check import check
 from simcluster.cli.compare import compare
 from simcluster.cli.explain import explain
+from simcluster.cli.fit import fit
+from simcluster.cli.fit_noise import fit_noise
 from simcluster.cli.plot import plot
 from simcluster.cli.replay import replay
+from simcluster.cli.report import report
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
+from simcluster.cli.timeline import timeline
+from simcluster.cli.validate import validate
 
 EXIT_CODES = """
 Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
@@ -27,7 +32,7 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, explain, compare, plot, check, show, schema):
+for command in (replay, explain, compare, plot, report, timeline, check, show, schema, validate, fit, fit_noise):
     cli.add_command(command)
 
 

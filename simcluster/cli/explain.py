@@ -18,7 +18,7 @@ SEEDS = 20
 
 
 @click.command()
-@click.argument("what", metavar="RUN")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--causal", is_flag=True, help="Exchange one source at a time; RUN may be a scenario then.")
 @click.option("--seeds", type=click.IntRange(2, 10_000), metavar="N",
               help=f"Worlds that sources are exchanged in, with --causal.  [default: {SEEDS}]")  # fmt: skip
@@ -30,7 +30,7 @@ SEEDS = 20
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 @told
 def explain(
-    what: str,
+    runs: tuple[str, ...],
     causal: bool,
     seeds: int | None,
     by_device: bool,
@@ -47,21 +47,29 @@ def explain(
     together. Of TTFT, TPOT, ITL and E2E it prints the mean of each component, its exact share in the variance and in
     the worst values, and how the variance is divided among replications, requests and steps.
 
+    Several runs are laid side by side: whose ITL spreads most, from what, and what of it is assumed. A
+    name of a scenario stands for a run of it, made for the purpose.
+
     With --causal, RUN is a scenario or a folder as above, and its scenario is played again in many worlds: in each,
     one source of randomness at a time is exchanged for that of another world, and the events of one device or link
     at a time are taken away. That tells what a source does alone and with others, and what a straggler costs.
     """
+    if len(runs) > 1 and (causal or plot is not None):
+        raise click.UsageError("--causal and --plot are for one run")
+    what = runs[0]
     if causal and plot is not None:
         raise click.UsageError("--plot draws a run; with --causal there is none")
     if causal:
         return _causal(_scenario(what, settings), seeds or SEEDS, by_device, jobs, scheduler, as_json)
     if seeds is not None or by_device or settings or jobs is not None or scheduler is not None:
         raise click.UsageError("--seeds, --devices, --set, --jobs and --scheduler go with --causal")
+    if len(runs) > 1:
+        return _side_by_side(runs, as_json)
     from simcluster.replications import read_all
     from simcluster.variance.explain import explain as explained
 
-    runs = read_all(Path(what))
-    found = explained(runs)
+    read = read_all(Path(what))
+    found = explained(read)
     if as_json:
         _print_json(found)
     else:
@@ -71,9 +79,44 @@ def explain(
     if plot is not None:
         from simcluster.plots.explanation import draw_explanation
 
-        for file in draw_explanation(runs, found, plot, "svg"):
+        for file in draw_explanation(read, found, plot, "svg"):
             click.echo(str(file), err=as_json)
     return 0
+
+
+def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
+    """Explain several runs, those of scenarios made in a folder that does not stay."""
+    from tempfile import TemporaryDirectory
+
+    from simcluster.replications import read_all
+    from simcluster.resolve import load
+    from simcluster.run import record
+    from simcluster.variance.explain import explain as explained
+
+    with TemporaryDirectory() as scratch:
+        folders = []
+        scenarios = {name: load(name) for name in names if not _is_folder(name)}
+        for name in names:
+            folders.append(Path(name))
+            if name in scenarios:
+                folders[-1] = Path(scratch) / str(len(folders))
+                with playable(name):
+                    record(scenarios[name], folders[-1])
+        found = [explained(read_all(folder)) for folder in folders]
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        from simcluster.cli.spreads import print_spreads
+
+        print_spreads(found)
+    return 0
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # longer than the system looks up, say
+        return False
 
 
 def _causal(
@@ -98,12 +141,7 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     from simcluster.replications import read_all
     from simcluster.resolve import load
 
-    folder = Path(what)
-    try:
-        is_folder = folder.is_dir()
-    except (OSError, ValueError):  # longer than the system looks up, say
-        is_folder = False
-    return load(read_all(folder)[0].folder / "scenario.resolved.yaml" if is_folder else what, settings)
+    return load(read_all(Path(what))[0].folder / "scenario.resolved.yaml" if _is_folder(what) else what, settings)
 
 
 def _print_json(found: dict[str, Any]) -> None:

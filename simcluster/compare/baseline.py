@@ -25,6 +25,7 @@ from simcluster.source import Document
 from simcluster.spec import GateText
 from simcluster.trace import COMPONENTS
 from simcluster.validation import validate
+from simcluster.whole_file import whole_file
 
 BASELINE_FORMAT = "simcluster-baseline-1"
 MOST_WORLDS = 10_000
@@ -109,10 +110,9 @@ def dump(side: Side) -> str:
 
 def write(side: Side, path: Path) -> None:
     """Write a baseline; what was there is replaced at once, or not at all."""
-    partial = path.with_name(path.name + ".incomplete")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(dump(side), encoding="utf-8")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(dump(side).encode())
 
 
 def _lines(side: Side) -> Iterator[str]:

@@ -7,9 +7,10 @@ Two families of devices implement it: those that fetch from memory and compute (
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from simcluster.costs.ops import BlockName, Exchange, Op
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+Value = TypeVar("Value", float, Floats)
 
 ExchangeTime = Callable[[Exchange, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
@@ -34,13 +37,26 @@ class OpSeconds(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Durations of a decode attention op as straight lines over the sum of contexts."""
+    """
+    Durations of a decode attention op over the sum of contexts.
+
+    Compute is a straight line; fetch is one, plus sqrt(ramp_s * itself) where bandwidth comes with size.
+    """
 
     launch_s: float
     compute_s: float
     compute_s_per_context: float
     fetch_s: float
     fetch_s_per_context: float
+    ramp_s: float = 0.0
+
+    def fetches_s(self, contexts: Value) -> Value:
+        """Fetch at a sum of contexts, or at many; the same numbers."""
+        seconds = self.fetch_s + self.fetch_s_per_context * contexts
+        if not self.ramp_s:
+            return seconds
+        root = np.sqrt if isinstance(seconds, np.ndarray) else math.sqrt
+        return seconds + root(self.ramp_s * seconds)
 
 
 class BlockCosts(Protocol):
@@ -71,7 +87,7 @@ class BlockCosts(Protocol):
         """
 
     def decode_line(self, op: Op, n_tokens: int) -> Line | None:
-        """The straight lines that `attention` gives a decode attention op for so many tokens, if it does."""
+        """The lines that `attention` gives a decode attention op for so many tokens, if it does."""
 
 
 IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,28 @@ from simcluster.calibration.gpu import OpFit
 from simcluster.hardware import Device
 
 Floats = npt.NDArray[np.float64]
+Value = TypeVar("Value", float, npt.NDArray[np.float64])
 
 PEAK_FORMATS = {16: ("bf16", "fp16"), 8: ("fp8", "int8"), 4: ("fp4",)}
 """Number formats whose data-sheet peak stands for arithmetic on so many bits, in order of preference."""
+
+
+class Work(NamedTuple, Generic[Value]):
+    """What one op does on one device; numbers, or arrays of one shape."""
+
+    flop: Value
+    bytes_: Value
+    """Weights, or cached keys and values, read."""
+    inputs: Value
+    """Bytes of activations read."""
+    outputs: Value
+    """Bytes of activations written; of experts, the vectors of all tokens of the step, routed here or not."""
+    rows: Value
+    """Tokens of a matrix product; 0 of other ops, which have no tiles."""
+    reduction: Value
+    """Length of a matrix product's reduction."""
+    keys: Value
+    """Cached entries that a prompt's token looks at on the average."""
 
 
 def op_s(
@@ -24,24 +43,42 @@ def op_s(
     fit: OpFit,
     peak_flop_per_s: float,
     bytes_per_s: float,
+    *,
+    output_bytes: npt.ArrayLike = 0.0,
+    rows: npt.ArrayLike = 0.0,
+    reduction: npt.ArrayLike = 0.0,
+    keys: npt.ArrayLike = 0.0,
 ) -> tuple[Floats, Floats, Floats]:
     """
     The three parts of an op's duration: it lasts `fixed_s + max(compute_s, fetch_s)`.
 
-    A roofline with a fixed cost: compute = flop / (peak · compute_efficiency), fetch = bytes / (bandwidth ·
-    memory_efficiency). Activations are fetched like weights, unless the fit has an `activation_efficiency`: then
-    they pass before and after the arithmetic, in passes that overlap with nothing (quantising, gathering the
-    tokens of an expert, first and last tile of attention), and their time is part of both compute and fetch.
+    A roofline with a fixed cost, and what the constants of a fit say beyond it, each only where a fit has it:
+
+    * compute = flop / (peak · compute_efficiency). A matrix product works on tiles of 64 rows, or 128 when there are
+      more, whole ones; and its last wave of tiles keeps the device as busy as `wave_columns` more columns would.
+    * fetch = bytes / (bandwidth · memory_efficiency) · (1 + sqrt(ramp / bytes)): bandwidth is reached with size.
+    * where both are of a size they disturb each other: the longer one becomes (compute^p + fetch^p)^(1/p).
+    * activations are fetched like weights, unless the fit has an `activation_efficiency`: then they pass before
+      and after the arithmetic, in passes that overlap with nothing (quantising, gathering the tokens of an expert,
+      first and last tile of attention), and their time is part of both compute and fetch; outputs at a share of
+      their own if the fit has an `output_efficiency`.
+    * attention to a prompt passes over the keys one block after the other: `key_s` for each, times two, as the last
+      rows see twice as many as the mean.
+
     Never faster with more work; an op without any work takes no time, its fixed cost included.
-    Left out: wave and tile quantisation, cache hits, clocks that fall under load, launches (see `launch_s`).
+    Left out: cache hits, clocks that fall under load, launches (see `launch_s`).
 
     Args:
         flop: floating-point operations, any shape.
         bytes_: weights or cached keys and values read, broadcast against `flop`.
-        activation_bytes: activations read and written, broadcast against `flop`.
+        activation_bytes: activations read, and written unless `output_bytes` says these apart.
         fit: constants of the op's class at its precision.
         peak_flop_per_s: of the device at `fit.compute_bits`, see `peak_flop_per_s`.
         bytes_per_s: of the device's memory.
+        output_bytes: activations written.
+        rows: tokens of a matrix product.
+        reduction: length of its reduction.
+        keys: cached entries that a prompt's token looks at on the average.
 
     Returns:
         fixed_s, compute_s, fetch_s, each of the broadcast shape.
@@ -49,13 +86,12 @@ def op_s(
     Source:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009 (the maximum).
     """
-    flop, bytes_, activation_bytes = np.broadcast_arrays(
-        *(np.asarray(work, dtype=np.float64) for work in (flop, bytes_, activation_bytes))
-    )
+    parts = (flop, bytes_, activation_bytes, output_bytes, rows, reduction, keys)
+    work = Work(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in parts)))
     attained = rates(fit, peak_flop_per_s, bytes_per_s)
-    compute_s, fetch_s = parts_s(flop, bytes_, activation_bytes, attained)
-    fixed_s = np.where((flop > 0) | (bytes_ > 0) | (activation_bytes > 0), attained.fixed_s, 0.0)
-    return fixed_s, compute_s, fetch_s
+    compute_s, fetch_s = parts_s(work, attained)
+    is_idle = (work.flop <= 0) & (work.bytes_ <= 0) & (work.inputs <= 0) & (work.outputs <= 0)
+    return np.where(is_idle, 0.0, attained.fixed_s), compute_s, fetch_s
 
 
 class Rates(NamedTuple):
@@ -64,28 +100,74 @@ class Rates(NamedTuple):
     fixed_s: float
     flop_per_s: float
     bytes_per_s: float
-    serial_bytes_per_s: float
-    """Of activations that pass before and after the arithmetic; infinite where they are fetched with the rest."""
+    input_bytes_per_s: float
+    """Of activations that pass before the arithmetic; infinite where they are fetched with the rest."""
+    output_bytes_per_s: float
+    """The same of those that pass after it."""
     fetched_share: float
     """Of the activations that is fetched with the rest: all or nothing."""
+    ramp_bytes: float
+    passage: float
+    wave_columns: float
+    key_s: float
 
 
 def rates(fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> Rates:
     """What an op of this fit attains on a device with this peak and this memory bandwidth."""
-    flop_per_s, fetched_per_s = peak_flop_per_s * fit.compute_efficiency, bytes_per_s * fit.memory_efficiency
-    if fit.activation_efficiency is None:
-        return Rates(fit.fixed_s, flop_per_s, fetched_per_s, math.inf, 1.0)
-    return Rates(fit.fixed_s, flop_per_s, fetched_per_s, bytes_per_s * fit.activation_efficiency, 0.0)
+    serial = fit.activation_efficiency
+    return Rates(
+        fixed_s=fit.fixed_s,
+        flop_per_s=peak_flop_per_s * fit.compute_efficiency,
+        bytes_per_s=bytes_per_s * fit.memory_efficiency,
+        input_bytes_per_s=math.inf if serial is None else bytes_per_s * serial,
+        output_bytes_per_s=math.inf if serial is None else bytes_per_s * (fit.output_efficiency or serial),
+        fetched_share=1.0 if serial is None else 0.0,
+        ramp_bytes=fit.ramp_bytes,
+        passage=fit.passage,
+        wave_columns=fit.wave_columns,
+        key_s=fit.key_s,
+    )
 
 
-Work = TypeVar("Work", float, Floats)
-
-
-def parts_s(flop: Work, bytes_: Work, activation_bytes: Work, attained: Rates) -> tuple[Work, Work]:
+def parts_s(work: Work[Value], attained: Rates) -> tuple[Value, Value]:
     """Compute and fetch of `op_s`, of one op or of many with the same rates."""
-    serial_s = activation_bytes / attained.serial_bytes_per_s
-    fetched = bytes_ + attained.fetched_share * activation_bytes
-    return flop / attained.flop_per_s + serial_s, fetched / attained.bytes_per_s + serial_s
+    flop, fetched = work.flop, work.bytes_ + attained.fetched_share * (work.inputs + work.outputs)
+    if attained.wave_columns:
+        flop = _tiled_flop(work, attained.wave_columns)
+    compute_s = flop / attained.flop_per_s + 2 * attained.key_s * work.keys
+    if attained.ramp_bytes:
+        root = math.sqrt if isinstance(fetched, float) else np.sqrt
+        fetched = fetched + root(attained.ramp_bytes * fetched)
+    fetch_s = fetched / attained.bytes_per_s
+    if attained.passage:
+        compute_s, fetch_s = _blended(compute_s, fetch_s, attained.passage)
+    serial_s = work.inputs / attained.input_bytes_per_s + work.outputs / attained.output_bytes_per_s
+    return compute_s + serial_s, fetch_s + serial_s
+
+
+def _tiled_flop(work: Work[Value], wave_columns: float) -> Value:
+    """The arithmetic of whole tiles, and of the last wave of them."""
+    if isinstance(work.rows, float):
+        if work.rows <= 0:
+            return work.flop
+        tile = 64.0 if work.rows <= 64 else 128.0
+        return work.flop * (math.ceil(work.rows / tile) * tile / work.rows) + 2 * tile * work.reduction * wave_columns
+    rows = np.maximum(work.rows, 1e-9)
+    tiles = np.where(rows <= 64, 64.0, 128.0)
+    padded = work.flop * (np.ceil(rows / tiles) * tiles / rows) + 2 * tiles * work.reduction * wave_columns
+    return np.where(work.rows > 0, padded, work.flop)
+
+
+def _blended(compute_s: Value, fetch_s: Value, passage: float) -> tuple[Value, Value]:
+    """Both lengthened by the factor that makes the longer one (compute^p + fetch^p)^(1/p)."""
+    if isinstance(compute_s, float):
+        longer = max(compute_s, fetch_s)
+        shorter = min(compute_s, fetch_s)
+        factor = (1 + (shorter / longer) ** passage) ** (1 / passage) if shorter > 0 else 1.0
+    else:
+        longer = np.maximum(np.maximum(compute_s, fetch_s), 1e-300)
+        factor = (1 + (np.minimum(compute_s, fetch_s) / longer) ** passage) ** (1 / passage)
+    return compute_s * factor, fetch_s * factor
 
 
 def peak_flop_per_s(device: Device, compute_bits: int) -> float:

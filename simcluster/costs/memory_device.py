@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
-from simcluster.calibration.gpu import GpuCalibration
+from simcluster.calibration.gpu import GpuCalibration, OpClass
+from simcluster.costs.attention import Attention
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, ExchangeTime, Floats, HostTime, Integers, Line, OpSeconds, WeightStream
-from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
-from simcluster.costs.ops import BlockName, Op, Precision, block_names, block_ops, features, value
+from simcluster.costs.gpu import Rates, Work, parts_s, peak_flop_per_s, rates
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
 from simcluster.shapes import ModelShape
 
@@ -33,18 +32,30 @@ class MemoryDevice:
         host: HostTime,
         exchange_s: ExchangeTime,
         stream: WeightStream | None = None,
+        skew_s: float = 0.0,
     ) -> None:
+        """`skew_s` is how long the ranks of a collective wait for their last one."""
         self._shape = shape
+        self._skew_s = skew_s
+        self._host_s = calibration.eager_host_s if launch == "eager" else 0.0
+        self._passes = calibration.eager_passes if launch == "eager" else 1.0
+        self._slowdown = (calibration.sustained_slowdown, calibration.sustained_from)
         self._host = host
         self._stream = stream
         self._exchange_s = exchange_s
         self._launch_s = calibration.launch_s["eager" if launch == "eager" else "graph"]
         self._ops = {name: block_ops(name, shape, precision, n_ranks) for name in block_names(shape)}
         self._rates = {
-            op: _attained(op, device, calibration) for ops in self._ops.values() for op in ops if op.kind != "host"
+            op: _attained(op, shape, device, calibration, precision.block_scales)
+            for ops in self._ops.values()
+            for op in ops
+            if op.kind != "host"
         }
-        self._per_feature = {
-            op: self._parts_per_feature(op) for ops in self._ops.values() for op in ops if op.is_attention
+        self._attention = {
+            op: Attention(op, self._rates[op], self._launch_s, shape)
+            for ops in self._ops.values()
+            for op in ops
+            if op.is_attention
         }
 
     @property
@@ -61,71 +72,98 @@ class MemoryDevice:
         if name == "host":
             return self._host.seconds(batch, self._stream)
         of_batch = features(batch, self._shape)
-        return [IDLE if op.is_attention else self._one(op, of_batch) for op in self._ops[name]]
+        rows = [IDLE if op.is_attention else self._one(op, of_batch) for op in self._ops[name]]
+        rows = _under_load(rows, *self._slowdown) if self._slowdown[0] else rows
+        return self._launched(rows) if self._host_s else rows
+
+    def _launched(self, rows: list[OpSeconds]) -> list[OpSeconds]:
+        """
+        A block launched op by op: where the host is slower than the device, the first op waits for the difference.
+
+        The host runs ahead within a block; attention, timed apart, counts as one launch and as no work.
+        """
+        n_launched = sum(any(row) for row in rows) + any(not any(row) for row in rows)
+        busy = sum(row.launch + max(row.compute, row.fetch) + row.exchange for row in rows)
+        missing = n_launched * self._host_s - busy
+        if missing <= 0 or not any(rows[0]):
+            return rows
+        return [rows[0]._replace(launch=rows[0].launch + missing), *rows[1:]]
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op."""
         if op.kind != "attention_decode":
-            return self._prefill_attention(op, batch) if batch.prefill_tokens else IDLE
-        if not batch.decode_tokens:
-            return IDLE
-        line, context = self.decode_line(op, batch.decode_tokens), batch.decode_context
-        compute_s = line.compute_s + line.compute_s_per_context * context
-        return OpSeconds(line.launch_s, compute_s, line.fetch_s + line.fetch_s_per_context * context, 0.0)
+            return self._attention[op].prefill(batch)
+        return self._attention[op].decode_one(batch.decode_tokens, batch.decode_context)
 
     def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
         """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
-        launch_s, compute_s, per_context_s, fetch_s, fetch_per_context_s = self.decode_line(op, n_tokens)
-        launch, none = np.full(contexts.shape, launch_s), np.zeros(contexts.shape)
-        return np.stack(
-            [launch, compute_s + per_context_s * contexts, fetch_s + fetch_per_context_s * contexts, none]
-        )
+        return self._attention[op].decode(n_tokens, contexts)
 
-    def decode_line(self, op: Op, n_tokens: int) -> Line:
-        """A decode attention op for so many tokens, over the sum of their contexts."""
-        of_token, of_context = self._per_feature[op]["decode_tokens"], self._per_feature[op]["decode_context"]
-        compute_s, fetch_s = n_tokens * of_token[0], n_tokens * of_token[1]
-        return Line(self._rates[op].fixed_s + self._launch_s, compute_s, of_context[0], fetch_s, of_context[1])
-
-    def _prefill_attention(self, op: Op, batch: Batch) -> OpSeconds:
-        """A prefill attention op, whose work is that of its tokens, pairs and entries read."""
-        (tokens_c, tokens_f), (pairs_c, pairs_f), (context_c, context_f) = (
-            self._per_feature[op][name] for name in ("prefill_tokens", "prefill_pairs", "prefill_context")
-        )
-        n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
-        compute_s = n_tokens * tokens_c + pairs * pairs_c + context * context_c
-        fetch_s = n_tokens * tokens_f + pairs * pairs_f + context * context_f
-        return OpSeconds(self._rates[op].fixed_s + self._launch_s, compute_s, fetch_s, 0.0)
-
-    def _parts_per_feature(self, op: Op) -> dict[str, tuple[float, float]]:
-        """Compute and fetch of an attention op in seconds for one of each feature of a batch."""
-        parts = {}
-        for name in Batch._fields:
-            of_batch = {field: float(field == name) for field in Batch._fields}
-            flop, kv_bytes = value(op.flop, of_batch), value(op.kv_bytes, of_batch)
-            parts[name] = parts_s(flop, kv_bytes, value(op.activation_bytes, of_batch), self._rates[op])
-        return parts
+    def decode_line(self, op: Op, n_tokens: int) -> Line | None:
+        """A decode attention op for so many tokens, over the sum of their contexts, if it is a line."""
+        return self._attention[op].line(n_tokens)
 
     def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
-        """One op; without work it takes no time."""
+        """One op that is no attention; without work it takes no time."""
         flop, weight_bytes = value(op.flop, of_batch), value(op.weight_bytes, of_batch)
-        kv_bytes, activation_bytes = value(op.kv_bytes, of_batch), value(op.activation_bytes, of_batch)
-        if not (flop or weight_bytes or kv_bytes or activation_bytes):
+        activation_bytes = value(op.activation_bytes, of_batch)
+        if not (flop or weight_bytes or activation_bytes):
             return IDLE
         attained = self._rates[op]
-        compute, fetch = parts_s(flop, weight_bytes + kv_bytes, activation_bytes, attained)
+        inputs, outputs, rows = float(activation_bytes), 0.0, 0.0
+        if op.kind == "gemm":
+            rows = float(of_batch[op.per])
+            inputs = rows * op.in_features * ACTIVATION_BYTES
+            outputs = activation_bytes - inputs
+        elif op.kind == "elementwise":
+            inputs *= self._passes
+        elif op.kind == "moe":
+            outputs = float(of_batch["tokens"] * self._shape.hidden * ACTIVATION_BYTES)
+        work = Work(float(flop), float(weight_bytes), inputs, outputs, rows, float(op.in_features), 0.0)
+        compute, fetch = parts_s(work, attained)
         if self._stream is not None:
             fetch = max(fetch, weight_bytes / self._stream.bytes_per_s)
         exchanged = value(op.exchange_bytes, of_batch)
         exchange = self._exchange_s(op.exchange, exchanged) if op.exchange and exchanged else 0.0
-        return OpSeconds(attained.fixed_s + self._launch_s, compute, fetch, exchange)
+        waited = self._skew_s if exchange else 0.0
+        return OpSeconds(attained.fixed_s + self._launch_s + waited, compute, fetch, exchange)
 
 
-def _attained(op: Op, device: Device, calibration: GpuCalibration) -> Rates:
+def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> list[OpSeconds]:
+    """
+    A block whose time is mostly arithmetic, with the clocks that a device keeps up then.
+
+    A device at the limit of its power lowers its clock; fetching and exchanging need less of it. The kernel tables
+    were measured in bursts, which are over before that.
+    """
+    total = sum(row.launch + max(row.compute, row.fetch) + row.exchange for row in rows)
+    computing = sum(row.compute for row in rows if row.compute > row.fetch)
+    if not computing or from_share >= 1:
+        return rows
+    over = (computing / total - from_share) / (1 - from_share)
+    factor = 1 + slowdown * max(over, 0.0)
+    return [row._replace(compute=row.compute * factor) if row.compute > row.fetch else row for row in rows]
+
+
+def _attained(op: Op, shape: ModelShape, device: Device, calibration: GpuCalibration, block_scales: bool) -> Rates:
     """What an op attains on a device, by its class and the bits of its operands."""
-    assert op.kind != "host"
-    fit = calibration.ops[op.kind][nearest_width(op.bits)]
+    fit = calibration.ops[op_class(op, shape, calibration, block_scales)][nearest_width(op.bits)]
     return rates(fit, peak_flop_per_s(device, fit.compute_bits), device.memory_bytes_per_s)
+
+
+def op_class(op: Op, shape: ModelShape, calibration: GpuCalibration, block_scales: bool) -> OpClass:
+    """The class whose constants an op uses: a special case of its kind where the device has constants for it."""
+    assert op.kind != "host"
+    special: str = ""
+    if op.is_attention:
+        special = "latent" if shape.mla else "64" if shape.head_dim <= 64 else ""
+    elif op.kind in ("gemm", "moe") and block_scales:
+        special = "block"
+    elif op.kind == "elementwise":
+        name = "norm" if "norm" in op.name else "activation" if "activation" in op.name else ""
+        return name if nearest_width(op.bits) in calibration.ops.get(name, {}) else op.kind  # type: ignore[call-overload, return-value]
+    found = f"{op.kind}_{special}"
+    return found if nearest_width(op.bits) in calibration.ops.get(found, {}) else op.kind  # type: ignore[call-overload, return-value]
 
 
 def nearest_width(bits: float) -> int:

@@ -4,14 +4,14 @@ The ops of a transformer: what each computes, fetches and exchanges, as linear f
 One table serves every device. Work is that of one rank of a tensor-parallel group: matrices are cut by columns, then
 by rows, with one all-reduce after each pair (Megatron-LM, arXiv 1909.08053); expert matrices are cut the same way.
 Counted: projections, attention over the cache, experts, norms, activation functions, embedding, output head.
-Left out: sliding windows (the whole context is read), rotary embedding and residual adds (inside the neighbouring
+Left out: rotary embedding and residual adds (inside the neighbouring
 ops), biases and routers' top-k in FLOP (in bytes they are counted with the parameters).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -39,6 +39,14 @@ class Precision:
 
     weight_bits: float = 16
     kv_bits: float = 16
+    block_scales: bool = False
+    """Whether 8-bit weights have a scale for each block of values, and not one for all."""
+    dense_bits: float | None = None
+    """Bits of the weights that are no routed experts, where these are others."""
+
+    def dense(self) -> Precision:
+        """The precision of everything but routed experts."""
+        return self if self.dense_bits is None else replace(self, weight_bits=self.dense_bits, dense_bits=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +135,10 @@ def layer_ops(shape: ModelShape, kind: LayerKind, precision: Precision, n_ranks:
     """
     if shape.heads % n_ranks:
         raise ValueError(f"{shape.heads} heads do not divide among {n_ranks} ranks")
-    norm = elementwise("attention_norm", 4.0 * shape.hidden)
+    norm = elementwise("attention_norm", 2.0 * shape.hidden)
     attention = _mla_ops if shape.mla else _attention_ops
-    ffn = _moe_ops if kind == "moe" else _ffn_ops
-    return [norm, *attention(shape, precision, n_ranks), *ffn(shape, precision, n_ranks)]
+    ffn = _moe_ops if kind == "moe" else _dense_ffn_ops
+    return [norm, *attention(shape, precision.dense(), n_ranks), *ffn(shape, precision, n_ranks)]
 
 
 def _attention_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
@@ -214,11 +222,15 @@ def _ffn_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
     width = -(-shape.ff // n_ranks)
     parts = 2 if shape.ffn_kind == "glu" else 1
     return [
-        elementwise("ffn_norm", 4.0 * shape.hidden),
+        elementwise("ffn_norm", 2.0 * shape.hidden),
         gemm("ffn_up", shape.hidden, width, precision, parts=parts),
         elementwise("activation", float((parts + 1) * width)),
         gemm("ffn_down", width, shape.hidden, precision, "all_reduce" if n_ranks > 1 else ""),
     ]
+
+
+def _dense_ffn_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    return _ffn_ops(shape, precision.dense(), n_ranks)
 
 
 def _moe_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
@@ -249,12 +261,12 @@ def _moe_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
     if moe.shared:
         shared_width = -(-moe.expert_ff * moe.shared // n_ranks)
         shared = [
-            gemm("shared_up", shape.hidden, shared_width, precision, parts=parts - 1),
+            gemm("shared_up", shape.hidden, shared_width, precision.dense(), parts=parts - 1),
             elementwise("shared_activation", float(parts * shared_width)),
-            gemm("shared_down", shared_width, shape.hidden, precision),
+            gemm("shared_down", shared_width, shape.hidden, precision.dense()),
         ]
     return [
-        elementwise("ffn_norm", 4.0 * shape.hidden),
+        elementwise("ffn_norm", 2.0 * shape.hidden),
         gemm("router", shape.hidden, moe.experts, Precision(16, precision.kv_bits)),
         *shared,
         routed,
@@ -282,7 +294,7 @@ def head_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
     columns = -(-shape.vocab // n_ranks)
     exchange: Exchange = "all_gather" if n_ranks > 1 else ""
     return [
-        elementwise("final_norm", 4.0 * shape.hidden, per="outputs"),
+        elementwise("final_norm", 2.0 * shape.hidden, per="outputs"),
         Op(
             "head",
             "gemm",
@@ -311,7 +323,7 @@ def block_ops(name: BlockName, shape: ModelShape, precision: Precision, n_ranks:
     if name == "host":
         return [Op("host", "host")]
     if name == "embedding":
-        return embedding_ops(shape, precision, n_ranks)
+        return embedding_ops(shape, precision.dense(), n_ranks)
     if name == "head":
-        return head_ops(shape, precision, n_ranks)
+        return head_ops(shape, precision.dense(), n_ranks)
     return layer_ops(shape, name, precision, n_ranks)

@@ -104,33 +104,29 @@ class TimedBlocks:
 
 
 def _on_line(line: Line, context: int, n: int, n_steps: int) -> OpRow:
-    """Compute and fetch along straight lines, n entries further each step; the one shorter all along is left 0."""
-    _, compute_s, compute_s_per_context, fetch_s, fetch_s_per_context = line
-    longer_s, longer_s_per_context = compute_s - fetch_s, compute_s_per_context - fetch_s_per_context
-    at_first = longer_s + longer_s_per_context * context
-    at_last = at_first + longer_s_per_context * n * (n_steps - 1)
+    """Compute and fetch along a line, n entries further each step; the one shorter all along is left 0."""
+    ends = (float(context), float(context + n * (n_steps - 1)))
+    first_s, last_s = (line.compute_s + line.compute_s_per_context * end - line.fetches_s(end) for end in ends)
     contexts = np.arange(context, context + n * n_steps, n, dtype=np.float64)  # faster than by arithmetic
     compute: Any = 0
     fetch: Any = 0
-    if not (at_first > _CLEAR_S and at_last > _CLEAR_S):
-        fetch = _along(fetch_s, fetch_s_per_context, contexts)
-    if not (at_first < -_CLEAR_S and at_last < -_CLEAR_S):
-        compute = _along(compute_s, compute_s_per_context, contexts)
+    if line.ramp_s or not (first_s > _CLEAR_S and last_s > _CLEAR_S):  # compute less fetch is convex
+        fetch = _rounded(line.fetches_s(contexts))
+    if not (first_s < -_CLEAR_S and last_s < -_CLEAR_S):
+        compute = _rounded(line.compute_s + line.compute_s_per_context * contexts)
     return OpRow(0, compute, fetch, 0, 0)
 
 
-def _along(constant_s: float, per_context_s: float, contexts: Floats) -> Ticks:
-    """A straight line at these sums of contexts, in ticks, rounded as `to_ticks` does."""
-    ticks = contexts * per_context_s
-    ticks += constant_s
-    ticks *= TICKS_PER_S
-    return np.rint(ticks, out=ticks).astype(np.int64)
+def _rounded(seconds: Floats) -> Ticks:
+    """In ticks, rounded as `to_ticks` does."""
+    seconds *= TICKS_PER_S
+    return np.rint(seconds, out=seconds).astype(np.int64)
 
 
 def _ends(line: Line, context: float) -> tuple[int, int]:
     """Compute and fetch at one sum of contexts, in ticks, rounded as arrays are."""
     compute_s = line.compute_s + line.compute_s_per_context * context
-    return to_ticks(compute_s), to_ticks(line.fetch_s + line.fetch_s_per_context * context)
+    return to_ticks(compute_s), to_ticks(line.fetches_s(context))
 
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:

@@ -1,8 +1,10 @@
 """
-Blocks on a wafer: every op runs on the whole rectangle of cores that its layer occupies.
+Blocks on a wafer: its layers lie side by side in strips of columns, equally wide, and each op runs on its strip.
 
-Decode tokens go through matrix–vector products. The tokens of prompts go through MeshGEMM, or one by one through
-matrix–vector products where that is faster: a short prompt never takes longer than decoding it would.
+A token passes the strips one after another. Several tokens of a step are multiplied together, or follow each other
+through matrix–vector products, so that each strip works on another one: n of them then keep a layer of L on the wafer
+for 1 + (n - 1) / L times the time of one. Prompts may also go through MeshGEMM. Each op takes the fastest of these.
+Embedding and head have the whole grid. Left out: the way from one strip to the next, some 0.1 us.
 Norms, activation functions and residuals are inside the fitted overhead of the matrix products, so their ops are not
 played. Experts are spread like dense layers: every chosen expert of every token is one more strip of columns.
 """
@@ -20,7 +22,7 @@ from simcluster.costs import wafer
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
-from simcluster.hardware import Device
+from simcluster.hardware import Device, WaferGrid
 from simcluster.shapes import ModelShape
 
 _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
@@ -28,7 +30,11 @@ _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
 
 
 class WaferDevice:
-    """Blocks on a wafer's region of `rows` x `columns` cores."""
+    """
+    Blocks on a wafer's region of `rows` x `columns` cores.
+
+    `strips` is the number of layers that share it; weights that are streamed have the whole region in turn.
+    """
 
     def __init__(
         self,
@@ -39,6 +45,7 @@ class WaferDevice:
         host: HostTime,
         region: tuple[int, int],
         stream: WeightStream | None = None,
+        strips: int = 1,
     ) -> None:
         if device.grid is None:
             raise ValueError(f"{device.name} has no grid of cores")
@@ -49,6 +56,9 @@ class WaferDevice:
         self._host = host
         self._rows, self._columns = region
         self._stream = stream
+        self._strips = 1 if stream else max(1, min(strips, self._columns))
+        self._strip = (device.grid, self._rows, self._columns // self._strips, calibration)
+        self._whole = (device.grid, self._rows, self._columns, calibration)
         self._ops = {
             name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"]
             for name in block_names(shape)
@@ -79,11 +89,8 @@ class WaferDevice:
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op."""
         if op.kind == "attention_decode":
-            return (
-                _sum([self._decode_attention_time(batch.decode_context, batch.decode_tokens)])
-                if batch.decode_tokens
-                else IDLE
-            )
+            n_tokens, context = batch.decode_tokens, batch.decode_context
+            return _sum([self._decode_attention_time(context, n_tokens)]) if n_tokens else IDLE
         return self._prefill_attention(batch) if batch.prefill_tokens else IDLE
 
     def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
@@ -111,24 +118,35 @@ class WaferDevice:
     def _product(self, op: Op, n_decode: int, n_prefill: int) -> OpSeconds:
         """A matrix product of so many decode tokens and so many prompt tokens, one after the other."""
         decode = self._matvec(op, n_decode) if n_decode else []
-        if not n_prefill:
-            return _sum(decode)
-        return _sum([*decode, *_faster(self._matmul(op, n_prefill), _repeated(self._matvec(op, 1), n_prefill))])
+        return _sum([*decode, *self._matmul(op, n_prefill)] if n_prefill else decode)
 
     def _matvec_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
-        region = (self._grid, self._rows, self._columns, self._calibration)
+        """Decode tokens together, or in a row through the strips."""
+        together = self._together(op, n_tokens)
+        return together if n_tokens == 1 else _faster(together, self._in_a_row(op, n_tokens))
+
+    def _matmul_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
+        """Tokens of prompts by MeshGEMM, or in a row."""
+        mesh = [
+            wafer.matmul_s(*self._region(op), n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
+            for n_in, n_out in self._matrices(op)
+        ]
+        return _faster(mesh, self._in_a_row(op, n_tokens))
+
+    def _together(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
         normed, weight_bytes = op.name in _AFTER_NORM, op.bits / 8
         return [
-            wafer.matvec_s(*region, n_in, n_out, n_tokens, weight_bytes=weight_bytes, normed=normed)
+            wafer.matvec_s(*self._region(op), n_in, n_out, n_tokens, weight_bytes=weight_bytes, normed=normed)
             for n_in, n_out in self._matrices(op)
         ]
 
-    def _matmul_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
-        region = (self._grid, self._rows, self._columns, self._calibration)
-        return [
-            wafer.matmul_s(*region, n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
-            for n_in, n_out in self._matrices(op)
-        ]
+    def _in_a_row(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
+        strips = 1 if op.per == "outputs" else self._strips
+        return [_passing(time, n_tokens, strips) for time in self._together(op, 1)]
+
+    def _region(self, op: Op) -> tuple[WaferGrid, int, int, WaferCalibration]:
+        """Where an op runs."""
+        return self._whole if op.per == "outputs" else self._strip
 
     def _matrices(self, op: Op) -> list[tuple[int, int]]:
         """Inputs and outputs of an op's matrices: one, or for experts the way up and the way down."""
@@ -150,27 +168,34 @@ class WaferDevice:
         return 1, width, kv_bytes * latent / (2 * width)
 
     def _decode_attention_time(self, context: npt.ArrayLike, n_tokens: int) -> wafer.OpTime:
+        together = self._attend(context, n_tokens)
+        if n_tokens == 1:
+            return together
+        in_a_row = _passing(self._attend(np.asarray(context) / n_tokens, 1), n_tokens, self._strips)
+        pairs = zip(together, in_a_row, strict=True)
+        return wafer.OpTime(*(np.where(together.total_s <= in_a_row.total_s, a, b) for a, b in pairs))
+
+    def _attend(self, context: npt.ArrayLike, n_tokens: int) -> wafer.OpTime:
         kv_heads, head_dim, kv_bytes = self._heads()
-        region = (self._grid, self._rows, self._columns, self._calibration)
         heads = self._shape.heads
-        return wafer.attention_decode_s(*region, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)
+        return wafer.attention_decode_s(*self._strip, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)
 
     def _prefill_attention(self, batch: Batch) -> OpSeconds:
         shape, kv_bytes = self._shape, self._precision.kv_bits / 8
         kv_heads, head_dim = shape.kv_heads, shape.head_dim
         if shape.mla is not None:
             head_dim = (shape.mla.qk_nope_head_dim + shape.mla.qk_rope_head_dim + shape.mla.v_head_dim) // 2
-        region = (self._grid, self._rows, self._columns, self._calibration)
         n_tokens = batch.prefill_tokens
         sizes = (batch.prefill_pairs, batch.prefill_context, n_tokens)
-        together = wafer.attention_prefill_s(*region, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)
-        one = self._decode_attention_time(batch.prefill_pairs / n_tokens, 1)
-        return _sum(_faster([together], _repeated([one], n_tokens)))
+        mesh = wafer.attention_prefill_s(*self._strip, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)
+        one = self._attend(batch.prefill_pairs / n_tokens, 1)
+        return _sum(_faster([mesh], [_passing(one, n_tokens, self._strips)]))
 
 
-def _repeated(times: list[wafer.OpTime], n: int) -> list[wafer.OpTime]:
-    """The same ops n times over, one after the other."""
-    return [wafer.OpTime(*(n * part for part in time)) for time in times]
+def _passing(one: wafer.OpTime, n_tokens: int, strips: int) -> wafer.OpTime:
+    """An op of so many tokens that follow each other through the strips, by the time of one of them."""
+    times = 1 + (n_tokens - 1) / strips
+    return wafer.OpTime(*(times * part for part in one))
 
 
 def _faster(some: list[wafer.OpTime], others: list[wafer.OpTime]) -> list[wafer.OpTime]:

@@ -14,6 +14,7 @@ from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.kernel.steady import SteadyReplica
+from simcluster.kernel.watched import Watch
 from simcluster.kernel.world import Weather, World
 from simcluster.noise.renewals import Renewals
 from simcluster.policies.routers import Arrival, Router
@@ -35,10 +36,10 @@ class Load:
     """Closed loop: so many requests at a time, the next one arrives when one is done; arrival times are not used."""
 
 
-def _kind(plan: ReplicaPlan, fidelity: str) -> type[Replica]:
-    """How a replica is played: many decode steps at a time where that is the same."""
+def _kind(plan: ReplicaPlan, fidelity: str, watch: Watch | None) -> type[Replica]:
+    """How a replica is played: many decode steps at a time where that is the same and nobody watches them."""
     alone = plan.n_stages == 1 and not plan.pipeline.rounds
-    return SteadyReplica if plan.admit is not None and fidelity == "auto" and alone else Replica
+    return SteadyReplica if plan.steady is not None and fidelity == "auto" and alone and watch is None else Replica
 
 
 class Engine:
@@ -56,6 +57,7 @@ class Engine:
         world: World | None = None,
         capacities_bytes_per_s: Sequence[float] = (),
         pauses: Sequence[Renewals] = (),
+        watch: Watch | None = None,
     ) -> None:
         self._env = simpy.Environment()
         self._router = router
@@ -66,7 +68,9 @@ class Engine:
         self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block, deliver)
         fabric = Fabric(self._env, capacities_bytes_per_s) if capacities_bytes_per_s else None
         self._replicas = [
-            _kind(plan, fidelity)(self._env, number, plan, fidelity, fabric, self._recorder, self._finished)
+            _kind(plan, fidelity, watch)(
+                self._env, number, plan, fidelity, fabric, self._recorder, self._finished, watch
+            )
             for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0
@@ -166,9 +170,11 @@ class Engine:
             if not replicas:
                 self._stranded.append(request)
                 return
-        arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
-        self._n_routed += 1
-        chosen = replicas[self._router(arrival)]
+        chosen = replicas[0]
+        if len(self._replicas) > 1:
+            arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
+            self._n_routed += 1
+            chosen = replicas[self._router(arrival)]
         if not chosen.can_hold(request.prompt_tokens + request.output_tokens - 1):
             self._refuse(request, "longer than the KV cache of a replica")
             return

@@ -112,7 +112,8 @@ class Planner:
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
-            admit=STEADY.get(engine.scheduler),
+            steady=STEADY.get(engine.scheduler),
+            admission_lag=engine.admission_lag,
             may_change=self._may_change(replica),
         )
 
@@ -252,7 +253,7 @@ Over = tuple[tuple[str, ...], Links, bool]
 
 def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | None) -> BlockCosts:
     """The costs of the scenario's device."""
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    precision = Precision(scenario.weight_bits, scenario.kv_bits, scenario.block_scales, scenario.dense_bits)
     engine = scenario.engine
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
     stream = None
@@ -262,11 +263,13 @@ def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | Non
         grid = scenario.device.grid
         assert grid is not None
         region = (grid.rows, grid.columns)
-        return WaferDevice(scenario.model, precision, scenario.device, scenario.wafer, host, region, stream)
+        strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
+        return WaferDevice(scenario.model, precision, scenario.device, scenario.wafer, host, region, stream, strips)
     assert scenario.gpu is not None
     n_ranks = len(scenario.replicas[0].stages[0].devices)
     return MemoryDevice(
         scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host, exchange_s, stream,
+        engine.collective_skew_s,
     )  # fmt: skip
 
 

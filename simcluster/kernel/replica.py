@@ -16,7 +16,8 @@ from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.pipeline import Chain, Pipeline, PipelinePlan, Tandem
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Step
-from simcluster.policies.schedulers import Admission, Scheduler, View, blocks_for
+from simcluster.kernel.watched import Watch, WatchedChain
+from simcluster.policies.schedulers import Scheduler, Steady, View, blocks_for
 from simcluster.trace import COMPONENT, Recorder, Segment
 
 
@@ -32,8 +33,10 @@ class ReplicaPlan:
     max_running: int
     max_tokens: int
     scheduler: Scheduler
-    admit: Admission | None = None
-    """How a steady scheduler admits, see `schedulers.STEADY`; None if it is not steady."""
+    steady: Steady | None = None
+    """What the scheduler does while everybody decodes, see `schedulers.STEADY`; None if that is not known."""
+    admission_lag: int = 0
+    """Steps that begin between the arrival of a request and the first that can serve it, while others run."""
     may_change: bool = False
     """Whether something may happen to its devices and links."""
 
@@ -65,6 +68,7 @@ class Replica:
         fabric: Fabric | None,
         recorder: Recorder,
         finished: Callable[[Request], None],
+        watch: Watch | None = None,
     ) -> None:
         self._env = env
         self._number = number
@@ -80,15 +84,16 @@ class Replica:
         self._waited_as = COMPONENT["queue" if plan.n_stages == 1 else "pipeline_wait"]
         self._epoch = 0
         """How often it has lost everything."""
-        self._pipeline = self._played(fidelity, fabric)
+        self._pipeline = self._played(fidelity, fabric, watch)
 
-    def _played(self, fidelity: str, fabric: Fabric | None) -> Pipeline:
+    def _played(self, fidelity: str, fabric: Fabric | None, watch: Watch | None) -> Pipeline:
         """How the pipeline is played; all ways give the same times."""
         plan = self._plan
-        if fidelity == "auto" and not plan.pipeline.rounds and not plan.may_change:
+        if fidelity == "auto" and not plan.pipeline.rounds and not plan.may_change and watch is None:
             return Tandem(self._env, plan.pipeline, self._first_left, self._last_left)
         on = fabric if plan.pipeline.rounds else None
-        return Chain(self._env, plan.pipeline, fidelity != "auto", on, self._first_left, self._last_left)
+        how = self._env, plan.pipeline, fidelity != "auto", on, self._first_left, self._last_left
+        return Chain(*how) if watch is None else WatchedChain(*how, self._number, watch)
 
     @property
     def in_system(self) -> int:
@@ -106,9 +111,14 @@ class Replica:
 
     def arrive(self, request: Request) -> None:
         """A request joins the queue."""
-        request.replica = self._number
-        self._waiting.append(request)
+        self._enqueue(request, self._n_steps)
         self._decide_soon()
+
+    def _enqueue(self, request: Request, n_steps: int) -> None:
+        """A request comes when so many steps have begun; while others run it is seen some steps later."""
+        request.replica = self._number
+        request.seen_from = n_steps + self._plan.admission_lag
+        self._waiting.append(request)
 
     def change(self, plan: ReplicaPlan) -> None:
         """Its devices or links are not what they were: what starts from now on is played by another plan."""
@@ -167,7 +177,7 @@ class Replica:
         n_active = min(plan.max_running, self.in_system)
         view = View(
             running=running,
-            waiting=(request.seen() for request in takewhile(self._can_take_part, self._waiting)),
+            waiting=(request.seen() for request in takewhile(self._can_be_admitted, self._waiting)),
             n_running=len(self._running),
             free_blocks=self._free_blocks,
             block_size=plan.block_size,
@@ -184,12 +194,17 @@ class Replica:
         """Its last token is known, and fewer chunks of its prompt are under way than there are stages."""
         return not request.in_flight and request.chunks_under_way < self._plan.n_stages
 
+    def _can_be_admitted(self, request: Request) -> bool:
+        """It can take part, and has been seen by now; where nobody runs, everybody is."""
+        return self._can_take_part(request) and (request.seen_from <= self._n_steps or not self._running)
+
     def _preempt(self, request: Request) -> None:
         """Take its blocks away and put it at the head of the queue; all its tokens will be computed again."""
         self._free_blocks += request.blocks
         request.blocks = 0
         request.computed = 0
         request.preemptions += 1
+        request.seen_from = 0
         request.queued = True
         self._waiting.appendleft(request)
 

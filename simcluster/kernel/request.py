@@ -20,7 +20,7 @@ class Request:
     __slots__ = (
         "accounted", "arrived", "blocks", "chunks_under_way", "computed", "first_token", "generated",
         "head_start", "in_flight", "last_token", "number", "output_tokens", "preemptions", "prompt_tokens",
-        "queued", "replica", "restarts", "returning", "scheduled",
+        "queued", "replica", "restarts", "returning", "scheduled", "seen_from",
     )  # fmt: skip
 
     def __init__(self, number: int, arrived: int, prompt_tokens: int, output_tokens: int) -> None:
@@ -38,6 +38,8 @@ class Request:
         """Chunks of its prompt that are in the pipeline and make no token."""
         self.queued = True
         """It waits for admission, so that time until its next step is queueing."""
+        self.seen_from = 0
+        """The number of the first step that can admit it while others run."""
         self.returning = 0
         """Ticks that its last token takes back to the first stage."""
         self.accounted = arrived

@@ -10,6 +10,7 @@ from typing import Any
 from simcluster.kernel.engine import Engine, Load
 from simcluster.kernel.plan import Planner
 from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.watched import Watch
 from simcluster.policies.routers import ROUTERS
 from simcluster.scenario import Scenario
 from simcluster.ticks import to_ticks
@@ -30,9 +31,14 @@ class Outcome:
     """What a reader should know about the requests."""
 
 
-def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcome:
+def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Watch | None = None) -> Outcome:
     """
     Simulate a scenario; token rows go to the sinks in blocks as they arise.
+
+    Args:
+        scenario: resolved.
+        sinks: called with every block of rows.
+        watch: called whenever a stage has served a step; the same is played, in more events.
 
     Raises:
         InputError: the workload's files are not usable.
@@ -52,6 +58,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> Outcom
         world=planner.world(),
         capacities_bytes_per_s=planner.capacities_bytes_per_s,
         pauses=planner.pauses(),
+        watch=watch,
     )
     duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

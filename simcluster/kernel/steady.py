@@ -5,11 +5,13 @@ While nobody joins and nobody leaves, the scheduler decides the same again and t
 the steps until the first request is done, or a KV block is missing, are found at once. What arrives meanwhile cuts
 such a run at the end of the step that is being made then; steps that are over stand. A step with prompts is found in
 one go.
-What goes beyond that (chunks of prompts, preemption, more requests than a step may serve) is left to `Replica`.
+What goes beyond that (chunks of prompts, prompts in steps of their own, preemption, more requests than a step may
+serve) is left to `Replica`.
 """
 
 from __future__ import annotations
 
+from itertools import takewhile
 from operator import add
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.kernel.stage import Playing
 from simcluster.kernel.step import Step
+from simcluster.policies.schedulers import Room
 from simcluster.ticks import Ticks
 from simcluster.trace import Segment
 
@@ -61,14 +64,15 @@ class SteadyReplica(Replica):
         return None if self._run is None else self._run.started
 
     def arrive(self, request: Request) -> None:
-        """A request joins the queue; a run of decode steps ends with the step that is being made, for it to join."""
-        request.replica = self._number
-        self._waiting.append(request)
+        """A request joins the queue; a run of decode steps ends before the first that it can join."""
         run = self._run
         if run is None:
-            self._decide_soon()
-        elif len(self._running) < self._plan.max_running:
-            n_steps = int(run.ends.searchsorted(now(self._env))) + 1
+            super().arrive(request)
+            return
+        n_begun = int(run.ends.searchsorted(now(self._env))) + 1
+        self._enqueue(request, run.first_step + n_begun)
+        if len(self._running) < self._plan.max_running:
+            n_steps = n_begun + self._plan.admission_lag
             if n_steps < run.n_steps:
                 self._await(run._replace(n_steps=n_steps))
 
@@ -129,18 +133,22 @@ class SteadyReplica(Replica):
         if self._run is not None or self._playing is not None:
             return
         cohort, plan = self._cohort, self._plan
+        assert plan.steady is not None
         n = len(cohort)
         if not n and self._running:
             n = self._gather()
         if n == len(self._running) and n <= plan.max_tokens:
             needed = cohort.new_blocks(self._n_steps, 1)
             if needed <= self._free_blocks:
-                if self._waiting and n < plan.max_running and (grants := self._admissions(n, needed)):
+                grants = self._admissions(n, needed) if self._waiting and n < plan.max_running else []
+                if not grants:
+                    if n:
+                        self._start_run()
+                    return
+                if not (n and plan.steady.prompts_alone):
                     self._free_blocks -= needed
                     self._start_step(grants)
-                elif n:
-                    self._start_run()
-                return
+                    return
         self._dissolve()
         super()._decide()
 
@@ -158,10 +166,13 @@ class SteadyReplica(Replica):
     def _admissions(self, n: int, needed: int) -> list[tuple[int, int]]:
         """Waiting requests that join the cohort's next step, with the tokens each computes."""
         plan = self._plan
-        assert plan.admit is not None
-        seen = (request.seen() for request in self._waiting)
+        assert plan.steady is not None
+        seen = (request.seen() for request in takewhile(self._can_be_admitted, self._waiting))
         places = min(plan.max_running, self.in_system) - n
-        return plan.admit(seen, plan.max_tokens - n, self._free_blocks - needed, places, plan.block_size)
+        tokens, blocks = plan.max_tokens - n, self._free_blocks - needed
+        if plan.steady.prompts_alone:
+            tokens, blocks = plan.max_tokens, self._free_blocks - n
+        return plan.steady.admit(seen, Room(tokens, plan.max_tokens, blocks, plan.block_size, places))
 
     def _start_step(self, grants: list[tuple[int, int]]) -> None:
         """One step of the cohort together with prompts."""
@@ -224,6 +235,8 @@ class SteadyReplica(Replica):
         self._ahead_has_prefill = False
         started = now(self._env)
         most = min(cohort.last_step() - step, MOST_STEPS, 2 * self._likely_steps + 8)
+        if self._waiting and n < self._plan.max_running and self._waiting[0].seen_from > step:
+            most = min(most, self._waiting[0].seen_from - step)
         n_steps = cohort.steps_within(step, most, self._free_blocks)
         played = self._stage.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps, started)
         ends = played.ticks.cumsum()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simcluster.plots.gather import Gathered
-from simcluster.plots.sheet import FAINT, Style, fit_axis, line, number, say, sheet, style
+from simcluster.plots.sheet import FAINT, fit_axis, line, number, run_id, say, sheet, style
 from simcluster.plots.tally import Floats, Tally
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
@@ -58,10 +58,18 @@ def _cdf(axes: Axes, runs: Sequence[Gathered], name: str) -> None:
             continue
         p50, p99 = tally.quantile(0.5), tally.quantile(0.99)
         rows.append(line(f"{len(tally):>10,} {number(p50):>8} {number(p99):>8}", how))
-        axes.plot(*cumulative(tally), color=how.colour, linestyle=how.dash, linewidth=1.8, snap=False)
         axes.plot(
-            [p50, p99], [0.5, 0.99], linestyle="none", marker=how.marker, markersize=5, color=how.colour, zorder=3
+            *cumulative(tally),
+            color=how.colour,
+            linestyle=how.dash,
+            linewidth=1.8,
+            snap=False,
+            gid=run_id(place, name),
         )
+        axes.plot(
+            [p50, p99], [0.5, 0.99], linestyle="none", marker=how.marker, markersize=5, color=how.colour, zorder=3,
+            gid=run_id(place, name, "marks"),
+        )  # fmt: skip
     if drawn:
         fit_axis(axes, "x", [tally.extent() for tally in drawn])
         axes.set_xlabel(f"{NAMES[name]} (ms)")
@@ -77,25 +85,25 @@ def _cdf(axes: Axes, runs: Sequence[Gathered], name: str) -> None:
 
 def itl_tail(runs: Sequence[Gathered]) -> Figure:
     """How many of the gaps between tokens are at least so long, both axes logarithmic."""
-    drawn: list[tuple[Style, Tally]] = []
+    drawn: list[tuple[int, Tally]] = []
     short = []
     for place, run in enumerate(runs):
         tally = run.latencies["itl"]
         if len(tally) < LEAST_GAPS:
             short.append(f"{run.label}: {len(tally)} gaps; a tail needs at least {LEAST_GAPS}.")
         else:
-            drawn.append((style(place), tally))
+            drawn.append((place, tally))
     figure, cell = sheet("Tail of the gaps between tokens (ITL)", runs, 4.6, ("itl", "clock"), notes=short)
     axes = figure.add_subplot(cell[0])
     if not drawn:
         say(axes, "no run has enough gaps")
         return figure
     lowest = 0.6 / max(len(tally) for _, tally in drawn)
-    for how, tally in drawn:
-        values, shares = exceeding(tally)
+    for place, tally in drawn:
+        how, (values, shares) = style(place), exceeding(tally)
         axes.plot(
             np.append(values, values[-1]), np.append(shares, lowest / 10), color=how.colour, linestyle=how.dash,
-            linewidth=1.8, snap=False,
+            linewidth=1.8, snap=False, gid=run_id(place, "tail"),
         )  # fmt: skip
     fit_axis(axes, "x", [tally.extent() for _, tally in drawn], log=True)
     axes.set_yscale("log")

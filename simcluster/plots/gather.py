@@ -111,11 +111,11 @@ def waiting(requests: dict[str, Any], end_s: float) -> tuple[Floats, Ints]:
 
 def labels(runs: Sequence[RunFolder]) -> list[str]:
     """A distinct label for each run: its scenario's name, with seed or folder where names repeat."""
-    names = [_printable(run.summary["scenario"]) for run in runs]
+    names = [printable(run.summary["scenario"]) for run in runs]
     more: tuple[Callable[[RunFolder], str], ...] = (
         lambda run: f"seed {run.summary['seed']}",
-        lambda run: _printable(run.folder.absolute().name),
-        lambda run: _printable(str(run.folder.absolute())),
+        lambda run: printable(run.folder.absolute().name),
+        lambda run: printable(str(run.folder.absolute())),
     )
     for distinction in more:
         often = Counter(names)
@@ -134,7 +134,7 @@ def labels(runs: Sequence[RunFolder]) -> list[str]:
     return names
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """One line of bounded length: the middle of a long one is left out."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     half = LONGEST_LABEL // 2

@@ -10,7 +10,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
 from simcluster.plots.gather import Gathered
-from simcluster.plots.sheet import Style, fit_axis, say, sheet, style
+from simcluster.plots.sheet import fit_axis, run_id, say, sheet, style
 from simcluster.plots.tally import MOST_POINTS, N_BINS, Series
 
 _BINNED = (
@@ -25,8 +25,8 @@ def latency_over_time(runs: Sequence[Gathered]) -> Figure:
         "Latencies over simulated time", runs, 5.6, ("itl", "ttft", "clock"), notes=_notes(*series[0], *series[1])
     )
     upper, lower = _two(figure, cell)
-    _draw_all(upper, series[0], "no second token")
-    _draw_all(lower, series[1], "no finished request", size=16.0)
+    _draw_all(upper, series[0], "itl", "no second token")
+    _draw_all(lower, series[1], "ttft", "no finished request", size=16.0)
     upper.set_title("ITL, at the token that ends the gap")
     upper.set_ylabel("ITL (ms)")
     lower.set_title("TTFT, at the arrival of the request")
@@ -48,13 +48,16 @@ def batch_over_time(runs: Sequence[Gathered]) -> Figure | None:
     ]
     figure, cell = sheet("Batches and queue over simulated time", runs, 5.0, (), notes=notes)
     upper, lower = _two(figure, cell)
-    _draw_all(upper, series, "no token")
+    _draw_all(upper, series, "batch", "no token")
     _count_axis(upper, max(high for _, high in sizes))
     upper.set_title("Batch, at the end of the step")
     upper.set_ylabel("requests in the step")
     for place, run in enumerate(runs):
         how = style(place)
-        lower.plot(*run.waiting, drawstyle="steps-post", color=how.colour, linewidth=1.0, alpha=0.85)
+        lower.plot(
+            *run.waiting, drawstyle="steps-post", color=how.colour, linewidth=1.0, alpha=0.85,
+            gid=run_id(place, "waiting"),
+        )  # fmt: skip
     _count_axis(lower, max(int(run.waiting[1].max()) for run in runs))
     lower.set_title("Requests that wait")
     lower.set_ylabel("requests")
@@ -71,28 +74,41 @@ def _two(figure: Figure, cell: GridSpec) -> tuple[Axes, Axes]:
     return upper, lower
 
 
-def _draw_all(axes: Axes, series: Sequence[Series], nothing: str, size: float = 6.0) -> None:
+def _draw_all(axes: Axes, series: Sequence[Series], what: str, nothing: str, size: float = 6.0) -> None:
     extents = [extent for one in series if (extent := one.extent()) is not None]
     if not extents:
         say(axes, nothing)
         return
     for place, one in enumerate(series):
         if one.extent() is not None:
-            (_draw_bands if one.is_binned else _draw_points)(axes, one, style(place), size)
+            (_draw_bands if one.is_binned else _draw_points)(axes, one, place, what, size)
     fit_axis(axes, "y", extents)
 
 
-def _draw_points(axes: Axes, series: Series, how: Style, size: float) -> None:
-    axes.scatter(*series.points(), s=size, marker=how.marker, color=how.colour, linewidths=0, alpha=0.75)
+def _draw_points(axes: Axes, series: Series, place: int, what: str, size: float) -> None:
+    how = style(place)
+    axes.scatter(
+        *series.points(), s=size, marker=how.marker, color=how.colour, linewidths=0, alpha=0.75,
+        gid=run_id(place, what),
+    )  # fmt: skip
 
 
-def _draw_bands(axes: Axes, series: Series, how: Style, size: float) -> None:
-    edges_s, rows = series.bands()
+def _draw_bands(axes: Axes, series: Series, place: int, what: str, size: float) -> None:
+    how, (edges_s, rows) = style(place), series.bands()
     least, median, most, maximum = rows.T
-    axes.stairs(most, edges_s, baseline=least, fill=True, color=how.colour, alpha=0.22, linewidth=0)
-    axes.stairs(median, edges_s, baseline=None, color=how.colour, linewidth=1.6, linestyle=how.dash)
+    axes.stairs(
+        most, edges_s, baseline=least, fill=True, color=how.colour, alpha=0.22, linewidth=0,
+        gid=run_id(place, what, "band"),
+    )  # fmt: skip
+    axes.stairs(
+        median, edges_s, baseline=None, color=how.colour, linewidth=1.6, linestyle=how.dash,
+        gid=run_id(place, what, "median"),
+    )  # fmt: skip
     middles_s = (edges_s[:-1] + edges_s[1:]) / 2
-    axes.scatter(middles_s, maximum, s=size, marker=how.marker, color=how.colour, linewidths=0, alpha=0.9)
+    axes.scatter(
+        middles_s, maximum, s=size, marker=how.marker, color=how.colour, linewidths=0, alpha=0.9,
+        gid=run_id(place, what, "maximum"),
+    )  # fmt: skip
 
 
 def _notes(*series: Series) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from simcluster.whole_file import whole_file
 
 _METADATA: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -32,12 +34,18 @@ def save(figure: Figure, path: Path) -> None:
     if form not in _METADATA:
         known = ", ".join(f".{name}" for name in _METADATA)
         raise ValueError(f"'{path.name}' ends in '{path.suffix}'; expected one of {known}")
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        with matplotlib.rc_context({"svg.hashsalt": "simcluster"}):
-            figure.savefig(beside, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with whole_file(path) as file, _same_ids():
+        figure.savefig(file, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG text: what `save` writes."""
+    written = io.BytesIO()
+    with _same_ids():
+        figure.savefig(written, format="svg", metadata=_METADATA["svg"])
+    return written.getvalue().decode()
+
+
+def _same_ids() -> AbstractContextManager[None]:
+    """Names inside an SVG depend on its content only."""
+    return matplotlib.rc_context({"svg.hashsalt": "simcluster"})

@@ -16,7 +16,8 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from simcluster.plots.gather import Gathered
+from simcluster.plots.gather import Gathered, printable
+from simcluster.read_run import assumes_zero_spread
 
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
@@ -62,6 +63,11 @@ def style(number: int) -> Style:
     """The style of the run of this number; colours come again after seven, with other dashes, up to 28."""
     dash = _DASHES[(number + 2 * (number // len(_COLOURS))) % len(_DASHES)]
     return Style(_COLOURS[number % len(_COLOURS)], dash, _MARKERS[number % len(_MARKERS)])
+
+
+def run_id(place: int, *what: str) -> str:
+    """The id in an SVG of what is drawn of the run of this number, so that a page can tell whose it is."""
+    return "-".join(["run", str(place), *what])
 
 
 @contextmanager
@@ -142,9 +148,9 @@ def _footer(runs: Sequence[Gathered], metrics: Sequence[str], notes: Sequence[st
     assumed: dict[str, list[str]] = {}
     partial = []
     for run in runs:
-        presets.setdefault(run.summary["noise"], []).append(run.label)
-        if any("zero spread is assumed" in text for text in run.summary["assumptions"]):
-            assumed.setdefault(run.summary["device"], []).append(run.label)
+        presets.setdefault(printable(run.summary["noise"]), []).append(run.label)
+        if assumes_zero_spread(run.summary):
+            assumed.setdefault(printable(run.summary["device"]), []).append(run.label)
         completed = int(run.summary["completed"])
         if completed != run.n_requests:
             partial.append(f"{run.label}: {completed:,} of {run.n_requests:,} requests finished.")

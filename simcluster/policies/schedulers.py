@@ -56,6 +56,46 @@ def blocks_for(n_tokens: int, block_size: int) -> int:
     return -(-n_tokens // block_size)
 
 
+class Room(NamedTuple):
+    """What the requests that run leave of a step for those that wait."""
+
+    tokens: int
+    max_tokens: int
+    """Of a whole step."""
+    blocks: int
+    block_size: int
+    places: int
+
+
+Admission = Callable[[Iterable[Seen], Room], list[tuple[int, int]]]
+"""Tokens for waiting requests in their order, while tokens, KV blocks and places last."""
+
+
+def chunks(waiting: Iterable[Seen], room: Room) -> list[tuple[int, int]]:
+    """Admission that cuts a prompt where the tokens of a step end."""
+    return _admitted(waiting, room, cuts_prompts=True)
+
+
+def whole(waiting: Iterable[Seen], room: Room) -> list[tuple[int, int]]:
+    """Admission that cuts no prompt, but one that is longer than a whole step."""
+    return _admitted(waiting, room, cuts_prompts=False)
+
+
+def _admitted(waiting: Iterable[Seen], room: Room, cuts_prompts: bool) -> list[tuple[int, int]]:
+    budget, free = room.tokens, room.blocks
+    grants: list[tuple[int, int]] = []
+    for seen in waiting:
+        n_tokens = min(seen.pending, budget)
+        needed = blocks_for(n_tokens, room.block_size)
+        is_cut = n_tokens < seen.pending and not cuts_prompts and budget < room.max_tokens
+        if len(grants) >= room.places or n_tokens <= 0 or needed > free or is_cut:
+            break
+        grants.append((seen.request, n_tokens))
+        budget -= n_tokens
+        free -= needed
+    return grants
+
+
 def fcfs(view: View) -> Decision:
     """
     Continuous batching with chunked prefill, first come first served, running requests first.
@@ -67,6 +107,46 @@ def fcfs(view: View) -> Decision:
 
     Source: vLLM V1's scheduler, as its documentation describes it; no priorities, no prefix cache.
     """
+    return _running_first(view, chunks)
+
+
+def whole_prompts(view: View) -> Decision:
+    """
+    As `fcfs`, but a prompt is prefilled in one step or waits: it is admitted when all of it fits the token budget.
+
+    A prompt longer than the budget is admitted alone and cut, since it could never be served otherwise.
+
+    Source: TensorRT-LLM's in-flight batching with chunked context off, its default.
+    """
+    return _running_first(view, whole)
+
+
+def prefill_first(view: View) -> Decision:
+    """
+    Prompts before everything else: while somebody waits who fits, a step prefills, and nobody decodes in it.
+
+    A prompt that the budget cut goes on first. KV blocks for one step of everybody who runs are kept back.
+
+    Source: SGLang's scheduler without mixed chunks, its default; `max_tokens` is its chunked prefill size.
+    """
+    budget, free = view.max_tokens, view.free_blocks - len(view.running)
+    grants: list[tuple[int, int]] = []
+    for seen in view.running:
+        n_tokens = min(seen.pending, budget)
+        needed = blocks_for(seen.computed + n_tokens, view.block_size) - seen.blocks
+        if seen.pending > 1 and len(grants) < view.max_requests:
+            if n_tokens <= 0 or needed > free:
+                break
+            grants.append((seen.request, n_tokens))
+            budget, free = budget - n_tokens, free - needed
+    else:
+        places = min(view.max_running - view.n_running, view.max_requests - len(grants))
+        grants += chunks(view.waiting, Room(budget, view.max_tokens, free, view.block_size, places))
+    return Decision(grants, []) if grants else _running_first(view._replace(waiting=()), chunks)
+
+
+def _running_first(view: View, admit: Admission) -> Decision:
+    """Decode and unfinished prompts, then new prompts in what is left of the step."""
     budget, free = view.max_tokens, view.free_blocks
     grants: list[tuple[int, int]] = []
     preempted: list[int] = []
@@ -94,32 +174,27 @@ def fcfs(view: View) -> Decision:
     if preempted:
         return Decision(grants, preempted)
     places = min(view.max_running - view.n_running, view.max_requests - len(grants))
-    return Decision(grants + admit(view.waiting, budget, free, places, view.block_size), preempted)
+    room = Room(budget, view.max_tokens, free, view.block_size, places)
+    return Decision(grants + admit(view.waiting, room), preempted)
 
 
-def admit(
-    waiting: Iterable[Seen], budget: int, free_blocks: int, places: int, block_size: int
-) -> list[tuple[int, int]]:
-    """Tokens for waiting requests in their order, while tokens, KV blocks and places last."""
-    grants: list[tuple[int, int]] = []
-    for seen in waiting:
-        n_tokens = min(seen.pending, budget)
-        needed = blocks_for(n_tokens, block_size)
-        if len(grants) >= places or n_tokens <= 0 or needed > free_blocks:
-            break
-        grants.append((seen.request, n_tokens))
-        budget -= n_tokens
-        free_blocks -= needed
-    return grants
+SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs, "whole_prompts": whole_prompts, "prefill_first": prefill_first}
 
 
-SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs}
+class Steady(NamedTuple):
+    """
+    What a scheduler does while all running requests only decode, and tokens and blocks last.
 
-Admission = Callable[[Iterable[Seen], int, int, int, int], list[tuple[int, int]]]
+    It grants each of them its next token and then admits waiting ones, by this function, in what these leave of the
+    step; or, where prompts have steps of their own, in a whole step without them, and a KV block for each kept back.
+    The decode steps of such a scheduler may be played many at a time.
+    """
 
-STEADY: dict[str, Admission] = {"fcfs": admit}
-"""
-Schedulers that grant every running request its next token while all only decode and tokens and blocks last, and then
-admit waiting ones, by this function: of their requests, the tokens and KV blocks that the running ones leave, the
-places, and the block size. The decode steps of such a scheduler may be played many at a time.
-"""
+    admit: Admission
+    prompts_alone: bool = False
+
+
+STEADY: dict[str, Steady] = {
+    "fcfs": Steady(chunks), "whole_prompts": Steady(whole), "prefill_first": Steady(chunks, prompts_alone=True),
+}  # fmt: skip
+"""The schedulers of which this holds."""

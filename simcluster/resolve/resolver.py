@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import ValidationError
 
 from simcluster import catalog, source
-from simcluster.calibration import collectives, gpu, wafer
+from simcluster.calibration import collectives, engines, gpu, wafer
 from simcluster.costs.collectives import available
 from simcluster.hardware import Device
 from simcluster.noise.sources import Noise
@@ -172,10 +172,15 @@ class Resolver:
 
     def _noise(self, named: str | NoiseOverride) -> Noise:
         override = named if isinstance(named, NoiseOverride) else NoiseOverride(preset=named)
+        at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
+        name = override.preset
         try:
-            preset = read_noise(override.preset)
+            if name.endswith(".yaml"):
+                file = self._folder(at) / name
+                preset = self._from_file(at, lambda: read_noise(file.stem, source.read(file)))
+            else:
+                preset = read_noise(name)
         except catalog.UnknownName as error:
-            at: Path = ("noise",) if isinstance(named, str) else ("noise", "preset")
             raise self._fail(at, error.found, error.expected) from None
         return preset.changed(override.stated(), tuple(override.without))
 
@@ -248,7 +253,10 @@ class Resolver:
         replicas = self._replicas(deployment, stages, names, topology, blocks, group)
         happening = (*happening, *noise_events(noise, device.kind, topology, names))
         needed_at_all = bool(happening) or file.fidelity == "message"
-        host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants)
+        served_by = _served_by(deployment)
+        host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants, served_by)
+        given = deployment.model_fields_set
+        n_ranks = deployment.tensor_parallel_size
         return Scenario(
             name=self._path.stem,
             title=file.title or self._path.stem,
@@ -259,6 +267,8 @@ class Resolver:
             model=model,
             weight_bits=deployment.weights,
             kv_bits=deployment.kv_cache,
+            dense_bits=deployment.dense_weights or deployment.weights,
+            block_scales=deployment.weight_scales == "block",
             device=device,
             gpu=gpu_constants,
             wafer=wafer_constants,
@@ -266,7 +276,7 @@ class Resolver:
             weight_stream=self._stream(topology, names[0]) if streamed else None,
             replicas=replicas,
             engine=Engine(
-                scheduler=deployment.scheduler,
+                scheduler=served_by.scheduler if served_by and "scheduler" not in given else deployment.scheduler,
                 router=deployment.router,
                 max_num_seqs=deployment.max_num_seqs,
                 max_num_batched_tokens=deployment.max_num_batched_tokens,
@@ -275,9 +285,12 @@ class Resolver:
                 gpu_memory_utilization=utilization,
                 launch=deployment.launch,
                 all_reduce=deployment.all_reduce,
+                admission_lag=_lag(deployment, served_by),
                 host_fixed_s=host_fixed_s,
                 host_per_sequence_s=host_per_sequence_s,
                 slowdown=deployment.slowdown,
+                collective_skew_s=engines.skew_s(served_by.collective_skew_s if served_by else 0.0, n_ranks),
+                calibration=served_by,
             ),
             events=happening,
             network=network(topology, replicas, needed_at_all),
@@ -474,12 +487,28 @@ def _hop(topology: Topology, a: str, b: str, deployment: Deployment) -> Hop:
     return Hop(nodes=found.nodes, latency_s=found.latency_s + software_s, bytes_per_s=found.bytes_per_s)
 
 
+def _served_by(deployment: Deployment) -> engines.EngineCalibration | None:
+    """The constants of the serving engine, when one is named."""
+    if deployment.engine is None:
+        return None
+    return engines.read(catalog.entry("calibration", f"engine-{deployment.engine}"), deployment.engine)
+
+
+def _lag(deployment: Deployment, served_by: engines.EngineCalibration | None) -> int:
+    if served_by is None or "admission_lag" in deployment.model_fields_set:
+        return deployment.admission_lag
+    return served_by.admission_lag
+
+
 def _host(
-    deployment: Deployment, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None
-) -> tuple[float, float]:
+    deployment: Deployment, gpu_constants: gpu.GpuCalibration | None, wafer_constants: wafer.WaferCalibration | None,
+    served_by: engines.EngineCalibration | None,
+) -> tuple[float, float]:  # fmt: skip
     """Host time before a step: fixed, and per sequence."""
     if deployment.host_time_per_step is not None:
         return deployment.host_time_per_step, 0.0
+    if served_by is not None:
+        return served_by.host_fixed_s, served_by.host_per_sequence_s
     if gpu_constants is not None:
         return gpu_constants.host_fixed_s, gpu_constants.host_per_sequence_s
     assert wafer_constants is not None

@@ -167,11 +167,11 @@ def _without(base: Any, other: Any) -> dict[str, float | None]:
 
 
 def _entities(scenario: Scenario) -> dict[str, tuple[Event, ...]]:
-    """Devices and links that something happens to, each with its events, in the order of the scenario."""
+    """Devices and links that the scenario says something happens to, in its order, each with its events."""
     found: dict[str, tuple[Event, ...]] = {}
     for event in scenario.events:
-        name = whom(event)
-        found[name] = (*found.get(name, ()), event)
+        if not event.noise:  # what noise does is a source
+            found[whom(event)] = (*found.get(whom(event), ()), event)
     return found
 
 

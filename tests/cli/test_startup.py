@@ -24,9 +24,22 @@ def modules(*arguments: str) -> set[str]:
 
 def test_help_needs_nothing_heavy() -> None:
     """Help comes without any of the large packages."""
-    heavy = {"pandas", "matplotlib", "scipy", "pyarrow", "networkx", "simpy", "numpy", "pydantic", "yaml", "rich"}
+    heavy = {
+        "pandas",
+        "matplotlib",
+        "scipy",
+        "pyarrow",
+        "networkx",
+        "simpy",
+        "numpy",
+        "pydantic",
+        "yaml",
+        "rich",
+        "jinja2",
+    }
 
     assert set() == heavy & modules("--help")
+    assert set() == heavy & modules("report", "--help")
 
 
 def test_check_needs_no_tables_and_no_plots() -> None:

@@ -13,7 +13,7 @@ from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import HostTime
 from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
 from simcluster.costs.gpu import op_s, peak_flop_per_s
-from simcluster.costs.memory_device import MemoryDevice
+from simcluster.costs.memory_device import MemoryDevice, op_class
 from simcluster.costs.ops import Op, Precision, block_ops
 from simcluster.costs.service import OpTicks, TimedStage
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
@@ -67,12 +67,17 @@ def stage_ops(scenario: Scenario, stage: Stage) -> Iterator[Op]:
 def op_ticks(scenario: Scenario, op: Op, context: int) -> int:
     """Launch, the longer of compute and fetch, each rounded once, for one op on a memory device."""
     calibration = scenario.gpu
-    fit = calibration.ops[op.kind][16]
+    fit = calibration.ops[op_class(op, scenario.model, calibration, False)][16]
     flop, weights, kv, activations = (
         work(form, context) for form in (op.flop, op.weight_bytes, op.kv_bytes, op.activation_bytes)
     )
     peak = peak_flop_per_s(scenario.device, fit.compute_bits)
-    fixed, compute, fetch = op_s(flop, weights + kv, activations, fit, peak, scenario.device.memory_bytes_per_s)
+    rows = float(op.kind == "gemm")
+    inputs = 2.0 * op.in_features if rows else activations
+    fixed, compute, fetch = op_s(
+        flop, weights + kv, inputs, fit, peak, scenario.device.memory_bytes_per_s,
+        output_bytes=activations - inputs, rows=rows, reduction=op.in_features,
+    )  # fmt: skip
     launch_s = float(fixed) + (calibration.launch_s[scenario.engine.launch] if fixed > 0 else 0.0)
     return to_ticks(launch_s) + max(to_ticks(float(compute)), to_ticks(float(fetch)))
 
@@ -129,7 +134,10 @@ def test_a_token_on_wafers_is_the_sum_of_its_ops_and_hops(name: str) -> None:
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
     precision = Precision(scenario.weight_bits, scenario.kv_bits)
     region = (grid.rows, grid.columns)
-    device = WaferDevice(scenario.model, precision, scenario.device, scenario.wafer, host, region)
+    strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
+    device = WaferDevice(
+        scenario.model, precision, scenario.device, scenario.wafer, host, region, strips=strips
+    )  # fmt: skip
 
     def gap(context: int) -> int:
         total = hops_ticks(scenario)
@@ -147,12 +155,17 @@ def test_a_token_on_wafers_is_the_sum_of_its_ops_and_hops(name: str) -> None:
 
 def ideal(calibration: GpuCalibration) -> GpuCalibration:
     """A device without fixed costs that attains what its data sheet says."""
-    perfect = {"fixed_s": 0.0, "memory_efficiency": 1.0, "compute_efficiency": 1.0, "activation_efficiency": None}
+    perfect = {
+        "fixed_s": 0.0, "memory_efficiency": 1.0, "compute_efficiency": 1.0, "activation_efficiency": None,
+        "output_efficiency": None, "ramp_bytes": 0.0, "passage": 0.0, "wave_columns": 0.0, "key_s": 0.0,
+    }  # fmt: skip
     ops = {
         kind: {bits: fit.model_copy(update=perfect) for bits, fit in fits.items()}
         for kind, fits in calibration.ops.items()
     }
-    return calibration.model_copy(update={"ops": ops, "launch_s": {"graph": 0.0, "eager": 0.0}})
+    return calibration.model_copy(
+        update={"ops": ops, "launch_s": {"graph": 0.0, "eager": 0.0}, "sustained_slowdown": 0.0}
+    )
 
 
 def ideal_stage(scenario: Scenario) -> BlockStage:
@@ -186,10 +199,10 @@ def test_an_ideal_device_reads_its_weights_and_its_cache_at_full_bandwidth() -> 
     layer = hidden * (width + 2 * kv_width) + width * hidden + 3 * hidden * ff
     weights = 2 * (shape.layers * layer + head_parameters(shape)) / n_ranks + 2 * hidden / 1
     cache = kv_bytes_per_token_per_layer(shape, 16) * context * shape.layers / n_ranks
-    whole = 4 * hidden + hidden + hidden + 4 * hidden + hidden + hidden  # norms, and ins and outs that are not cut
+    whole = 2 * hidden + hidden + hidden + 2 * hidden + hidden + hidden  # norms, and ins and outs that are not cut
     cut = (width + 2 * kv_width) + 2 * width + width + 2 * ff + 3 * ff + ff
     activations = 2 * (
-        shape.layers * (whole + cut / n_ranks) + 5 * hidden + shape.vocab / n_ranks + 3 * shape.vocab + hidden
+        shape.layers * (whole + cut / n_ranks) + 3 * hidden + shape.vocab / n_ranks + 3 * shape.vocab + hidden
     )
     expected = (weights + cache + activations) / scenario.device.memory_bytes_per_s * TICKS_PER_S
 

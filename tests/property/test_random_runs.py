@@ -16,12 +16,14 @@ from support import Played, linear_stage, load, plan, play
 from simcluster.costs.paced import PacedStage
 from simcluster.costs.step_noise import Jitter, Skew, Small
 from simcluster.kernel.fabric import Load as Flowing
+from simcluster.kernel.watched import Served, Watch
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Happening, Place, World
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
 from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
 from simcluster.policies.routers import ROUTERS
+from simcluster.policies.schedulers import SCHEDULERS
 
 cases = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
@@ -60,15 +62,18 @@ class Case:
     """Ticks after which everything happens again, for ever."""
     shared: str = ""
     """Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides."""
+    scheduler: str = "fcfs"
+    admission_lag: int = 0
 
-    def play(self, fidelity: str) -> Played:
+    def play(self, fidelity: str, watch: Watch | None = None) -> Played:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
         capacities = [1.0] * (self.n_replicas + 1) if self.shared else []
         return play(
-            plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, 4, self._world(), capacities
-        )
+            plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, 4, self._world(), capacities,
+            watch,
+        )  # fmt: skip
 
     def _world(self) -> World | None:
         if not self.happenings:
@@ -128,7 +133,8 @@ class Case:
         shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
-        return plan(stages, hops, back, *limits, per_token, uses, bool(self.happenings))
+        changes = bool(self.happenings)
+        return plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
 
     def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1) -> Any:
         times = {"compute": slow, "fetch": slow, "exchange": slow_link}
@@ -207,6 +213,8 @@ def runs(draw: st.DrawFn, replicas: st.SearchStrategy[int] = some_replicas) -> C
         noisy=draw(st.booleans()),
         seed=draw(st.integers(0, 2**32)),
         horizon_ticks=draw(st.none() | st.integers(1, 300)),
+        scheduler=draw(st.sampled_from(sorted(SCHEDULERS))),
+        admission_lag=draw(st.integers(0, 3)),
     )
 
 
@@ -382,6 +390,30 @@ def test_op_and_auto_agree_whatever_happens(case: Case) -> None:
     assert expected.rows().tolist() == actual.rows().tolist()
     assert {k: list(v) for k, v in expected.requests.items()} == {k: list(v) for k, v in actual.requests.items()}
     assert (expected.digest, expected.duration_ticks) == (actual.digest, actual.duration_ticks)
+
+
+@cases
+@given(disturbed())
+def test_watching_changes_nothing_and_tells_all(case: Case) -> None:
+    """A watched run is the same run; its stages serve one step after another, and every token ends one of them."""
+    seen: list[Served] = []
+    watched, expected = case.play("auto", seen.append), case.play("auto")
+
+    assert (expected.digest, expected.duration_ticks) == (watched.digest, watched.duration_ticks)
+    free_at: dict[tuple[int, int], int] = {}
+    made: dict[tuple[int, int, int], int] = {}
+    for served in seen:
+        place = served.replica, served.stage
+        assert free_at.get(place, 0) <= served.began
+        assert served.arrived <= served.began
+        assert served.ended - served.began == sum(served.parts)
+        free_at[place] = served.ended
+        if served.stage == len(case.stages) - 1:
+            for request in served.decoding + served.finishing:
+                made[served.replica, served.step, request] = served.ended
+    tokens = watched.tokens
+    rows = zip(*(tokens[name].tolist() for name in ("replica", "step", "request", "emitted_at_ticks")), strict=True)
+    assert made == {(replica, step, request): instant for replica, step, request, instant in rows}
 
 
 @cases

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import played
 
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.resolve import load
 from simcluster.run import simulate
 
@@ -73,6 +74,8 @@ def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
         f"deployment.max_num_batched_tokens={draw(st.sampled_from([8, 33, 512]))}",
         f"deployment.max_num_seqs={draw(st.integers(1, 8))}",
         f"deployment.num_gpu_blocks_override={draw(st.integers(4, 30))}",
+        f"deployment.scheduler={draw(st.sampled_from(sorted(SCHEDULERS)))}",
+        f"deployment.admission_lag={draw(st.integers(0, 2))}",
         f"deployment.router={draw(st.sampled_from(['round_robin', 'least_loaded']))}",
         f"workload.arrivals={arrivals}",
         "workload.prompt_tokens={kind: uniform, low: 1, high: 60}",

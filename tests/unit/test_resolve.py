@@ -186,7 +186,7 @@ FIRST = ("replicas", 0, "stages", 0)
 GEMM = ("gpu", "ops", "gemm", "16")
 LINE = ("group", "inside", "all_reduce", 0)
 NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
-    ("replicas", put("format", "simcluster-scenario-2"), ("format",)),
+    ("replicas", put("format", "simcluster-scenario-1"), ("format",)),
     ("replicas", put("name", "../../evil"), ("name",)),
     ("replicas", put("name", "a\nb"), ("name",)),
     ("replicas", put("name", ""), ("name",)),

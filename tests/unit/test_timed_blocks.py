@@ -11,9 +11,15 @@ from simcluster.costs.stage import TimedBlocks
 from simcluster.kernel.plan import _costs
 from simcluster.resolve import load
 
+SCENARIOS = {
+    "on a wafer": ("llama-3.1-8b-1xwse3", []),
+    "a line and its root": ("benchmark/llama-2-70b-tp8-1k", []),
+    "some layers with a window": ("llama-3.1-70b-8xh100", ["model=gpt-oss-120b"]),
+    "latent, a smooth passage": ("llama-3.1-70b-8xh100", ["model=deepseek-v3", "deployment.weights=4 bit"]),
+}
 COSTS = {
-    name: _costs(load(name), lambda kind, n_bytes: 0.0, None)
-    for name in ("llama-3.1-8b-1xwse3", "benchmark/llama-2-70b-tp8-1k")
+    name: _costs(load(scenario, settings), lambda kind, n_bytes: 0.0, None)
+    for name, (scenario, settings) in SCENARIOS.items()
 }
 
 

@@ -73,9 +73,9 @@ def calibration(name: str) -> WaferCalibration:
     return read(source.read(FOLDER / f"{name}.yaml"))
 
 
-def decode_token_s(wafer: WaferGrid, rows: int, columns: int, name: str, model: Model) -> float:
-    """One token of one sequence: all layers and the output head."""
-    region = (wafer, rows, columns, calibration(name))
+def decode_token_s(wafer: WaferGrid, rows: int, columns: int, name: str, model: Model, strips: int = 1) -> float:
+    """One token of one sequence: all layers, each on a strip of the columns, and the output head."""
+    region = (wafer, rows, columns // strips, calibration(name))
     query = model.heads * model.head_dim
     layer = [
         matvec_s(*region, model.hidden, model.qkv, 1, normed=True),
@@ -84,7 +84,7 @@ def decode_token_s(wafer: WaferGrid, rows: int, columns: int, name: str, model: 
         matvec_s(*region, model.hidden, 2 * model.ff, 1, normed=True),
         matvec_s(*region, model.ff, model.hidden, 1),
     ]
-    head = matvec_s(*region, model.hidden, model.vocab, 1, normed=True)
+    head = matvec_s(wafer, rows, columns, calibration(name), model.hidden, model.vocab, 1, normed=True)
     return model.layers * sum(float(op.total_s) for op in layer) + float(head.total_s)
 
 
@@ -186,20 +186,19 @@ def test_single_matvec_kernel(features: int, measured_s: float) -> None:
 
 
 def test_one_wse_3_serves_8b() -> None:
-    """Llama-3.1-8B on one whole WSE-3: 1,800 tokens/s published (cerebras.ai, 2024-08-27), within 50 %."""
-    rate = 1 / decode_token_s(WSE_3, WSE_3.rows, WSE_3.columns, "wse-3", LLAMA_3_8B)
+    """Llama-3.1-8B on one WSE-3, in 32 strips: 1,800 tokens/s published (cerebras.ai, 2024-08-27), within 35 %."""
+    layers_s = decode_token_s(WSE_3, WSE_3.rows, WSE_3.columns, "wse-3", LLAMA_3_8B, 32)
+    rate = 1 / (layers_s + calibration("wse-3").host_step_s)
     print(f"WSE-3, 8B: published 1800 model {rate:.0f}")  # noqa: T201
 
-    assert pytest.approx(1800, rel=0.5) == rate
+    assert pytest.approx(1800, rel=0.35) == rate
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the constants of the 8B scale give 695 tokens/s, 54 % above the published 450"
-)
 def test_four_wse_3_serve_70b() -> None:
-    """Llama-3.1-70B on four WSE-3, 20 layers on each: 450 tokens/s (cerebras.ai, 2024-08-27), within 50 %."""
-    layers_s = decode_token_s(WSE_3, WSE_3.rows, WSE_3.columns, "wse-3", LLAMA_3_70B)
-    rate = 1 / (layers_s + 4 * CROSSING_S)
+    """Llama-3.1-70B on four WSE-3, 20 layers on each: 450 tokens/s (cerebras.ai, 2024-08-27), within 35 %."""
+    layers_s = decode_token_s(WSE_3, WSE_3.rows, WSE_3.columns, "wse-3", LLAMA_3_70B, 20)
+    constants = calibration("wse-3")
+    rate = 1 / (layers_s + 4 * CROSSING_S + constants.host_step_s)
     print(f"four WSE-3, 70B: published 450 model {rate:.0f}")  # noqa: T201
 
-    assert pytest.approx(450, rel=0.5) == rate
+    assert pytest.approx(450, rel=0.35) == rate

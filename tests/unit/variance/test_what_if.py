@@ -171,3 +171,13 @@ def test_devices_that_differ_for_good(tmp_path: Path) -> None:
 
     assert found["device_spread"]["first"]["value"] > 0.95
     assert found["op_jitter"]["total"]["value"] < 0.05
+
+
+def test_failures_of_the_noise_are_a_source(tmp_path: Path) -> None:
+    """Failures that a noise preset draws are exchanged as one source, and are not taken away device by device."""
+    failures = "failures: {device_every: 1 s, device_repair: 100 ms, link_every: 1000 s, link_repair: 1 s}"
+    scenario = load(tmp_path, CHAT, f"noise={{preset: none, {failures}}}")
+    found = what_if(scenario, 2, jobs=1)["figures"]["mean_e2el_ms"]
+
+    assert ["arrivals", "output_tokens", "failures"] == list(found["sources"])
+    assert {} == found["entities"]

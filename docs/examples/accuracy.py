@@ -1,0 +1,314 @@
+"""
+Write docs/accuracy.md and its picture: the suites of `simcluster validate` on a data folder, and what they mean.
+
+    python docs/examples/accuracy.py DATA
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simcluster.accuracy.mlperf import within
+from simcluster.cli.validate import SUITE
+from simcluster.fitting.kernels import CLASSES
+from simcluster.plots.predicted import predicted_against_measured
+
+DOCS = Path(__file__).resolve().parents[1]
+CALIBRATION = DOCS.parent / "simcluster" / "data" / "calibration"
+ENGINES = {"vllm": "vLLM", "trtllm": "TensorRT-LLM", "sglang": "SGLang"}
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; numbers to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def share(value: float | None) -> str:
+    """A percentage with one decimal."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def errors(found: dict[str, Any]) -> list[str]:
+    """Cases, median, mean, 90th percentile and bias."""
+    keys = ("median_abs_err_pct", "mean_abs_err_pct", "p90_abs_err_pct", "bias_pct")
+    return [str(found["cases"]), *(share(found[key]) for key in keys)]
+
+
+def files() -> dict[str, dict[str, Any]]:
+    """All calibration files as data."""
+    return {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CALIBRATION.glob("*.yaml"))
+    }
+
+
+def counted(found: dict[str, dict[str, Any]]) -> list[tuple[str, int, str]]:
+    """How many constants were free, and in which fit; one that several rows share counts once."""
+    classes = [of for of in CLASSES if of.start]
+    lines = {
+        (name, row["algorithm"], row["fixed"], row["step"], row["bandwidth"]): 2 + (not row["step"].startswith("0 "))
+        for name, file in found.items() if name.startswith("collectives-nvlink")
+        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send") for row in file[kind]
+        if row["status"] == "fitted"
+    }  # fmt: skip
+    return [
+        ("ops of the H100", sum(len(of.start) for of in classes), f"{len(classes)} classes and widths"),
+        (
+            "collectives on three NVLink generations",
+            sum(lines.values()),
+            f"starts, rounds and bandwidths of {len(lines)} lines",
+        ),
+        ("serving engines", 3 * 2 + 2, "host times of three, skew, slowdown under load"),
+        ("admission lag", 3, "whole steps"),
+        ("launching one by one, power", 6, "extra, host of two devices, passes, idle and busy"),
+        ("wafers", 3, "overheads of two kinds of op, FLOP a cycle"),
+    ]
+
+
+def write(data: Path) -> None:
+    """The page and its picture."""
+    measured = data / "measured" if (data / "measured").is_dir() else data
+    suites = {name: suite(measured, 2) for name, suite in SUITE.items()}
+    predicted_against_measured(suites["end-to-end"]["rows"], DOCS / "images" / "accuracy.svg")
+    (DOCS / "accuracy.md").write_text(page(suites, files()), encoding="utf-8")
+
+
+def page(suites: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> str:
+    """The whole text."""
+    served = suites["end-to-end"]
+    groups = [(kind, name, of) for kind in ("engine", "model", "precision", "parallelism", "concurrency")
+              for name, of in served["groups"][kind].items()]  # fmt: skip
+    mlperf = suites["mlperf"]["rows"]
+    close = within(mlperf, 20)
+    worst = sorted(served["rows"], key=lambda row: -abs(row["tpot_err_pct"]))[:6]
+    left = {(engine, model): of for engine in ENGINES for model, of in found[f"engine-{engine}"]["left_out"].items()}
+    constants = counted(found)
+    return f"""# Accuracy
+
+Errors are of the prediction, relative to the measurement, in percent, without sign unless called bias.
+They are of points and runs that the fits did not see: halves are cut by a checksum of shape, size or run.
+This page was written by
+
+```sh
+python docs/examples/accuracy.py DATA
+```
+
+from a folder of public measurements (NVIDIA aiconfigurator, vidur, InferenceMAX, MLPerf, Splitwise; not part of simcluster).
+The constants come from the same folder by `simcluster fit --data DATA`, and any file of runs can be judged:
+
+```sh
+simcluster validate --suite all --data DATA
+simcluster validate --cases runs.csv --json
+```
+
+A file of runs has a row for each run in a closed loop, with the columns `system, backend, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms`, and if there are such `pp_size, moe_ep_size, attention_dp_size, origin, queueing`; columns that are missing count as 1.
+What a row leaves open is taken from published launch scripts, but for TensorRT-LLM's token budget, which no script states and which was inferred from the fitted half of the served runs (`simcluster/accuracy/deploy.py`).
+A row whose model, system or parallelism is not known is skipped and named.
+
+## Served runs
+
+{len(served["rows"])} runs on H100 that were not fitted, {served["fitted_half"]["cases"]} that were.
+Time to first token leaves out runs that waited for admission.
+
+{
+        table(
+            ("", "runs", "median", "mean", "p90", "bias"),
+            [
+                ("TPOT, judged half", *errors(served["tpot"])),
+                ("TPOT, fitted half", *errors(served["fitted_half"]["tpot"])),
+                ("TTFT, judged half", *errors(served["ttft"])),
+                ("TTFT, fitted half", *errors(served["fitted_half"]["ttft"])),
+            ],
+        )
+    }
+![Predicted against measured](images/accuracy.svg)
+
+{
+        table(
+            ("", "runs", "TPOT median", "TPOT bias", "TTFT median", "TTFT bias"),
+            [
+                (
+                    f"{kind} {name}",
+                    of["tpot"]["cases"],
+                    share(of["tpot"]["median_abs_err_pct"]),
+                    share(of["tpot"]["bias_pct"]),
+                    share(of["ttft"]["median_abs_err_pct"]),
+                    share(of["ttft"]["bias_pct"]),
+                )
+                for kind, name, of in groups
+            ],
+        )
+    }
+What is left on a model when it takes no part in the fit, beside what is left when it does (TPOT, median):
+
+{
+        table(
+            ("engine and model", "fitted runs", "left out", "judged half, fitted with it"),
+            [
+                (
+                    f"{ENGINES[engine]}, {model}",
+                    of["points"],
+                    of["median"],
+                    found[f"engine-{engine}"]["tpot"]["median"],
+                )
+                for (engine, model), of in left.items()
+            ],
+        )
+    }
+Left-out errors follow from the slopes of the last round of the fit.
+A model that is an engine's only one leaves the engine's host times where the search begins when it is left out, so its figure says what no fit at all would leave.
+
+The worst runs:
+
+{
+        table(
+            ("", "measured TPOT, ms", "predicted", "error"),
+            [
+                (
+                    f"{row['backend']} {row['model']} tp{row['tp_size']} {row['isl']}/{row['osl']} c{row['concurrency']}",
+                    f"{row['tpot_ms']:.2f}",
+                    f"{row['predicted_tpot_ms']:.2f}",
+                    share(row["tpot_err_pct"]),
+                )
+                for row in worst
+            ],
+        )
+    }
+* gpt-oss-120b at 512 requests at a time waits 20 s for its first token and then gets one every 5 ms, as at eight requests: the engine had far fewer places than the row says, and no row says how many.
+* gpt-oss-120b at 32 requests (1024/1024) and at 16 (1024/8192) is slower in the table than at 64: not explained, neither here nor by its neighbours.
+* Times to first token of gpt-oss-120b are a quarter too short: its kernels for 4-bit experts are measured in one engine, and routing and quantising in the others are not.
+* With 128 requests on four GPUs TensorRT-LLM waits longer for a first token than simulated.
+
+## Kernels
+
+H100, points of shapes that were not fitted.
+
+{
+        table(
+            ("class", "bits", "points", "median", "p90", "bias"),
+            [
+                (
+                    row["op"],
+                    row["bits"],
+                    row["points"],
+                    share(row["median_abs_err_pct"]),
+                    share(row["p90_abs_err_pct"]),
+                    share(row["bias_pct"]),
+                )
+                for row in suites["kernels"]["rows"]
+            ],
+        )
+    }
+Worst are residual adds and norms, whose table has a resolution of 1 us; decoding with heads of 64 at 16 bit, where many short caches take longer than their bytes say; and long tails: experts on ranks that hold only one, products of few rows and short reductions.
+
+## Collectives
+
+{
+        table(
+            ("link", "collective", "library", "launch", "points", "median", "p90", "bias"),
+            [
+                (
+                    row["link"],
+                    row["collective"],
+                    row["library"],
+                    row["launch"],
+                    row["points"],
+                    share(row["median_abs_err_pct"]),
+                    share(row["p90_abs_err_pct"]),
+                    share(row["bias_pct"]),
+                )
+                for row in suites["collectives"]["rows"]
+            ],
+        )
+    }
+## MLPerf
+
+Llama-2-70B on eight H100, Poisson arrivals at the completed rate, four replicas of two ranks with the settings that NVIDIA published for its code, which all of these ran; lengths and what is assumed are in `simcluster/accuracy/mlperf.py`.
+
+{
+        table(
+            ("submission", "req/s", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99"),
+            [
+                (
+                    row["run"].replace("llama2-70b-", ""),
+                    row["rate_req_per_s"],
+                    *(f"{row[f'{key}_err_pct']:+.0f}" for key in ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99")),
+                )
+                for row in mlperf
+                if "skipped" not in row
+            ],
+        )
+    }
+Errors in percent, with sign. Within 20 %, of {sum("skipped" not in row for row in mlperf)} runs: TTFT p50 {
+        close["ttft_p50"]
+    }, TTFT p99 {close["ttft_p99"]}, TPOT p50 {close["tpot_p50"]}, TPOT p99 {close["tpot_p99"]}, all four {
+        close["all"]
+    }.
+
+All submitters aim at the limit of their node, and there queues multiply: one percent more time for a step is some five percent more time for a token, since more requests run at once.
+Machines differ by more than that. HPE's makes 80 requests a second at 128 ms a token where Google's makes 75 at 169, with the same code and settings and offline throughputs within 2 %.
+The node simulated here is one machine: those that are faster come out too slow, and at 80 requests a second and more beyond their limit, where a queue grows without end.
+What is assumed matters as much: prompts ten percent shorter make 30 % less time for a token at 75 requests a second, and host time for every request, as the engine in Python has it, 30 % more.
+
+## An engine without CUDA graphs
+
+Splitwise, Llama-2-70B fp16 on H100 and A100; A100s are scaled from the H100 but for their host.
+
+{
+        table(
+            ("", "settings", "median", "mean", "p90", "bias"),
+            [
+                (what, *errors(suites["splitwise"][key]))
+                for key, what in (
+                    ("prompt_time", "time of a prompt"),
+                    ("token_time", "time of a token"),
+                    ("average_power", "average power"),
+                )
+            ],
+        )
+    }
+Worst are batches of 8 prompts and more on four and eight devices, up to 47 % too fast: the engine's all-reduces of large arrays were several times slower than today's.
+
+## Wafers
+
+{
+        table(
+            ("", "device", "published, tokens/s", "predicted", "error", ""),
+            [
+                (
+                    f"{row['what']} {row['model']} on {row['cores']}",
+                    row["device"],
+                    row["published_tokens_per_s"],
+                    row["predicted_tokens_per_s"],
+                    f"{row['err_pct']:+.1f}",
+                    row["role"],
+                )
+                for row in suites["wafer"]["rows"]
+            ],
+        )
+    }
+Decode slows down from 420² to 660² cores and prefill speeds up, as measured.
+Nothing is fitted to the two served speeds: a strip of the wafer for each layer, and 5 us from wafer to wafer.
+With all cores for each layer in turn they would come out at 0 and +55 % ([decision 4](decisions/0004-strips-of-a-wafer.md)).
+
+## How many constants
+
+{table(("", "constants", ""), constants)}
+{
+        sum(n for _, n, _ in constants)
+    } in all, where a few dozen were meant: as many kernels and libraries as were measured have a start, a rate and little else.
+Of the ops' constants those stay without which the held-out error of a class grows by 0.3 points or more; those of collectives were shared among rings, not tried one by one. End to end, {
+        3 * 2 + 2
+    } numbers and three whole steps were free.
+Every file of `simcluster show calibration` says where each constant comes from, on how many points, and what it leaves.
+"""
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,143 @@
+"""
+Measured serving runs as people publish them: a CSV file, a row for each run at fixed concurrency.
+
+Columns are those of aiconfigurator's silicon tables. What a file lacks counts as 1 where it is a number of ranks;
+a row that names something unknown is told, never guessed.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simcluster.problems import InputError, Problem
+from simcluster.source import read_text
+
+REQUIRED = ("system", "model", "isl", "osl", "ttft_ms", "tpot_ms")
+COUNTS = ("tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size", "concurrency")
+LARGEST = 10**9
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured run."""
+
+    line: int
+    """Of the file."""
+    id: str
+    system: str
+    backend: str
+    model: str
+    precision: str
+    gemm_quant_mode: str
+    origin: str
+    queueing: bool
+    """The source says that requests waited for admission."""
+    isl: int
+    osl: int
+    tp_size: int
+    pp_size: int
+    attention_dp_size: int
+    moe_tp_size: int
+    moe_ep_size: int
+    concurrency: int | None
+    """None where the row leaves it blank."""
+    batch_size: int | None
+    ttft_ms: float
+    tpot_ms: float
+
+    @property
+    def title(self) -> str:
+        """A short name for tables and messages."""
+        return (
+            f"{self.model} {self.precision or 'no precision'} {self.backend} tp{self.tp_size} {self.isl}/{self.osl}"
+            + (f" c{self.concurrency}" if self.concurrency else "")
+        )
+
+
+def read(file: Path) -> list[Case]:
+    """
+    The cases of a file, in order.
+
+    Raises:
+        InputError: with every fault: no table, columns that are missing, values that are no numbers.
+    """
+    lines = read_text(file, max_bytes=200 * 2**20).splitlines()
+    rows = csv.DictReader(lines)
+    columns = rows.fieldnames or []
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise InputError(
+            [Problem(str(file), 1, name, "no such column", f"expected {', '.join(REQUIRED)}") for name in missing]
+        )
+    problems: list[Problem] = []
+    cases = []
+    for row in rows:
+        reader = _Row(str(file), rows.line_num, row, problems)
+        cases.append(reader.case())
+    if problems:
+        raise InputError(problems)
+    return cases
+
+
+class _Row:
+    """One row of the file, gathering its faults."""
+
+    def __init__(self, file: str, line: int, row: Mapping[str, str | None], problems: list[Problem]) -> None:
+        self._file, self._line, self._row, self._problems = file, line, row, problems
+
+    def case(self) -> Case:
+        """The row as a case."""
+        ranks = {name: self._count(name) or 1 for name in COUNTS if name != "concurrency"}
+        concurrency = self._count("concurrency") if "concurrency" in self._row else 1
+        return Case(
+            line=self._line,
+            id=self._text("id") or f"line {self._line}",
+            system=self._text("system"),
+            backend=self._text("backend"),
+            model=self._text("model"),
+            precision=self._text("precision"),
+            gemm_quant_mode=self._text("gemm_quant_mode"),
+            origin=self._text("origin"),
+            queueing=self._text("queueing").lower() in ("true", "1", "yes"),
+            isl=self._count("isl") or 1,
+            osl=self._count("osl") or 1,
+            concurrency=concurrency,
+            batch_size=self._count("batch_size"),
+            ttft_ms=self._number("ttft_ms") or math.nan,
+            tpot_ms=self._number("tpot_ms") or math.nan,
+            **ranks,
+        )
+
+    def _text(self, name: str) -> str:
+        return (self._row.get(name) or "").strip()
+
+    def _number(self, name: str) -> float | None:
+        text = self._text(name)
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= LARGEST:
+            self._problems.append(
+                Problem(self._file, self._line, name, f"'{text[:40]}'", "expected a number, not negative")
+            )
+            return None
+        return value
+
+    def _count(self, name: str) -> int | None:
+        value = self._number(name)
+        if value is not None and value != int(value):
+            self._problems.append(Problem(self._file, self._line, name, f"{value:g}", "expected a whole number"))
+            return None
+        return None if value is None else int(value)
+
+
+def with_both(cases: Iterable[Case]) -> list[Case]:
+    """Those that were measured in full."""
+    return [case for case in cases if math.isfinite(case.ttft_ms) and math.isfinite(case.tpot_ms)]

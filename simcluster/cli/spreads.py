@@ -1,0 +1,53 @@
+"""Several explanations side by side: whose latency spreads most, from what, and what of it is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from simcluster.cli.shares import TITLES, percent, plain_table, wide_console
+from simcluster.cli.summary import number
+
+MOST_COMPONENTS = 3
+
+
+def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> None:
+    """Print the spread of one latency of several runs, the widest named first, and their assumptions apart."""
+    console = wide_console()
+    title = TITLES[latency]
+    spread = [one for one in explained if one[latency]["n"] and one[latency]["std_ms"] is not None]
+    for place, one in enumerate(sorted(spread, key=lambda one: -one[latency]["std_ms"])):
+        found = one[latency]
+        causes = ", ".join(_largest(found["variance_shares"]))
+        word = "widest" if place == 0 else "then"
+        console.print(
+            f"{word}: {one['scenario']}, {title} std {number(found['std_ms'], 'ms')}: {causes}", markup=False
+        )
+    console.print()
+    table = plain_table(title, *(one["scenario"] for one in explained))
+    table.add_row("tokens" if latency == "itl" else "requests", *(f"{one[latency]['n']:,}" for one in explained))
+    table.add_row("mean", *(number(one[latency]["mean_ms"], "ms") for one in explained))
+    table.add_row("std", *(number(one[latency]["std_ms"], "ms") for one in explained))
+    for name in _components(spread, latency):
+        shares = [(one[latency]["variance_shares"] or {}).get(name) for one in explained]
+        tails = [(one[latency]["tail_shares"]["p99"] or {}).get(name) for one in explained]
+        table.add_row(name, *(f"{percent(s)} ({percent(t)})" for s, t in zip(shares, tails, strict=True)))
+    console.print(table)
+    console.print("components: share of the variance (of the tail beyond p99)", markup=False)
+    for one in explained:
+        console.print()
+        console.print(f"{one['scenario']}, noise {one['noise']}:", markup=False, style="bold", soft_wrap=True)
+        for text in one["assumptions"]:
+            console.print(f"* {text}", markup=False, soft_wrap=True)
+
+
+def _components(explained: Sequence[dict[str, Any]], latency: str) -> list[str]:
+    """Components that make up a thousandth of some variance, in the order of the trace."""
+    shares = [one[latency]["variance_shares"] or {} for one in explained]
+    return [name for name in (shares[0] if shares else {}) if any(abs(s.get(name, 0)) >= 1e-3 for s in shares)]
+
+
+def _largest(shares: dict[str, float] | None) -> list[str]:
+    """The components with the largest shares, those above a percent."""
+    ranked = sorted((shares or {}).items(), key=lambda item: -item[1])[:MOST_COMPONENTS]
+    return [f"{name} {share:.0%}" for name, share in ranked if share >= 0.01] or ["nothing"]

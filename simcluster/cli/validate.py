@@ -1,0 +1,208 @@
+"""`simcluster validate`: simulate what somebody measured, and tell how far off the answer is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.cli.problems import told
+
+if TYPE_CHECKING:
+    from simcluster.accuracy.play import Outcome
+
+SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise")
+
+
+@click.command()
+@click.option("--suite", type=click.Choice([*SUITES, "all"]), help="Measurements of a data folder, see --data.")
+@click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Measured tables, for every suite but wafer: its numbers come along.")  # fmt: skip
+@click.option("--cases", "case_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.csv",
+              help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
+              help="Draw predicted against measured.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
+@told
+def validate(
+    suite: str | None,
+    data: Path | None,
+    case_files: tuple[Path, ...],
+    as_json: bool,
+    plot: Path | None,
+    jobs: int | None,
+) -> int:
+    """
+    Compare simulations with measurements.
+
+    A case whose model, device or parallelism is not known is skipped and named. Kernels, collectives and served
+    runs of a data folder are judged on the half that the fit did not see.
+    """
+    import os
+
+    from simcluster.problems import InputError, Problem
+
+    if not suite and not case_files:
+        raise click.UsageError("nothing to validate: give --suite, --cases or both")
+    if suite not in (None, "wafer") and (data is None or not data.is_dir()):
+        missing = "no --data" if data is None else f"no folder '{data}'"
+        raise InputError([Problem("--data", 0, "", missing, "expected the folder of measured tables")])
+    n_jobs = jobs or os.cpu_count() or 1
+    found: dict[str, Any] = {}
+    if case_files:
+        found["cases"] = _cases(case_files, n_jobs)
+    wanted = SUITES if suite == "all" else (suite,) if suite else ()
+    for name in wanted:
+        found[name] = SUITE[name](_measured(data), n_jobs)
+    if plot is not None:
+        _draw(found, plot)
+    if as_json:
+        whole = next(iter(found.values())) if len(found) == 1 else {"suites": found}
+        click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+    else:
+        for name, part in found.items():
+            _print(name, part)
+    return 0
+
+
+def _measured(data: Path | None) -> Path:
+    """The folder of tables itself, or the one above it was given."""
+    folder = data or Path()
+    return folder / "measured" if (folder / "measured").is_dir() else folder
+
+
+def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
+    from simcluster.accuracy.cases import read
+    from simcluster.accuracy.table import document
+
+    return document(_simulated([case for file in files for case in read(file)], jobs))
+
+
+def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
+    from simcluster.accuracy.play import simulate_all
+
+    if not sys.stderr.isatty():
+        return simulate_all(cases, jobs)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("cases", total=len(cases))
+        return simulate_all(cases, jobs, progress=lambda: bar.advance(task))
+
+
+def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
+    from simcluster import catalog
+    from simcluster.calibration.gpu import read
+    from simcluster.fitting.kernels import judge
+
+    def entry(name: str) -> Any:
+        return catalog.entry("calibration", name)
+
+    return {"rows": list(judge(read(entry("h100-sxm"), entry), measured / "kernels"))}
+
+
+def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
+    from simcluster.calibration.collectives import fabric
+    from simcluster.fitting.collectives import SYSTEMS, judge
+
+    return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), measured / "collectives")]}
+
+
+def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
+    """The half of the served runs that the engines were not fitted to, and the other for comparison."""
+    from simcluster.accuracy.cases import read
+    from simcluster.accuracy.table import document
+    from simcluster.fitting.engines import fitted_half
+
+    cases = read(measured / "end_to_end" / "silicon_h100.csv")
+    half = {case.line for case in fitted_half(cases)}
+    outcomes = _simulated(cases, jobs)
+    found = document([outcome for outcome in outcomes if outcome.case.line not in half])
+    fitted = document([outcome for outcome in outcomes if outcome.case.line in half])
+    return {**found, "fitted_half": {key: fitted[key] for key in ("cases", "tpot", "ttft")}}
+
+
+def _wafer(measured: Path, jobs: int) -> dict[str, Any]:
+    from simcluster.accuracy.wafer import judge
+
+    return {"rows": list(judge())}
+
+
+def _mlperf(measured: Path, jobs: int) -> dict[str, Any]:
+    from simcluster.accuracy.mlperf import judge
+
+    return {"rows": list(judge(measured / "end_to_end" / "mlperf_llama2_70b_h100.csv", jobs))}
+
+
+def _splitwise(measured: Path, jobs: int) -> dict[str, Any]:
+    from simcluster.accuracy.splitwise import MEASURED, judge
+    from simcluster.accuracy.table import statistics
+
+    rows = list(judge(measured / "end_to_end" / "splitwise_llama2_70b.csv"))
+    errors = {
+        key: statistics([row[f"{key}_err_pct"] / 100 for row in rows if f"{key}_err_pct" in row]) for key in MEASURED
+    }
+    return {**errors, "rows": rows}
+
+
+SUITE: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+    "kernels": _kernels, "collectives": _collectives, "end-to-end": _end_to_end, "wafer": _wafer, "mlperf": _mlperf,
+    "splitwise": _splitwise,
+}  # fmt: skip
+
+
+def _draw(found: dict[str, Any], path: Path) -> None:
+    """The serving runs among what was found."""
+    from simcluster.plots.predicted import predicted_against_measured
+
+    rows = [row for name in ("cases", "end-to-end") for row in found.get(name, {}).get("rows", [])]
+    if not rows:
+        raise click.UsageError("--plot draws serving runs: give --cases, or --suite end-to-end")
+    predicted_against_measured(rows, path)
+
+
+def _print(name: str, part: dict[str, Any]) -> None:
+    """One suite for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from simcluster.accuracy.table import HEADER, summary_rows
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
+    console.print(f"{name}", style="bold")
+    if "groups" in part:
+        header: Sequence[str] = HEADER
+        lines = [tuple(line) for line in summary_rows(part)]
+    else:
+        shown = [row for row in part["rows"] if "skipped" not in row]
+        header = list(dict.fromkeys(key for row in shown for key in row))
+        lines = [tuple(_text(row.get(key)) for key in header) for row in shown]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(header):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    console.print(table)
+    skipped = [
+        *part.get("skipped", []),
+        *(f"{_name(row)}: {row['skipped']}" for row in part.get("rows", []) if "skipped" in row),
+    ]
+    for text in skipped:
+        console.print(f"skipped {text}", markup=False, soft_wrap=True)
+    console.print()
+
+
+def _name(row: dict[str, Any]) -> str:
+    return ", ".join(str(value) for key, value in row.items() if key != "skipped")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

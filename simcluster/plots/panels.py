@@ -1,0 +1,115 @@
+"""Figures for a page: SVG text, and where in it which axes lie, so that a page can say what is under the pointer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from simcluster.plots.gather import Gathered
+from simcluster.plots.latency import each_figure
+from simcluster.plots.save import svg
+from simcluster.plots.sheet import plain_style
+from simcluster.plots.topology import draw
+from simcluster.topology.model import Topology
+
+_POINTS_PER_IN = 72
+_TITLE_IN = 0.38
+"""From the top down to which there is nothing but the title."""
+
+
+class Scale(TypedDict):
+    """One axis: what it is called, its ends, and how values lie between them."""
+
+    label: str
+    low: float
+    high: float
+    log: bool
+
+
+class Panel(TypedDict):
+    """Axes with data: a rectangle in units of the SVG, y downwards, and its two scales."""
+
+    axes: int
+    """Its group in the SVG is `axes_<this>`."""
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x: Scale
+    y: Scale | None
+    """None where height means nothing."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure for a page, which has its title beside it."""
+
+    name: str
+    title: str
+    svg: str
+    top: float
+    """Height above it that is empty without the title, in units of the SVG."""
+    panels: tuple[Panel, ...] = ()
+
+
+def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
+    """All figures of runs, in the order and style in which they are written to files."""
+    return each_figure(runs, lambda name, figure: _untitled(name, figure, panels(figure)))
+
+
+def topology_drawing(topology: Topology) -> Drawing:
+    """A topology as `simcluster show topologies NAME --plot` draws it."""
+    with plain_style():
+        return _untitled(topology.name, draw(topology))
+
+
+def _untitled(name: str, figure: Figure, its_panels: tuple[Panel, ...] = ()) -> Drawing:
+    """A figure without its title, which is the first of its texts and stands alone at the top."""
+    title = figure.texts[0]
+    text = title.get_text()
+    title.remove()
+    return Drawing(name, text, svg(figure), _TITLE_IN * _POINTS_PER_IN, its_panels)
+
+
+def panels(figure: Figure) -> tuple[Panel, ...]:
+    """The axes of a figure that show data, in the order they were made."""
+    return tuple(
+        _panel(figure, axes, number)
+        for number, axes in enumerate(figure.axes, start=1)
+        if axes.xaxis.get_visible() and axes.has_data()
+    )
+
+
+def _panel(figure: Figure, axes: Axes, number: int) -> Panel:
+    width, height = (float(side) * _POINTS_PER_IN for side in figure.get_size_inches())
+    place = axes.get_position()
+    return {
+        "axes": number,
+        "left": round(place.x0 * width, 3),
+        "top": round((1 - place.y1) * height, 3),
+        "right": round(place.x1 * width, 3),
+        "bottom": round((1 - place.y0) * height, 3),
+        "x": _scale(_label([other.get_xlabel() for other in _with_x_of(axes)]), axes.get_xlim(), axes.get_xscale()),
+        "y": _scale(
+            _label([other.get_ylabel() for other in (axes, *figure.axes)]), axes.get_ylim(), axes.get_yscale()
+        )
+        if axes.yaxis.get_visible() and len(axes.get_yticks())
+        else None,
+    }
+
+
+def _with_x_of(axes: Axes) -> Sequence[Axes]:
+    """The axes, and then others with the same x axis, of which only the lowest has a label."""
+    return [axes, *axes.get_shared_x_axes().get_siblings(axes)]
+
+
+def _label(labels: Sequence[str]) -> str:
+    return next(filter(None, labels), "")
+
+
+def _scale(label: str, ends: tuple[float, float], kind: str) -> Scale:
+    return {"label": label, "low": float(ends[0]), "high": float(ends[1]), "log": kind == "log"}

@@ -1,0 +1,1 @@
+"""Reports: one page that holds all there is to say about some runs."""

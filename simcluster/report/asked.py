@@ -1,0 +1,154 @@
+"""What was asked of each run: model, devices, engine, workload, noise, events, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from simcluster.report.table import Row, Table, cells
+from simcluster.report.told import Told
+from simcluster.scenario import Event, Scenario
+from simcluster.shapes import total_parameters
+from simcluster.units import show
+
+MOST_SHOWN = 8
+"""Entries of a list, or events, that are written out."""
+
+_SEVERAL_RUNS = "Lines in which the runs differ are marked: what differs below may be due to any of them."
+
+
+def asked(runs: Sequence[Told], labels: Sequence[str]) -> Table:
+    """A line for each thing that a scenario sets, a column for each run."""
+    rows = []
+    for head, cell in _LINES:
+        texts = [cell(run.scenario) for run in runs]
+        if any(texts):
+            mark = "differs" if len(set(texts)) > 1 else ""
+            rows.append(Row(head, cells([text or "-" for text in texts]), mark))
+    return Table(
+        "What was asked", labels, rows, [_SEVERAL_RUNS] if len(runs) > 1 else (), of_runs=True, is_prose=True
+    )
+
+
+def differing(table: Table) -> list[str]:
+    """Heads of the lines in which the runs differ."""
+    return [row.head for row in table.rows if row.mark == "differs"]
+
+
+def _model(scenario: Scenario) -> str:
+    return (
+        f"{scenario.model.title or scenario.model.name}, {total_parameters(scenario.model) / 1e9:,.1f} B parameters"
+    )
+
+
+def _devices(scenario: Scenario) -> str:
+    return f"{scenario.n_devices} x {scenario.device.title or scenario.device.name}"
+
+
+def _layout(scenario: Scenario) -> str:
+    stages = scenario.replicas[0].stages
+    parts = [
+        (len(scenario.replicas), "replica", "replicas"),
+        (len(stages), "pipeline stage", "pipeline stages"),
+        (len(stages[0].devices), "tensor-parallel rank", "tensor-parallel ranks"),
+    ]
+    return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in parts)
+
+
+def _bits(scenario: Scenario) -> str:
+    where = ", streamed in every step" if scenario.weight_stream is not None else ""
+    return f"weights {scenario.weight_bits:g} bit{where}; KV cache {scenario.kv_bits:g} bit"
+
+
+def _engine(scenario: Scenario) -> str:
+    engine = scenario.engine
+    return (
+        f"scheduler {engine.scheduler}, router {engine.router}, launch {engine.launch}, "
+        f"at most {engine.max_num_seqs:,} sequences and {engine.max_num_batched_tokens:,} tokens a step"
+    )
+
+
+def _memory(scenario: Scenario) -> str:
+    blocks = scenario.replicas[0].kv_blocks
+    return f"{blocks:,} blocks of {scenario.engine.block_size} tokens a replica"
+
+
+def _of_workload(key: str) -> Callable[[Scenario], str]:
+    return lambda scenario: said(scenario.workload.get(key))
+
+
+def _trace(scenario: Scenario) -> str:
+    trace = scenario.workload.get("trace")
+    return PurePath(trace).name if isinstance(trace, str) else ""
+
+
+def said(value: Any) -> str:
+    """A part of a workload section in one line: its kind first, files by their names only."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        parts = [said(value["kind"])] if "kind" in value else []
+        for key, inner in value.items():
+            text = PurePath(inner).name if key == "file" and isinstance(inner, str) else said(inner)
+            parts += [f"{key.replace('_', ' ')} {text}"] if key != "kind" and text else []
+        return ", ".join(parts)
+    if isinstance(value, list):
+        more = f" and {len(value) - MOST_SHOWN:,} more" if len(value) > MOST_SHOWN else ""
+        return " ".join(said(item) for item in value[:MOST_SHOWN]) + more
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _noise(scenario: Scenario) -> str:
+    rows = [row.source.replace("_", " ") for row in scenario.noise.rows if scenario.device.kind in row.device_kinds]
+    return f"{scenario.noise.name}: {', '.join(rows) if rows else 'nothing on these devices'}"
+
+
+def _limits(scenario: Scenario) -> str:
+    return ", ".join(f"{name} at most {limit:g} ms" for name, limit in scenario.limits_ms.items())
+
+
+def _events(scenario: Scenario) -> str:
+    more = len(scenario.events) - MOST_SHOWN
+    texts = [_event(event) for event in scenario.events[:MOST_SHOWN]]
+    return "; ".join([*texts, f"and {more:,} more"] if more > 0 else texts)
+
+
+def _event(event: Event) -> str:
+    ends = event.link or event.ends
+    devices = [*event.devices[:2], *(["…"] if len(event.devices) > 2 else [])]
+    parts = [event.kind.replace("_", " "), " to ".join(ends) if ends else ", ".join(devices)]
+    if event.kind in ("device_slow", "link_slow"):
+        parts.append(f"x {event.factor:g}")
+    if event.at_s is not None:
+        parts.append(f"at {show(event.at_s, 'time')}")
+    elif event.mtbf_s is not None:
+        parts.append(f"every {show(event.mtbf_s, 'time')} on average")
+    lasts_s = event.lasts_s if event.lasts_s is not None else event.mttr_s
+    return " ".join(filter(None, [*parts, f"for {show(lasts_s, 'time')}" if lasts_s is not None else ""]))
+
+
+_LINES: tuple[tuple[str, Callable[[Scenario], str]], ...] = (
+    ("Scenario", lambda s: s.title),
+    ("Model", _model),
+    ("Devices", _devices),
+    ("Topology", lambda s: s.topology),
+    ("Layout", _layout),
+    ("Precision", _bits),
+    ("Engine", _engine),
+    ("KV cache", _memory),
+    ("Requests", _of_workload("requests")),
+    ("Arrivals", _of_workload("arrivals")),
+    ("Prompt tokens", _of_workload("prompt_tokens")),
+    ("Output tokens", _of_workload("output_tokens")),
+    ("Trace", _trace),
+    ("Trace speed-up", _of_workload("speed_up")),
+    ("Horizon", _of_workload("horizon")),
+    ("Service level", _limits),
+    ("Events", _events),
+    ("Noise", _noise),
+    ("Seed", lambda s: str(s.seed)),
+    ("Fidelity", lambda s: s.fidelity),
+)

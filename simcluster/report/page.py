@@ -1,0 +1,185 @@
+"""The page: everything about some runs in one HTML text that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from simcluster import __version__
+from simcluster.plots.components import COLOURS
+from simcluster.plots.gather import gather, labels
+from simcluster.plots.panels import Drawing, drawings, topology_drawing
+from simcluster.plots.sheet import DEFINITIONS, style
+from simcluster.report import asked, measured, sources
+from simcluster.report.attribution import Explained, attribution
+from simcluster.report.inline import dark_variables, inline
+from simcluster.report.network import topology_of
+from simcluster.report.told import Told, assumed_places
+from simcluster.trace import COMPONENTS
+
+LONGEST_TEXT = 2000
+"""Characters of a text from a file that the page repeats."""
+
+HOW_TO_READ = {
+    "latency_cdfs": "The further left a curve, the faster; the steeper, the steadier. Marks are p50 and p99.",
+    "itl_tail": "How many of the gaps are at least so long. A curve that falls late has a long tail.",
+    "latency_over_time": "Every gap at the token that ends it, every TTFT at the arrival.",
+    "component_bars": "Where a mean token spends its time; the parts sum to the mean.",
+    "batch_over_time": "Requests in each step, and requests that wait for a place.",
+}
+"""A sentence beside each figure."""
+
+
+class Picture(NamedTuple):
+    """A figure on the page."""
+
+    key: str
+    title: str
+    text: str
+    svg: Markup
+    panels: Markup
+    """JSON for an attribute, for the interactive page; empty without."""
+
+
+class Detail(NamedTuple):
+    """What is told of one run alone."""
+
+    key: str
+    place: int
+    label: str
+    title: str
+    headlines: list[measured.Headline]
+    tables: list[Any]
+    bars: list[tuple[str, list[tuple[str, float]]]]
+    remarks: list[str]
+    zero_is_assumed: bool
+
+
+def page(runs: Sequence[Told], explained: Sequence[Explained | None] = (), *, interactive: bool = False) -> str:
+    """
+    The report of some runs.
+
+    Args:
+        runs: at least one; the first is what the others are compared with.
+        explained: of each run where its spread comes from, if that has been worked out.
+        interactive: add a script for zoom and hover, which fetches nothing either.
+
+    Returns:
+        HTML; equal runs give equal text.
+
+    Raises:
+        InputError: the token table of a run is damaged.
+        ValueError: no run.
+    """
+    if not runs:
+        raise ValueError("no run to report")
+    names = labels([run.run for run in runs])
+    drawn = drawings(gather([run.run for run in runs]))
+    topologies = _topologies(runs)
+    asked_for = asked.asked(runs, names)
+    details = [
+        _detail(place, run, names[place], explained[place] if explained else None) for place, run in enumerate(runs)
+    ]
+    script = _asset("page.js") if interactive else ""
+    used = {name for detail in details for _, parts in detail.bars for name, _ in parts}
+    component_colours = {name: colour.lower() for name, colour in COLOURS.items()}
+    svgs = [drawing.svg for drawing in (*drawn, *topologies)]
+    return _environment().get_template("page.html").render(
+        title=_title(runs),
+        labels=names,
+        colours=[style(place).colour.lower() for place in range(len(runs))],
+        component_colours=component_colours,
+        asked=asked_for,
+        differing=asked.differing(asked_for),
+        comparison=measured.comparison(runs, names, asked.differing(asked_for)),
+        pictures=[_picture(drawing, interactive) for drawing in drawn],
+        topologies=[_topology_picture(place, drawing) for place, drawing in enumerate(topologies)],
+        undrawn=sorted({run.scenario.topology for run in runs} - {drawing.name for drawing in topologies}),
+        details=details,
+        used_components=[name for name in COLOURS if name in used],
+        zero_assumed=[names[place] for place in assumed_places(runs)],
+        zero_assumed_text=measured.ZERO_ASSUMED,
+        assumptions=sources.assumptions(runs, names),
+        entries=sources.entries(runs),
+        versions=sources.versions(runs),
+        provenance=sources.provenance(runs, names),
+        definitions=[DEFINITIONS[name] for name in ("ttft", "tpot", "itl", "clock")],
+        meanings={name: meaning for name, meaning in COMPONENTS.items() if name in used},
+        version=__version__,
+        style=Markup(_asset("page.css").replace("/*dark*/", dark_variables([*svgs, *component_colours.values()]))),
+        script=Markup(script),
+        script_hash=_hash(script) if interactive else "",
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("simcluster.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=plain,
+    )  # fmt: skip
+    return environment
+
+
+def plain(value: Any) -> Any:
+    """A text from a file without what a page cannot show or must not obey, and not longer than a page can bear."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _title(runs: Sequence[Told]) -> str:
+    titles = list(dict.fromkeys(str(run.summary["title"]) or str(run.summary["scenario"]) for run in runs))
+    return titles[0] if len(titles) == 1 else " · ".join(titles) if len(titles) < 4 else f"{len(runs)} runs compared"
+
+
+def _topologies(runs: Sequence[Told]) -> list[Drawing]:
+    """Of each topology that is known, a drawing."""
+    found: dict[str, Drawing] = {}
+    for run in runs:
+        if run.scenario.topology not in found and (topology := topology_of(run.scenario)) is not None:
+            found[run.scenario.topology] = topology_drawing(topology)
+    return list(found.values())
+
+
+def _picture(drawing: Drawing, interactive: bool) -> Picture:
+    panels = escape(json.dumps(drawing.panels)) if interactive else Markup("")
+    key = drawing.name.replace("_", "-")
+    return Picture(
+        key, drawing.title, HOW_TO_READ[drawing.name], Markup(inline(drawing.svg, key, COLOURS, drawing.top)), panels
+    )
+
+
+def _topology_picture(place: int, drawing: Drawing) -> Picture:
+    key = f"topology-{place}"
+    return Picture(key, drawing.title, "", Markup(inline(drawing.svg, key, (), drawing.top)), Markup(""))
+
+
+def _detail(place: int, run: Told, label: str, explained: Explained | None) -> Detail:
+    components = measured.components(run)
+    bars = [
+        (name, [(row.mark, row.cells[column].share or 0.0) for row in components.rows if row.cells[column].share])
+        for column, name in enumerate(("TTFT", "ITL"))
+    ]
+    tables = [measured.latencies(run), components, *attribution(explained, run.zero_is_assumed)]
+    tables = [table for table in tables if table.rows]
+    return Detail(
+        f"run-{place}", place, label, str(run.summary["title"]), measured.headlines(run.summary), tables, bars,
+        measured.remarks(run), run.zero_is_assumed,
+    )  # fmt: skip
+
+
+def _asset(name: str) -> str:
+    return (resources.files("simcluster") / "report" / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """By which the page's own policy knows the only script it may run."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,31 @@
+"""Write the report of run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from simcluster.report.page import page
+from simcluster.report.told import read_all
+from simcluster.variance.explain import explain
+from simcluster.whole_file import whole_file
+
+
+def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = False) -> None:
+    """
+    Write the report of some run folders, replacing a former file of that name.
+
+    Args:
+        folders: at least one.
+        file: where; its folder is made if it is not there.
+        interactive: with zoom and hover.
+
+    Raises:
+        InputError: with what is wrong with any of the runs; then nothing is written.
+        OSError: the place cannot be written.
+    """
+    runs = read_all(folders)
+    text = page(runs, [explain([one.run]) for one in runs], interactive=interactive)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as written:
+        written.write(text.encode())

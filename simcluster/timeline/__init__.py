@@ -1,0 +1,1 @@
+"""Timelines: what happened when, to be looked at in a trace viewer."""

@@ -1,0 +1,50 @@
+"""Write the timeline of a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simcluster import __version__
+from simcluster.read_run import read, require_scenario
+from simcluster.resolve import load
+from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.timeline.chrome import write
+from simcluster.timeline.lanes import events_of
+from simcluster.timeline.window import window
+from simcluster.whole_file import whole_file
+
+
+def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, limit: int) -> str | None:
+    """
+    Write a run's timeline, replacing a former file of that name.
+
+    Args:
+        folder: of the run.
+        file: where.
+        from_s: begin of the part that is written.
+        to_s: its end; None for the run's.
+        limit: about how many slices it may have; it ends earlier when they are more.
+
+    Returns:
+        What to tell if it ends before it should; None if not.
+
+    Raises:
+        InputError: no run is there, its scenario cannot be played any more, or what is played differs.
+        OSError: the place cannot be written.
+    """
+    run = read(folder)
+    scenario = load(folder / "scenario.resolved.yaml")
+    require_scenario(run, scenario.digest())
+    shown = window(run, scenario, to_ticks(from_s), None if to_s is None else to_ticks(to_s), limit)
+    events = events_of(run, scenario, shown)
+    about = {
+        "run": str(run.summary["scenario"]), "seed": run.summary["seed"], "simcluster": __version__,
+        "trace_digest": run.summary["trace_digest"], "from_s": from_s, "until_s": shown.until_ticks / TICKS_PER_S,
+        "order": "parts of a step lie in the order of the trace's columns, not of time",
+    }  # fmt: skip
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as written:
+        write(events, written, about)
+    if not shown.is_cut:
+        return None
+    return f"cut at {shown.until_ticks / TICKS_PER_S:.6g} s, after {limit:,} slices; --from and --to choose a part"

@@ -1,0 +1,74 @@
+"""The suites of `simcluster validate` on public measurements, with the errors that the documentation promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simcluster import catalog
+from simcluster.calibration.collectives import fabric
+from simcluster.calibration.gpu import read
+from simcluster.cli.validate import SUITE
+from simcluster.fitting import collectives, kernels
+from simcluster.fitting.collective_tables import SYSTEMS
+
+pytestmark = [pytest.mark.validation, pytest.mark.timeout(1800)]
+
+
+def entry(name: str) -> object:
+    return catalog.entry("calibration", name)
+
+
+def test_declared_residuals_of_kernels(shared: Path) -> None:
+    """On shapes that were not fitted errors are those the file declares, and at most 8 % (experts 12 %)."""
+    h100 = read(entry("h100-sxm"), entry)
+    declared = {row.name: row for row in h100.constants}
+    for row in kernels.judge(h100, shared / "measured" / "kernels"):
+        said = declared[f"{row['op']} {row['bits']} bit"]
+        assert 100 * said.median_error == pytest.approx(row["median_abs_err_pct"], abs=0.06), said.name
+        most = 12 if row["op"].startswith("moe") else 9 if row["op"].startswith(("gemm", "attention")) else 30
+        assert row["median_abs_err_pct"] < most, said.name
+
+
+def test_kernels_are_fitted_by_the_command(shared: Path) -> None:
+    """The shipped constants of the H100's ops are what the fit finds in the tables."""
+    h100 = read(entry("h100-sxm"), entry)
+    for found in kernels.fit_all(shared / "measured" / "kernels"):
+        assert h100.ops[found.of.op][found.of.bits] == found.of.fit(found.constants), (found.of.op, found.of.bits)
+
+
+def test_collectives(shared: Path) -> None:
+    """On sizes that were not fitted: in a graph at most 10 % in the median, NCCL at most 15 %."""
+    for link in SYSTEMS:
+        for row in collectives.judge(fabric(link), shared / "measured" / "collectives"):
+            most = 15 if row["library"] == "nccl" else 10
+            assert row["median_abs_err_pct"] < most, row
+
+
+def test_served_runs(shared: Path) -> None:
+    """On the half that was not fitted: time per token 5 %, 8 % for each model and engine; first token 20 %."""
+    found = SUITE["end-to-end"](shared / "measured", 2)
+
+    assert found["tpot"]["median_abs_err_pct"] < 5
+    assert found["ttft"]["median_abs_err_pct"] < 20
+    for kind in ("model", "engine"):
+        for name, errors in found["groups"][kind].items():
+            assert errors["tpot"]["median_abs_err_pct"] < 8, name
+
+
+def test_an_engine_without_graphs(shared: Path) -> None:
+    """Splitwise: time of a token 10 %, of a prompt 15 %, power 20 %, in the median."""
+    found = SUITE["splitwise"](shared / "measured", 1)
+
+    assert found["token_time"]["median_abs_err_pct"] < 10
+    assert found["prompt_time"]["median_abs_err_pct"] < 15
+    assert found["average_power"]["median_abs_err_pct"] < 20
+
+
+def test_mlperf_at_its_rate(shared: Path) -> None:
+    """NVIDIA's own submission: p50 and p99 of both times within 20 % at the submitted rate."""
+    rows = SUITE["mlperf"](shared / "measured", 1)["rows"]
+    (nvidia,) = [row for row in rows if row["run"].startswith("NVIDIA ") and "skipped" not in row]
+
+    assert all(abs(value) < 20 for key, value in nvidia.items() if key.endswith("err_pct"))
