@@ -76,14 +76,20 @@ def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
         from simcluster.problems import InputError
 
         looks = () if worlds is None else (worlds,)
+        wrong = ""
+        found: Comparison | None = None
         try:
             if update:
                 stated = parse_gates(fail_if, "fail_if") if fail_if else None
                 renew(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
-                return None
-            found = hold(str(base), str(candidate), settings=settings, fail_if=fail_if, looks=looks)
+            else:
+                found = hold(str(base), str(candidate), settings=settings, fail_if=fail_if, looks=looks)
         except InputError as error:
-            pytest.fail(str(error), pytrace=False)
+            wrong = str(error)
+        if wrong:
+            pytest.fail(wrong, pytrace=False)
+        if found is None:
+            return None
         lines = [told(row) for c in found.candidates for row in c.rows if row.verdict not in (None, "PASS")]
         text = "\n".join([f"{found.verdict}: {base} → {candidate}", *lines])
         if found.verdict == "FAIL" or (found.verdict == "INCONCLUSIVE" and inconclusive == "fail"):

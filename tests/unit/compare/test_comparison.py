@@ -129,6 +129,19 @@ def test_markdown(found: Comparison) -> None:
     assert "<details><summary>2 ok, 0 not judged</summary>" in lines
 
 
+def test_markdown_is_rendered_by_another_tool() -> None:
+    """Rendered, there are tables with nine cells a row, and names that look like markup are text."""
+    from markdown_it import MarkdownIt
+
+    name = "<script>|*a* [b](c) `d` # &lt; _e_"
+    found = compare(side(name, BASE), [side("other", SLOWER, trace="b")], GATES)
+    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown(found))
+
+    assert 2 * 8 == html.count("<th ") + html.count("<th>")
+    assert 8 * 5 == html.count("<td ") + html.count("<td>")
+    assert "&lt;script&gt;|*a* [b](c) `d` # &amp;lt; _e_ → other: fail</h3>" in html
+
+
 def test_a_summary_fits() -> None:
     """A step's summary is cut at a line where it would be longer than GitHub shows, what is there before included."""
     text = "a line of text\n" * 100_000
