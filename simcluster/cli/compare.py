@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.outputs import Outputs, tell_comparison, tell_ranking
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simcluster.compare.comparison import Comparison
     from simcluster.compare.hold import Play
     from simcluster.compare.side import Side
     from simcluster.gates import Gate
@@ -97,7 +95,8 @@ def compare(
     from simcluster.compare.looks import planned
     from simcluster.compare.read import read
 
-    if (rank is not None or update_baseline) and (junit or markdown or github):
+    outputs = Outputs(as_json, junit, markdown, github)
+    if (rank is not None or update_baseline) and outputs.of_gates:
         raise click.UsageError(
             "--junit, --markdown and --github tell of gates, which --rank and --update-baseline do not judge"
         )
@@ -115,39 +114,11 @@ def compare(
     plan = planned(sides, looks)
     if rank is not None:
         zone = 0.02 if indifference is None else indifference / 100
-        return _ranked(sides, rank, zone, stated, alpha, plan, play, inconclusive, as_json)
+        return _ranked(sides, rank, zone, stated, alpha, plan, play, inconclusive, outputs)
     found = judged(sides, stated, alpha, plan, play)
     code = _exit_code(found.verdict, inconclusive)
-    if as_json:
-        from simcluster.compare.as_json import of_comparison
-
-        _print_json(of_comparison(found, code))
-    else:
-        from simcluster.cli.verdicts import print_comparison
-
-        print_comparison(found, code)
-    if junit is not None:
-        from simcluster.compare.junit import junit as as_junit
-
-        junit.write_text(as_junit(found, inconclusive == "fail"), encoding="utf-8")
-    if markdown is not None:
-        from simcluster.compare.markdown import markdown as as_markdown
-
-        markdown.write_text(as_markdown(found), encoding="utf-8")
-    if github:
-        _tell_github(found, as_json)
+    tell_comparison(found, code, inconclusive == "fail", outputs)
     return code
-
-
-def _tell_github(found: Comparison, to_stderr: bool) -> None:
-    """Annotations go to one of the streams, of which GitHub reads both; the summary to the step's file, if any."""
-    from simcluster.compare.github import annotated, append_summary
-    from simcluster.compare.markdown import markdown
-
-    for command in annotated(found):
-        click.echo(command, err=to_stderr)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        append_summary(markdown(found), Path(summary))
 
 
 def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks: tuple[int, ...], play: Play) -> int:
@@ -184,7 +155,7 @@ def _player(jobs: int | None, scheduler: str | None) -> Play:
 
 def _ranked(
     sides: list[Side], metric: str, zone: float, stated: tuple[Gate, ...] | None, alpha: float,
-    plan: tuple[int, ...], play: Play, inconclusive: str | None, as_json: bool,
+    plan: tuple[int, ...], play: Play, inconclusive: str | None, outputs: Outputs,
 ) -> int:  # fmt: skip
     """Rank systems instead of holding them against the first."""
     from simcluster.compare.looks import require_same_worlds
@@ -202,14 +173,7 @@ def _ranked(
     require_same_worlds(sides, plan[0])
     found = rank(play(sides, plan[0]), metric, zone, stated or (), alpha)
     code = _exit_code(found.verdict, inconclusive)
-    if as_json:
-        from simcluster.compare.as_json import of_ranking
-
-        _print_json(of_ranking(found, code))
-    else:
-        from simcluster.cli.verdicts import print_ranking
-
-        print_ranking(found, code)
+    tell_ranking(found, code, outputs)
     return code
 
 
@@ -217,7 +181,3 @@ def _exit_code(verdict: str, inconclusive: str | None) -> int:
     if verdict == "INCONCLUSIVE":
         return {None: INCONCLUSIVE, "pass": 0, "fail": REGRESSION}[inconclusive]
     return REGRESSION if verdict == "FAIL" else 0
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
