@@ -43,8 +43,8 @@ def _looks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--seeds", "looks", callback=_looks, metavar="N[,N...]",
               help="Worlds; of several numbers, the later are played only while something is not decided.  "
                    "[default: 20, or as many as runs and baselines have]")  # fmt: skip
-@click.option("--alpha", type=click.FloatRange(1e-9, 0.5), default=0.05, show_default=True,
-              help="Probability that any gate fails by chance.")  # fmt: skip
+@click.option("--alpha", type=click.FloatRange(1e-9, 0.5), metavar="P",
+              help="Probability that any gate fails by chance.  [default: 0.05]")  # fmt: skip
 @click.option("--fail-if", multiple=True, metavar="GATE",
               help="Such as 'p99_ttft_ms > +5%' or 'slo_attainment < 95%'; 'defaults' are twelve.")  # fmt: skip
 @click.option("--gates", "gates_file", type=click.Path(path_type=Path), metavar="FILE", help="A file of gates.")
@@ -67,7 +67,7 @@ def compare(
     candidate_set: tuple[str, ...],
     seed: int | None,
     looks: tuple[int, ...],
-    alpha: float,
+    alpha: float | None,
     fail_if: tuple[str, ...],
     gates_file: Path | None,
     inconclusive: str | None,
@@ -91,6 +91,7 @@ def compare(
     Exit codes: 0 nothing fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 something is
     not decided.
     """
+    from simcluster.compare.comparison import ALPHA
     from simcluster.compare.hold import judged
     from simcluster.compare.looks import planned
     from simcluster.compare.read import read
@@ -104,14 +105,17 @@ def compare(
         raise click.UsageError("--indifference goes with --rank")
     stated, play = _stated(gates_file, fail_if), _player(jobs, scheduler)
     if update_baseline:
-        if len(candidates) > 1 or base_set or rank is not None or as_json:
-            raise click.UsageError("--update-baseline takes one candidate, and no --base-set, --rank or --json")
-        return _update(Path(base), read(candidates[0], candidate_set, settings, seed), stated, looks, play)
+        if len(candidates) > 1 or base_set or as_json or (rank, alpha, inconclusive) != (None, None, None):
+            raise click.UsageError(
+                "--update-baseline judges nothing: expected one candidate, --set, --seed and gates"
+            )
+        side = read(candidates[0], candidate_set, settings, seed)
+        _require_scenario([side], settings, seed)
+        return _update(Path(base), side, stated, looks, play)
     sides = [read(base, base_set, settings, seed)]
     sides += [read(candidate, candidate_set, settings, seed) for candidate in candidates]
-    if (settings or seed is not None) and not any(side.kind == "scenario" for side in sides):
-        raise click.UsageError("--set and --seed change scenarios, and there is none")
-    plan = planned(sides, looks)
+    _require_scenario(sides, settings, seed)
+    plan, alpha = planned(sides, looks), ALPHA if alpha is None else alpha
     if rank is not None:
         zone = 0.02 if indifference is None else indifference / 100
         return _ranked(sides, rank, zone, stated, alpha, plan, play, inconclusive, outputs)
@@ -119,6 +123,12 @@ def compare(
     code = _exit_code(found.verdict, inconclusive)
     tell_comparison(found, code, inconclusive == "fail", outputs)
     return code
+
+
+def _require_scenario(sides: Sequence[Side], settings: tuple[str, ...], seed: int | None) -> None:
+    """Hold that what is to be changed is there."""
+    if (settings or seed is not None) and not any(side.kind == "scenario" for side in sides):
+        raise click.UsageError("--set and --seed change scenarios, and there is none")
 
 
 def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks: tuple[int, ...], play: Play) -> int:

@@ -103,6 +103,9 @@ def renew(path: Path, candidate: Side, stated: Sequence[Gate] | None, looks: Seq
     former = require_baseline_place(path)
     if candidate.kind == "baseline":
         raise InputError([Problem(candidate.file, 0, "", "a baseline", "expected a scenario or a folder of runs")])
+    if candidate.kind == "runs" and looks and looks[-1] != len(candidate.rows):
+        found = f"{len(candidate.rows)} worlds, not {looks[-1]}"
+        raise InputError([Problem(candidate.file, 0, "seeds", found, "all worlds of runs are taken")])
     n_worlds = looks[-1] if looks else len(former.rows) if former is not None else DEFAULT_WORLDS
     (played,) = play([candidate], n_worlds)
     if stated is not None:

@@ -313,6 +313,8 @@ def test_outputs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         ["--rank", "median_itl_ms", "--junit", "j.xml"],
         ["--update-baseline", "--github"],
         ["--update-baseline", "--json"],
+        ["--update-baseline", "--alpha", "0.01"],
+        ["--update-baseline", "--inconclusive", "pass"],
         ["--update-baseline", "--rank", "median_itl_ms"],
         ["--rank", "median_itl_ms", "--seeds", "2,4"],
         ["--alpha", "0.7"],
