@@ -302,7 +302,8 @@ def test_outputs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     out, err = capsys.readouterr()
 
     assert 1 == json.loads(out)["exit_code"]
-    assert err.startswith("::error file=s.yaml,line=1,title=s%3A median_itl_ms > +2%25::ITL p50 +5")
+    title = "s (deployment.slowdown=1.05)%3A median_itl_ms > +2%25"
+    assert err.startswith(f"::error file=s.yaml,line=1,title={title}::ITL p50 +5")
     assert "<failure" in Path("j.xml").read_text()
     assert f"before\n{Path('m.md').read_text()}" == Path("summary.md").read_text()
 
