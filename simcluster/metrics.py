@@ -19,6 +19,9 @@ import numpy.typing as npt
 from simcluster.ticks import TICKS_PER_S, Ticks
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
+DEFINITIONS = "simcluster-metrics-1"
+"""Of what a summary holds under its names; another one when a name comes to mean something else."""
+
 Floats = npt.NDArray[np.float64]
 Table = dict[str, Any]
 
@@ -161,7 +164,13 @@ def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> 
 
     A request of one token has no tpot and meets any limit on it.
     """
-    if not limits_ms or duration_s <= 0:
+    n_good = good_requests(requests, limits_ms)
+    return None if n_good is None or duration_s <= 0 else n_good / duration_s
+
+
+def good_requests(requests: Table, limits_ms: dict[str, float]) -> int | None:
+    """How many finished requests meet every limit; None without limits."""
+    if not limits_ms:
         return None
     values = latencies_ms(requests)
     n_tokens = np.asarray(requests["tokens_emitted"], np.int64)
@@ -171,7 +180,13 @@ def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> 
     good = np.ones(len(tpot), dtype=bool)
     for name, limit in limits_ms.items():
         good &= (tpot if name == "tpot" else values[name]) <= limit
-    return float(good.sum() / duration_s)
+    return int(good.sum())
+
+
+def attainment(requests: Table, limits_ms: dict[str, float]) -> float | None:
+    """Share of all requests, those that failed or were not finished included, that meet every limit; None without."""
+    n_good = good_requests(requests, limits_ms)
+    return None if n_good is None or not len(requests["status"]) else n_good / len(requests["status"])
 
 
 def summarise(
@@ -206,6 +221,7 @@ def summarise(
         "output_throughput": n_output * per_s,
         "total_token_throughput": (n_input + n_output) * per_s,
         "request_goodput": goodput(requests, limits_ms, duration_s),
+        "slo_attainment": attainment(requests, limits_ms),
         "preemptions": int(np.sum(requests["preemptions"])),
         "power_w": power_w,
         "joules_per_output_token": power_w * duration_s / n_emitted if n_emitted else None,

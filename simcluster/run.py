@@ -21,7 +21,7 @@ import simcluster
 from simcluster import steady_state
 from simcluster.intervals import calibration_of, uncertainty
 from simcluster.kernel.simulate import Outcome, play
-from simcluster.metrics import TokenSums, latencies_ms, summarise
+from simcluster.metrics import DEFINITIONS, TokenSums, latencies_ms, summarise
 from simcluster.problems import InputError, Problem
 from simcluster.resolve import dump
 from simcluster.scenario import Scenario
@@ -85,7 +85,13 @@ def expected_s(scenario: Scenario) -> float:
 
 def measure(scenario: Scenario) -> dict[str, Any]:
     """Play a scenario for its summary alone; token rows are counted and not kept."""
-    return _summary(scenario, *_play(scenario, ()))
+    return observe(scenario, ())[0]
+
+
+def observe(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Play a scenario while token rows go to the sinks; returns its summary and its request table."""
+    outcome, digest, sums = _play(scenario, sinks)
+    return _summary(scenario, outcome, digest, sums), outcome.requests
 
 
 def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
@@ -183,6 +189,7 @@ def provenance(scenario: Scenario) -> dict[str, Any]:
     """
     return {
         "format": RUN_FORMAT,
+        "metric_definitions": DEFINITIONS,
         **versions(),
         "scenario": scenario.name,
         "scenario_digest": scenario.digest(),

@@ -21,6 +21,7 @@ from simcluster.calibration.gpu import REQUIRED, GpuCalibration
 from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs.collectives import COLLECTIVES, available
 from simcluster.costs.gpu import peak_flop_per_s
+from simcluster.gates import MAX_GATES
 from simcluster.hardware import Device
 from simcluster.noise.sources import Noise
 from simcluster.placement import StageLayers, kv_tokens
@@ -30,7 +31,7 @@ from simcluster.problems import nearest
 from simcluster.quantities import Frozen
 from simcluster.shapes import ModelShape, layer_kinds
 from simcluster.shapes import contradictions as shape_contradictions
-from simcluster.spec import MAX_EVENTS
+from simcluster.spec import MAX_EVENTS, GateText
 from simcluster.streams import Seeds
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
@@ -97,6 +98,8 @@ class Engine(Frozen):
     """Steps that begin before a request that came can take part, while others run."""
     host_fixed_s: Seconds
     host_per_sequence_s: Seconds
+    slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """How many times as long every op takes."""
     collective_skew_s: Seconds
     """How long the ranks of a stage wait for their last one at every collective."""
     calibration: EngineCalibration | None
@@ -194,6 +197,8 @@ class Scenario(Frozen):
     noise: Noise
     limits_ms: dict[LatencyName, Annotated[float, Field(ge=0)]]
     """Of the service level, by latency name."""
+    gates: Annotated[tuple[GateText, ...], Field(max_length=MAX_GATES)] = ()
+    """What fails a comparison with it; none for those that hold by default."""
     steady_state: bool = False
     """Whether latencies are also asked for as in the long run."""
     assumptions: tuple[str, ...]
@@ -219,8 +224,8 @@ class Scenario(Frozen):
         return WorkloadSpec.model_validate(self.workload)
 
     def digest(self) -> str:
-        """SHA-256 over everything that the results depend on: all but names, titles, remarks and file locations."""
-        data = json.loads(self.model_dump_json(exclude={"name", "title", "assumptions"}))
+        """SHA-256 of what results depend on: all but names, titles, gates, remarks and file locations."""
+        data = json.loads(self.model_dump_json(exclude={"name", "title", "gates", "assumptions"}))
         data["workload"] = _without_files(data["workload"])
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

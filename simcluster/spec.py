@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from simcluster.gates import DEFAULTS, MAX_GATES, GateError, parse
 from simcluster.noise import sources as noise
 from simcluster.problems import nearest
 from simcluster.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
@@ -56,6 +57,17 @@ def _drawn(name: str) -> str:
     return name
 
 
+def _gate(text: str) -> str:
+    """A gate, or the word for those that hold by default."""
+    if text.strip() != DEFAULTS:
+        try:
+            parse(text)
+        except GateError as error:
+            raise fault(error.found, error.expected) from None
+    return text
+
+
+GateText = Annotated[str, Field(max_length=200), AfterValidator(_printable), AfterValidator(_gate)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 SourceName = Annotated[str, Field(max_length=300), AfterValidator(_drawn)]
 Period = Annotated[Limit, AfterValidator(_not_too_often)]
@@ -119,6 +131,8 @@ class Deployment(Frozen):
     ahead (async scheduling, overlap)."""
     host_time_per_step: Moment | None = None
     """Host time before every step, instead of the calibration's."""
+    slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    """How many times as long every op takes, exchanges over links left out: a regression to try a gate with."""
 
 
 class NoiseOverride(Frozen):
@@ -270,6 +284,8 @@ class ScenarioFile(Frozen):
     one for many steps where nothing interferes; `op` and `auto` give equal results."""
     slo: Slo = Slo()
     """Latency limits, for goodput."""
+    gates: Annotated[list[GateText], Field(max_length=MAX_GATES)] = Field(default_factory=list)
+    """What fails a [comparison](compare.md#gates) with it, such as `p99_ttft_ms > +5%`. Default: twelve gates."""
     steady_state: bool = False
     """Whether the summary also tells latencies in the long run, without those of the empty start, see
     [steady state](variance.md#steady-state)."""

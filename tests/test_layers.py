@@ -14,6 +14,7 @@ PACKAGE = ROOT / "simcluster"
 
 LAYERS = (
     (
+        "gates",
         "problems",
         "units",
         "ticks",
@@ -35,11 +36,11 @@ LAYERS = (
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
     ("variance", "sweep"),
-    ("accuracy",),
+    ("accuracy", "compare"),
     ("fitting",),
     ("plots", "timeline"),
     ("report",),
-    ("cli",),
+    ("cli", "pytest_plugin"),
 )
 """From low to high; a module imports from its own layer and from lower ones."""
 

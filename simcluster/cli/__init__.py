@@ -9,6 +9,7 @@ import click
 
 from simcluster import __version__
 from simcluster.cli.check import check
+from simcluster.cli.compare import compare
 from simcluster.cli.explain import explain
 from simcluster.cli.fit import fit
 from simcluster.cli.fit_noise import fit_noise
@@ -22,7 +23,7 @@ from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
 
 EXIT_CODES = """
-Exit codes: 0 fine, 2 input error, 4 an invariant was violated.
+Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
 """
 
 
@@ -32,7 +33,9 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, sweep, explain, plot, report, timeline, check, show, schema, validate, fit, fit_noise):
+for command in (
+    replay, sweep, explain, compare, plot, report, timeline, check, show, schema, validate, fit, fit_noise,
+):  # fmt: skip
     cli.add_command(command)
 
 

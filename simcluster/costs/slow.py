@@ -1,4 +1,4 @@
-"""A stage some of whose ranks are slow: they compute and fetch for longer, and the others wait for them."""
+"""Stages that take longer: some ranks are slow and the others wait for them, or every op is stretched."""
 
 from __future__ import annotations
 
@@ -48,6 +48,43 @@ class SlowStage:
         own_compute, own_fetch = _times(self._own, compute), _times(self._own, fetch)
         last = _times(self._slowest, _longer(compute, fetch))
         return OpRow(launch, own_compute, own_fetch, wait + last - _longer(own_compute, own_fetch), exchange)
+
+
+class StretchedStage:
+    """
+    A stage every op of which takes longer by one factor: launches, arithmetic, fetches, exchanges within a device.
+
+    Exchanges over links take as long as the links allow.
+
+    Args:
+        nominal: the stage as it would be.
+        factor: how many times as long its ops take.
+        is_one_device: whether its exchanges are within a device.
+    """
+
+    def __init__(self, nominal: NominalStage, factor: float, is_one_device: bool) -> None:
+        self._nominal = nominal
+        self._factor = factor
+        self._of_exchange = factor if is_one_device else 1.0
+        self.kind_of_op = nominal.kind_of_op
+        self.fetch_components = nominal.fetch_components
+
+    def rows(self, tokens: Batch) -> list[OpRow]:
+        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
+        return [self._stretched(row) for row in self._nominal.rows(tokens)]
+
+    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
+        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
+        return [(kind, self._stretched(row)) for kind, row in self._nominal.context_rows(batch)]
+
+    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
+        """The same in successive decode steps of one batch."""
+        return [(kind, self._stretched(row)) for kind, row in self._nominal.run_rows(batch, n_steps)]
+
+    def _stretched(self, row: OpRow) -> OpRow:
+        launch, compute, fetch, wait, exchange = row
+        launch, compute, fetch = (_times(self._factor, ticks) for ticks in (launch, compute, fetch))
+        return OpRow(launch, compute, fetch, wait, _times(self._of_exchange, exchange))
 
 
 def _times(factor: float, ticks: Any) -> Any:

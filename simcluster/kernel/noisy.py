@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from simcluster.costs.paced import PacedStage
-from simcluster.costs.service import RunModel, TimedStage
-from simcluster.costs.slow import SlowStage
+from simcluster.costs.service import NominalStage, RunModel, TimedStage
+from simcluster.costs.slow import SlowStage, StretchedStage
 from simcluster.costs.stage import BlockStage
 from simcluster.costs.step_noise import Jitter, Skew, Small, StepNoise
 from simcluster.hardware import DeviceKind
@@ -19,13 +20,26 @@ from simcluster.ticks import to_ticks
 STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages")
 
 
+class Stretch(NamedTuple):
+    """How many times as long every op of a deployment takes, and whether its exchanges are within a device."""
+
+    factor: float
+    is_one_device: bool
+
+
 def is_noisy(noise: Noise, kind: DeviceKind) -> bool:
     """Whether stages on a kind of device have noise of their own."""
     return any(row.source in (*STEP_SOURCES, *PACE_SOURCES) and kind in row.device_kinds for row in noise.rows)
 
 
 def stage_model(
-    blocks: BlockStage, devices: tuple[str, ...], slow: tuple[float, ...], noise: Noise, kind: DeviceKind, seed: int
+    blocks: BlockStage,
+    devices: tuple[str, ...],
+    slow: tuple[float, ...],
+    stretch: Stretch,
+    noise: Noise,
+    kind: DeviceKind,
+    seed: int,
 ) -> RunModel:
     """
     A stage with the noise of its devices: of a group keyed by its first, skew and pace by every rank.
@@ -34,11 +48,14 @@ def stage_model(
         blocks: the stage without noise.
         devices: its ranks; none for a stage without noise.
         slow: how many times as long the ranks take, by what happened to them; none if all are as they should be.
+        stretch: of every op.
         noise: the sources.
         kind: of the devices.
         seed: of the world.
     """
-    nominal = SlowStage(blocks, slow[0], max(slow)) if slow else blocks
+    nominal: NominalStage = blocks if stretch.factor == 1 else StretchedStage(blocks, *stretch)
+    if slow:
+        nominal = SlowStage(nominal, slow[0], max(slow))
     if not devices:
         return TimedStage(nominal)
     meeting = collectives(blocks)

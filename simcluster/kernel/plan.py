@@ -19,7 +19,7 @@ from simcluster.kernel.exchange import Round, Rounds
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.happenings import happenings
 from simcluster.kernel.links import Links, exchange_legs, routes
-from simcluster.kernel.noisy import collectives, is_noisy, skew, stage_model
+from simcluster.kernel.noisy import Stretch, collectives, is_noisy, skew, stage_model
 from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
@@ -224,7 +224,8 @@ class Planner:
     ) -> StageModel:
         scenario = self._scenario
         stage = BlockStage(self._blocks(over), blocks)
-        return stage_model(stage, devices, slow, scenario.noise, scenario.device.kind, scenario.seeds)
+        stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
+        return stage_model(stage, devices, slow, stretch, scenario.noise, scenario.device.kind, scenario.seeds)
 
     def _timed_blocks(self, over: Over | None) -> TimedBlocks:
         """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""

@@ -296,6 +296,7 @@ class Resolver:
                 admission_lag=_lag(deployment, served_by),
                 host_fixed_s=host_fixed_s,
                 host_per_sequence_s=host_per_sequence_s,
+                slowdown=deployment.slowdown,
                 collective_skew_s=engines.skew_s(served_by.collective_skew_s if served_by else 0.0, n_ranks),
                 calibration=served_by,
             ),
@@ -309,6 +310,7 @@ class Resolver:
                 for name, limit_s in (("ttft", file.slo.ttft), ("tpot", file.slo.tpot), ("e2el", file.slo.e2el))
                 if limit_s is not None
             },
+            gates=tuple(file.gates),
             steady_state=file.steady_state,
             assumptions=tuple(assumptions(deployment, device, gpu_constants, wafer_constants, group, noise, model)),
         )

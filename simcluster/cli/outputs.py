@@ -1,0 +1,71 @@
+"""Where a comparison is told: on the terminal, as JSON, as JUnit and Markdown files, and to GitHub."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from simcluster.compare.comparison import Comparison
+    from simcluster.compare.ranking import Ranking
+
+
+class Outputs(NamedTuple):
+    """What was asked for."""
+
+    as_json: bool
+    junit: Path | None
+    markdown: Path | None
+    github: bool
+
+    @property
+    def of_gates(self) -> bool:
+        """Whether any of it tells of gates alone."""
+        return self.junit is not None or self.markdown is not None or self.github
+
+
+def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool, outputs: Outputs) -> None:
+    """Print a comparison as asked, and write the files."""
+    from simcluster.compare.markdown import markdown
+
+    if outputs.as_json:
+        from simcluster.compare.as_json import of_comparison
+
+        _print_json(of_comparison(found, exit_code))
+    else:
+        from simcluster.cli.verdicts import print_comparison
+
+        print_comparison(found, exit_code)
+    if outputs.junit is not None:
+        from simcluster.compare.junit import junit
+
+        outputs.junit.write_text(junit(found, inconclusive_fails), encoding="utf-8")
+    if outputs.markdown is not None:
+        outputs.markdown.write_text(markdown(found), encoding="utf-8")
+    if outputs.github:
+        from simcluster.compare.github import annotated, append_summary
+
+        for command in annotated(found):  # GitHub reads both streams
+            click.echo(command, err=outputs.as_json)
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            append_summary(markdown(found), Path(summary))
+
+
+def tell_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:
+    """Print a ranking as asked."""
+    if outputs.as_json:
+        from simcluster.compare.as_json import of_ranking
+
+        _print_json(of_ranking(found, exit_code))
+    else:
+        from simcluster.cli.verdicts import print_ranking
+
+        print_ranking(found, exit_code)
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

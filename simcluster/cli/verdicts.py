@@ -1,0 +1,119 @@
+"""Comparisons and rankings as text tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simcluster.cli.shares import plain_table, wide_console
+from simcluster.compare.comparison import Compared, Comparison, Row
+from simcluster.compare.differences import summarised
+from simcluster.compare.ranking import Ranking
+from simcluster.compare.words import allowed, counted, listed, percent, sentence, shown
+from simcluster.gates import METRICS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TOLD = ("std_itl_ms", "p99.9_itl_ms", "p99.9_ttft_ms", "request_goodput", "slo_attainment", "joules_per_output_token")
+"""Metrics that are shown without being judged."""
+WORDS = {"PASS": "ok", "FAIL": "FAIL", "INCONCLUSIVE": "INCONCLUSIVE", None: "(not judged)"}
+MOST_REMARKS = 20
+
+
+def print_comparison(found: Comparison, exit_code: int) -> None:
+    """Print a table for each candidate, what its changes are made of, and the sum of the verdicts."""
+    console = wide_console()
+    for candidate in found.candidates:
+        _candidate(console, found, candidate)
+        console.print()
+    if all(candidate.status == "identical" and not candidate.rows for candidate in found.candidates):
+        return
+    console.print(f"{sentence(_counts(found))}; exit code {exit_code}", markup=False, soft_wrap=True)
+    _remarks(console, [r for side in (found.base, *(c.side for c in found.candidates)) for r in side.remarks])
+
+
+def _candidate(console: Console, found: Comparison, candidate: Compared) -> None:
+    base, seeds = found.base, found.base.world.seeds
+    worlds = f"{len(seeds)} worlds from seed {seeds[0]}, noise {base.world.noise}"
+    console.print(f"{base.name} → {candidate.side.name}", markup=False, style="bold", soft_wrap=True)
+    same = f"{worlds}; {summarised(base, candidate.side)}"
+    console.print(same, markup=False, soft_wrap=True)
+    if candidate.status == "identical":
+        console.print("identical: every trace is the same, to the picosecond", markup=False, soft_wrap=True)
+    rows = [row for row in candidate.rows if row.gate is not None or row.metric in TOLD]
+    if not rows:
+        return
+    table = plain_table("", "base", "candidate", "change", "bounds", "fails at", "verdict", "would see", "pairing")
+    for row in rows:
+        table.add_row(METRICS[row.metric].title, *_cells(row))
+    console.print(table)
+    for row in rows:
+        if row.parts and row.change and (row.verdict in ("FAIL", "INCONCLUSIVE")):
+            of = f"{METRICS[row.metric].title} {percent(row.change)} is"
+            console.print(f"{of} {listed(row.parts)}", markup=False, soft_wrap=True)
+
+
+def _cells(row: Row) -> list[str]:
+    gate = row.gate
+    if gate is None or gate.is_change:
+        low, high, would_see = percent(row.low), percent(row.high), percent(row.detectable) if gate else ""
+    else:
+        low, high, would_see = (shown(row.metric, value) for value in (row.low, row.high, row.detectable))
+    limit = f"{gate.fails} {allowed(gate)}" if gate is not None else ""
+    bounds = f"{low} to {high}" if row.low is not None else "-"
+    verdict = WORDS[row.verdict] + (f", needs {row.needs:,} worlds" if row.needs else "")
+    return [
+        shown(row.metric, row.base), shown(row.metric, row.candidate), percent(row.change), bounds, limit,
+        f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict, would_see,
+        "" if row.pairing is None else f"x{row.pairing:.0f}" if row.pairing >= 10 else f"x{row.pairing:.1f}",
+    ]  # fmt: skip
+
+
+def _counts(found: Comparison) -> list[str]:
+    """How many gates have which verdict."""
+    totals = {
+        verdict: sum(candidate.count(verdict) for candidate in found.candidates)
+        for verdict in ("FAIL", "PASS", "INCONCLUSIVE")
+    }
+    return [
+        counted(totals["FAIL"], "regression"), f"{totals['PASS']} ok", f"{totals['INCONCLUSIVE']} inconclusive",
+        f"alpha {found.alpha:g} over {counted(found.n_gates, 'gate')}"
+        + (f" and {len(found.looks)} looks" if len(found.looks) > 1 else ""),
+    ]  # fmt: skip
+
+
+def print_ranking(found: Ranking, exit_code: int) -> None:
+    """Print the systems in order, who keeps the limits, and what is known of neighbours."""
+    console = wide_console()
+    seeds, metric = found.sides[0].world.seeds, METRICS[found.metric]
+    said = f"by {metric.title}, {len(seeds)} worlds from seed {seeds[0]}, noise {found.sides[0].world.noise}"
+    console.print(said, markup=False, style="bold", soft_wrap=True)
+    limits = [limit.gate for limit in found.limits[0]]
+    columns = (f"{METRICS[gate.metric].title}, fails {gate.fails} {allowed(gate)}" for gate in limits)
+    table = plain_table("", metric.title, "to the first", "bounds", f"within {100 * found.zone:g} %", *columns)
+    best = found.order[0]
+    pairs = {(pair.better, pair.other): pair for pair in found.pairs}
+    for side in found.order:
+        cells = ["", "", "best" if side in found.best else ""]
+        if (pair := pairs.get((best, side))) is not None:
+            cells = [percent(pair.change), f"{percent(pair.low)} to {percent(pair.high)}", _relation(pair.relation)]
+        elif (pair := pairs.get((side, best))) is not None:
+            cells = ["", "", "misses a limit"]
+        held = [f"{shown(limit.gate.metric, limit.mean)} {WORDS[limit.verdict]}" for limit in found.limits[side]]
+        table.add_row(found.sides[side].name, shown(found.metric, found.means[side]), *cells, *held)
+    console.print(table)
+    console.print()
+    names = ", ".join(found.sides[side].name for side in found.best)
+    sure = {"PASS": f"best: {names}", "FAIL": "none keeps the limits", "INCONCLUSIVE": f"not decided: {names or '-'}"}
+    text = f"{sure[found.verdict]}; alpha {found.alpha:g} over all pairs and limits; exit code {exit_code}"
+    console.print(text, markup=False, soft_wrap=True)
+    _remarks(console, [remark for side in found.sides for remark in side.remarks])
+
+
+def _relation(relation: str) -> str:
+    return {"better": "no", "as good": "yes", "not decided": "not decided"}[relation]
+
+
+def _remarks(console: Console, remarks: list[str]) -> None:
+    for text in list(dict.fromkeys(remarks))[:MOST_REMARKS]:
+        console.print(f"* {text}", markup=False, soft_wrap=True)

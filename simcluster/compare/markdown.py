@@ -1,0 +1,77 @@
+"""A comparison as GitHub's Markdown, for the text of a pull request or the summary of a step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from simcluster.compare.comparison import Compared, Comparison, Row
+from simcluster.compare.differences import summarised
+from simcluster.compare.judge import Verdict
+from simcluster.compare.words import allowed, counted, listed, percent, shown
+from simcluster.gates import METRICS
+
+WORDS: dict[Verdict | None, str] = {"PASS": "ok", "FAIL": "**FAIL**", "INCONCLUSIVE": "inconclusive", None: ""}
+_ORDER: dict[Verdict | None, int] = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2, None: 3}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&@])")
+
+
+def markdown(found: Comparison) -> str:
+    """A heading, a table of what fails or is not decided, and the rest folded away, for each candidate."""
+    return "\n".join(line for candidate in found.candidates for line in _candidate(found, candidate)) + "\n"
+
+
+def _candidate(found: Comparison, candidate: Compared) -> Iterator[str]:
+    base, seeds = found.base, found.base.world.seeds
+    word = "identical" if candidate.status == "identical" and not candidate.rows else candidate.verdict.lower()
+    yield f"### {escaped(base.name)} → {escaped(candidate.side.name)}: {word}"
+    yield ""
+    what = f"{len(seeds)} worlds from seed {seeds[0]}, noise {base.world.noise}; {summarised(base, candidate.side)}"
+    yield f"{escaped(what)}."
+    if candidate.status == "identical":
+        yield "Every trace is the same, to the picosecond."
+    yield ""
+    rows = sorted(candidate.rows, key=lambda row: _ORDER[row.verdict])
+    judged = [row for row in rows if row.gate is not None]
+    open_ones = [row for row in judged if row.verdict != "PASS"]
+    rest = [row for row in rows if row not in open_ones]
+    if open_ones:
+        yield from _table(open_ones)
+    if rest:
+        passed = sum(row.verdict == "PASS" for row in rest)
+        yield f"<details><summary>{passed} ok, {len(rest) - passed} not judged</summary>"
+        yield ""
+        yield from _table(rest)
+        yield "</details>"
+        yield ""
+    if judged:
+        total = counted(found.n_gates, "gate")
+        yield f"False alarms: at most {percent(found.alpha, False)} over {total} of this comparison together."
+        yield ""
+
+
+def _table(rows: list[Row]) -> Iterator[str]:
+    yield "| metric | base | candidate | change | bounds | fails at | verdict | made of |"
+    yield "|---|--:|--:|--:|--:|--:|---|---|"
+    for row in rows:
+        yield f"| {' | '.join(_cells(row))} |"
+    yield ""
+
+
+def _cells(row: Row) -> list[str]:
+    gate = row.gate
+    is_limit = gate is not None and not gate.is_change
+    low, high = (shown(row.metric, v) if is_limit else percent(v) for v in (row.low, row.high))
+    threshold = "" if gate is None else allowed(gate)
+    verdict = WORDS[row.verdict] + (f", needs {row.needs:,} worlds" if row.needs else "")
+    return [
+        METRICS[row.metric].title, shown(row.metric, row.base), shown(row.metric, row.candidate),
+        percent(row.change), "" if row.low is None else f"{low} to {high}", threshold,
+        f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict,
+        listed(row.parts) if row.parts and row.change else "",
+    ]  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """Text that may come from anyone, so that none of it is markup."""
+    return _SPECIAL.sub(r"\\\1", text.replace("\n", " "))

@@ -1,0 +1,77 @@
+"""Figures of a comparison as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simcluster.compare.comparison import Row
+from simcluster.gates import METRICS, Gate
+
+
+def shown(metric: str, value: float | None) -> str:
+    """A value of a metric with its unit, four significant digits."""
+    if value is None:
+        return "-"
+    unit = METRICS[metric].unit
+    value = value * 100 if unit == "%" else value
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{text} {unit}"
+
+
+def percent(change: float | None, sign: bool = True) -> str:
+    """A relative change, two decimals at most and at least two significant digits: +2.24 %, -0.013 %."""
+    if change is None:
+        return "-"
+    value = change * 100
+    if abs(value) < 1e-7:
+        return "0 %"
+    text = f"{value:+.1f}" if abs(value) >= 10 else f"{value:+.2f}" if abs(value) >= 0.1 else f"{value:+.2g}"
+    return f"{text if sign else text.removeprefix('+')} %"
+
+
+def points(change: float) -> str:
+    """A part of a relative change, in percentage points to two decimals."""
+    return f"{change * 100:+.2f}"
+
+
+def named(contributions: dict[str, float], most: int = 3) -> list[tuple[str, float]]:
+    """The contributions that are worth naming, the largest first: those of at least a twentieth of the largest."""
+    largest = max((abs(value) for value in contributions.values()), default=0.0)
+    found = [(name, value) for name, value in contributions.items() if value and abs(value) >= largest / 20]
+    return found[:most]
+
+
+def listed(contributions: dict[str, float], most: int = 3) -> str:
+    """Contributions in words: `compute +2.30, wait_for_peers -0.10`."""
+    return ", ".join(f"{name} {points(value)}" for name, value in named(contributions, most)) or "nothing"
+
+
+def counted(n: int, what: str, more: str = "") -> str:
+    """`1 regression`, `2 regressions`."""
+    return f"{n} {what}" if n == 1 else f"{n} {more or what + 's'}"
+
+
+def sentence(parts: Iterable[str]) -> str:
+    """Parts with commas between them."""
+    return ", ".join(part for part in parts if part)
+
+
+def allowed(gate: Gate) -> str:
+    """A gate's threshold: `+2 %`, or `500 ms`."""
+    return f"{gate.threshold * 100:+.4g} %" if gate.is_change else shown(gate.metric, gate.threshold)
+
+
+def told(row: Row) -> str:
+    """A row in one line: how far it went, how far it may go, and what it is made of."""
+    title, gate = METRICS[row.metric].title, row.gate
+    if row.low is None or row.high is None:
+        return f"{title} {row.why or 'has no bounds'}"
+    is_limit = gate is not None and not gate.is_change
+    value, low, high = (
+        shown(row.metric, number) if is_limit else percent(number)
+        for number in (row.candidate if is_limit else row.change, row.low, row.high)
+    )
+    limit = f", allowed {allowed(gate)}" if gate is not None else ""
+    needs = f"; {row.needs:,} worlds would probably decide it" if row.needs else ""
+    cause = f": {listed(row.parts)}" if row.parts and row.change else ""
+    return f"{title} {value} ({low} to {high}){limit}{cause}{needs}"

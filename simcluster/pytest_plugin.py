@@ -1,0 +1,101 @@
+"""
+A fixture for pytest that holds scenarios against committed baselines. What it needs is imported when it is used.
+
+    def test_chat(simcluster_gate):
+        simcluster_gate("baselines/chat.yaml", "scenarios/chat.yaml")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from simcluster.compare.comparison import Comparison
+
+UPDATE = "--simcluster-update-baselines"
+
+
+class SimclusterGate(Protocol):
+    """What the fixture `simcluster_gate` is."""
+
+    def __call__(
+        self,
+        base: str | Path,
+        candidate: str | Path,
+        *,
+        settings: Sequence[str] = (),
+        fail_if: Sequence[str] = (),
+        worlds: int | None = None,
+        inconclusive: Literal["pass", "fail", "skip"] = "fail",
+    ) -> Comparison | None:
+        """
+        Hold a candidate against a base; the test fails where a gate does.
+
+        Args:
+            base: a baseline file, a scenario or a folder of runs.
+            candidate: a scenario, or a folder of runs.
+            settings: changes of every scenario, `a.b=c`.
+            fail_if: gates instead of the base's, such as `p99_ttft_ms > +5%`.
+            worlds: how many; default those of the base, or twenty.
+            inconclusive: what becomes of a test whose gates are not decided.
+
+        Returns:
+            The comparison; None when the baseline was written instead.
+        """
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes baselines anew."""
+    parser.getgroup("simcluster").addoption(
+        UPDATE, action="store_true", help="Write what candidates do to their baselines instead of comparing."
+    )
+
+
+@pytest.fixture
+def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
+    """A function that holds a scenario against a baseline and fails the test where a gate fails."""
+    update = bool(request.config.getoption(UPDATE))
+
+    def gate(
+        base: str | Path,
+        candidate: str | Path,
+        *,
+        settings: Sequence[str] = (),
+        fail_if: Sequence[str] = (),
+        worlds: int | None = None,
+        inconclusive: Literal["pass", "fail", "skip"] = "fail",
+    ) -> Comparison | None:
+        from simcluster.compare.hold import hold, renew
+        from simcluster.compare.play import play_on
+        from simcluster.compare.read import parse_gates, read
+        from simcluster.compare.words import told
+        from simcluster.problems import InputError
+
+        looks = () if worlds is None else (worlds,)
+        wrong = ""
+        found: Comparison | None = None
+        try:
+            if update:
+                stated = parse_gates(fail_if, "fail_if") if fail_if else None
+                renew(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
+            else:
+                found = hold(str(base), str(candidate), settings=settings, fail_if=fail_if, looks=looks)
+        except InputError as error:
+            wrong = str(error)
+        if wrong:
+            pytest.fail(wrong, pytrace=False)
+        if found is None:
+            return None
+        lines = [told(row) for c in found.candidates for row in c.rows if row.verdict not in (None, "PASS")]
+        text = "\n".join([f"{found.verdict}: {base} → {candidate}", *lines])
+        if found.verdict == "FAIL" or (found.verdict == "INCONCLUSIVE" and inconclusive == "fail"):
+            pytest.fail(text, pytrace=False)
+        if found.verdict == "INCONCLUSIVE" and inconclusive == "skip":
+            pytest.skip(text)
+        return found
+
+    return gate
