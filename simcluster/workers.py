@@ -24,8 +24,8 @@ R = TypeVar("R")
 LEAST_ON_THEIR_WAY = 32
 """Calls that a scheduler has at a time, so that workers do not wait and memory is bounded."""
 AT_ONCE_S, MOST_AT_ONCE = 0.25, 64
-"""Items that go to a worker together: as many as it does in so many CPU seconds, and at most. One that goes alone costs
-Dask several ms."""
+"""Items that go to a worker together: as many as it does in so many CPU seconds, and at most. One that goes alone
+costs Dask several ms."""
 LONGEST_REASON = 500
 WORKERS_COME_S = 30.0
 QUIET = {
