@@ -24,8 +24,8 @@ R = TypeVar("R")
 LEAST_ON_THEIR_WAY = 32
 """Calls that a scheduler has at a time, so that workers do not wait and memory is bounded."""
 AT_ONCE_S, MOST_AT_ONCE = 0.25, 64
-"""Items that go to a worker together: as many as it does in so many seconds, and at most. One that goes alone costs
-Dask several ms."""
+"""Items that go to a worker together: as many as it does in so many CPU seconds, and at most. One that goes alone
+costs Dask several ms."""
 LONGEST_REASON = 500
 WORKERS_COME_S = 30.0
 QUIET = {
@@ -110,9 +110,12 @@ def flow(
     """
     waiting = deque(first)
     n_workers = jobs or os.cpu_count() or 1
-    if scheduler is None and not (jobs is not None and jobs > 1) and not (n_workers > 1 and expected_s > START_S):
-        _flow_here(function, waiting, then, None if n_workers == 1 else START_S)
-    if waiting:
+    if scheduler is None and jobs is None and n_workers > 1 and expected_s <= START_S:
+        _flow_here(function, waiting, then, START_S)
+    n_workers = min(n_workers, len(waiting))
+    if scheduler is None and n_workers == 1:
+        _flow_here(function, waiting, then, None)
+    elif waiting:
         with _client(n_workers, scheduler) as client:
             _flow_there(client, function, waiting, then)
 
@@ -176,15 +179,15 @@ def _flow_there(
 
 
 def _several(function: Callable[[T], R], items: Sequence[T]) -> tuple[float, list[R | Failure]]:
-    """In a worker: what comes of some items, and how many seconds they took."""
-    began = time.monotonic()
+    """In a worker: what comes of some items, and how many CPU seconds they took."""
+    began = time.thread_time()
     outcomes: list[R | Failure] = []
     for item in items:
         try:
             outcomes.append(function(item))
         except Exception as error:
             outcomes.append(_failure(error))
-    return time.monotonic() - began, outcomes
+    return time.thread_time() - began, outcomes
 
 
 def _outcomes(result: Any, n_items: int) -> tuple[float | None, list[Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 
 from simcluster.problems import InputError, Problem
-from simcluster.workers import each
+from simcluster.workers import Failure, each, flow
 
 
 def refuse(number: float) -> float:
@@ -15,6 +16,13 @@ def refuse(number: float) -> float:
     if number < 0:
         raise InputError([Problem("task", 3, "number", f"{number:g}", "expected no negative one")])
     return math.sqrt(number)
+
+
+def die(number: float) -> float:
+    """A task that ends its process for some items."""
+    if number < 0:
+        os._exit(1)
+    return number
 
 
 def test_order_is_that_of_the_items() -> None:
@@ -60,3 +68,35 @@ def test_a_scheduler_elsewhere() -> None:
 
     with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
         assert [1.0, 2.0] == each(math.sqrt, [1.0, 4.0], scheduler=cluster.scheduler_address)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, None])
+def test_what_follows_is_called_too(jobs: int | None) -> None:
+    """Items that follow from outcomes are called as well; one that fails is told and does not stop the others."""
+    found: dict[float, float | Failure] = {}
+
+    def then(number: float, outcome: float | Failure) -> list[float]:
+        found[number] = outcome
+        return [number / 4] if number >= 4 else []
+
+    flow(refuse, [64.0, -1.0, 9.0], then, jobs=jobs)
+
+    assert {64.0: 8.0, 16.0: 4.0, 4.0: 2.0, 1.0: 1.0, 9.0: 3.0, 2.25: 1.5} == {
+        number: root for number, root in found.items() if number > 0
+    }
+    assert Failure("task:3: number: -1; expected no negative one") == found[-1.0]
+
+
+def test_whoever_kills_its_workers_fails_alone() -> None:
+    """An item whose worker dies each time is told as failed; those that went with it are done by others."""
+    found: dict[float, float | Failure] = {}
+
+    def then(number: float, outcome: float | Failure) -> list[float]:
+        found[number] = outcome
+        return []
+
+    flow(die, [1.0, 2.0, 3.0, 4.0, -1.0, *map(float, range(5, 60))], then, jobs=2)
+
+    assert 60 == len(found)
+    assert [-1.0] == [number for number, outcome in found.items() if isinstance(outcome, Failure)]
+    assert "every worker that played it died" in str(found[-1.0])
