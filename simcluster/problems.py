@@ -36,7 +36,11 @@ class InputError(ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         """As it goes from one process to another."""
-        return InputError, (self.problems,)
+        return type(self), (self.problems,)
+
+
+class Impossible(InputError):
+    """Everything is well-formed and known, but cannot be together: the model does not fit, say."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -187,23 +187,26 @@ def provenance(scenario: Scenario) -> dict[str, Any]:
 
     No time and no name of a machine, so that equal runs have equal files.
     """
+    return {
+        "format": RUN_FORMAT,
+        "metric_definitions": DEFINITIONS,
+        **versions(),
+        "scenario": scenario.name,
+        "scenario_digest": scenario.digest(),
+        "seed": scenario.seed,
+        "ticks_per_s": TICKS_PER_S,
+    }
+
+
+def versions() -> dict[str, Any]:
+    """The versions that can reach a result: of simcluster, of Python, and of packages."""
     packages = {}
     for name in PACKAGES:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = "unknown"
-    return {
-        "format": RUN_FORMAT,
-        "metric_definitions": DEFINITIONS,
-        "simcluster": simcluster.__version__,
-        "python": platform.python_version(),
-        "packages": packages,
-        "scenario": scenario.name,
-        "scenario_digest": scenario.digest(),
-        "seed": scenario.seed,
-        "ticks_per_s": TICKS_PER_S,
-    }
+    return {"simcluster": simcluster.__version__, "python": platform.python_version(), "packages": packages}
 
 
 def _require_replaceable(folder: Path) -> None:

@@ -9,7 +9,7 @@ refused, so that a hostile file costs a bounded amount of memory and time and no
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -42,8 +42,8 @@ class Document:
     file: str
     data: Any
     lines: dict[Path, int]
-    given: frozenset[Path] = frozenset()
-    """Paths whose values did not stand in the file but were set on the command line."""
+    given: dict[Path, Given] = field(default_factory=dict)
+    """Paths whose values did not stand in the file but were set from elsewhere, and from where."""
 
     def line(self, path: Path) -> int:
         """Line of the value at `path`, or of the nearest enclosing value that is in the file; 0 if none."""
@@ -53,11 +53,32 @@ class Document:
         return 0
 
     def problem(self, path: Path, found: str, expected: str) -> Problem:
-        """A fault at `path`, with its line, or with `--set` for what was set on the command line."""
-        is_new = path not in self.lines
-        if any(path[: len(given)] == given or (is_new and given[: len(path)] == path) for given in self.given):
-            return Problem("--set", 0, show_path(path), found, expected)
+        """A fault at `path`, with its line, wherever the value there came from."""
+        inside = [key for key in self.given if path[: len(key)] == key]
+        around = [key for key in self.given if key[: len(path)] == path] if path not in self.lines else []
+        if inside or around:
+            key = (inside or around)[-1]
+            origin = self.given[key]
+            line = origin.document.line((*origin.at, *path[len(key) :]))
+            return Problem(origin.document.file, line, show_path(path), found, expected)
         return Problem(self.file, self.line(path), show_path(path), found, expected)
+
+    def folder(self, path: Path) -> FilePath:
+        """Where a file named at `path` is looked for: beside the file that names it."""
+        origins = [self.given[path[:length]] for length in range(1, len(path) + 1) if path[:length] in self.given]
+        return FilePath((origins[-1].document if origins else self).file).parent
+
+
+@dataclass(frozen=True)
+class Given:
+    """Where a value comes from that was set in a document: from a path of another one."""
+
+    document: Document
+    at: Path = ()
+
+
+COMMAND_LINE = Given(Document("--set", None, {}))
+"""Files named there are as the shell sees them."""
 
 
 def show_path(path: Path) -> str:

@@ -35,7 +35,7 @@ LAYERS = (
     ("metrics", "tables", "steady_state", "noise_fit", "intervals"),
     ("run", "read_run", "invariants", "workers"),
     ("replications",),
-    ("variance",),
+    ("variance", "sweep"),
     ("accuracy", "compare"),
     ("fitting",),
     ("plots", "timeline"),

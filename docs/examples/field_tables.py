@@ -27,6 +27,7 @@ from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.quantities import dimension
 from simcluster.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
+from simcluster.sweep import spec as sweep
 from simcluster.trace import COMPONENTS
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -145,6 +146,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise-sources": noise_sources,
     "slo": lambda: fields(Slo),
     "events": lambda: fields(Happening),
+    "sweep": lambda: fields(sweep.SweepFile),
+    "design": lambda: fields(sweep.Design),
+    "samples": lambda: fields(sweep.Samples),
+    "range": lambda: fields(sweep.Range),
+    "capacity": lambda: fields(sweep.Capacity),
+    "cost": lambda: fields(sweep.Cost),
     "components": components,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -82,6 +83,7 @@ class Fabric(Frozen):
     residuals: tuple[Residual, ...]
 
 
+@cache
 def fabric(link: str) -> Fabric:
     """
     Read the shipped calibration of a link.

@@ -18,6 +18,7 @@ from simcluster.cli.replay import replay
 from simcluster.cli.report import report
 from simcluster.cli.schema import schema
 from simcluster.cli.show import show
+from simcluster.cli.sweep import sweep
 from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
 
@@ -32,7 +33,21 @@ def cli() -> None:
     """Simulate LLM inference clusters: wafers, GPU nodes, and the links between them."""
 
 
-for command in (replay, explain, compare, plot, report, timeline, check, show, schema, validate, fit, fit_noise):
+for command in (
+    replay,
+    sweep,
+    explain,
+    compare,
+    plot,
+    report,
+    timeline,
+    check,
+    show,
+    schema,
+    validate,
+    fit,
+    fit_noise,
+):
     cli.add_command(command)
 
 

@@ -16,9 +16,9 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
     """
     Tell everything that is wrong with scenarios, topologies or runs.
 
-    FILE is a scenario (by path or by name), a topology file, or a run folder. A scenario is resolved as far as it
-    goes: names, units, whether the model fits. A run is held against the named invariants, and so is every run of
-    a folder of replications.
+    FILE is a scenario (by path or by name), a topology file, a sweep file, or a run folder. A scenario is resolved as
+    far as it goes: names, units, whether the model fits; of a sweep, every point is. A run is held against the named
+    invariants, and so is every run of a folder of replications.
     """
     from simcluster.catalog import UnknownName
     from simcluster.problems import InputError
@@ -57,6 +57,10 @@ def _check(file: str, settings: tuple[str, ...]) -> list[str]:
         from simcluster.topology.read import from_document
 
         from_document(document)
+    elif isinstance(document.data, dict) and "design" in document.data:
+        from simcluster.sweep.plan import read
+
+        read(file, settings)
     else:
         resolve.load(file, settings)
     return []

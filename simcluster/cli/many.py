@@ -20,10 +20,10 @@ def with_workers(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def counted(name: str, total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal that is told how many are done; nothing in a pipe."""
+def counted(name: str, total: int, what: str) -> Iterator[Callable[..., None]]:
+    """A bar on a terminal that is told how many are done, and of how many if that changes; nothing in a pipe."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda *_: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,7 +32,7 @@ def counted(name: str, total: int, what: str) -> Iterator[Callable[[int], None]]
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(name, total=total)
-        yield lambda n_done: bar.update(task, completed=n_done)
+        yield lambda n_done, n_all=total: bar.update(task, completed=n_done, total=n_all)
 
 
 @contextmanager

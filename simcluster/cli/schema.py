@@ -8,16 +8,18 @@ import click
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["scenario", "topology"]), default="scenario")
+@click.argument("what", type=click.Choice(["scenario", "topology", "sweep"]), default="scenario")
 def schema(what: str) -> int:
     """
-    Print the JSON Schema of scenario files, or of topology files.
+    Print the JSON Schema of scenario files, of topology files, or of sweep files.
 
     Editors that know JSON Schema complete and check YAML files with it.
     """
+    from simcluster.quantities import Frozen
     from simcluster.spec import ScenarioFile
+    from simcluster.sweep.spec import SweepFile
     from simcluster.topology.read import TopologyFile
 
-    model = ScenarioFile if what == "scenario" else TopologyFile
-    click.echo(json.dumps(model.model_json_schema(by_alias=True), indent=2))
+    models: dict[str, type[Frozen]] = {"scenario": ScenarioFile, "topology": TopologyFile, "sweep": SweepFile}
+    click.echo(json.dumps(models[what].model_json_schema(by_alias=True), indent=2))
     return 0

@@ -13,7 +13,7 @@ from simcluster.cli.problems import told
 if TYPE_CHECKING:
     from rich.table import Table
 
-KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios")
+KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios", "sweeps")
 
 
 @click.command()
@@ -38,6 +38,14 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
         if name not in resolve.names():
             raise catalog.UnknownName(f"no scenario '{name[:80]}'", nearest(name[:80], resolve.names()))
         click.echo(source.read_text(resolve.find(name)).rstrip())
+    elif kind == "sweeps":
+        from simcluster import catalog, source
+        from simcluster.problems import nearest
+        from simcluster.sweep import files
+
+        if name not in files.names():
+            raise catalog.UnknownName(f"no sweep '{name[:80]}'", nearest(name[:80], files.names()))
+        click.echo(source.read_text(files.find(name)).rstrip())
     else:
         _show_entry(kind, name)
     return 0
@@ -87,10 +95,12 @@ def _listing(kind: str) -> Table:
             table.add_row(name, topology.title, str(len(topology.devices)))
     else:
         from simcluster import resolve, source
+        from simcluster.sweep import files
 
         table = _table("name", "title")
-        for name in resolve.names():
-            data = source.read(resolve.find(name)).data
+        names, find = (files.names, files.find) if kind == "sweeps" else (resolve.names, resolve.find)
+        for name in names():
+            data = source.read(find(name)).data
             table.add_row(name, str(data.get("title", "")))
     return table
 

@@ -19,7 +19,8 @@ def number(value: float | None, unit: str = "", digits: int = 4) -> str:
     """Four significant digits, or so many, without exponents in the range people read."""
     if value is None:
         return "-"
-    text = f"{value:,.0f}" if abs(value) >= 10 ** min(digits, 3) else f"{value:.{digits}g}"
+    least_whole = 10 ** min(digits, 3) - (0.5 if digits < 4 else 0)  # which `g` would round up to an exponent
+    text = f"{value:,.0f}" if abs(value) >= least_whole else f"{value:.{digits}g}"
     return f"{text} {unit}".rstrip()
 
 

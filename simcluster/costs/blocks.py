@@ -7,7 +7,6 @@ Two families of devices implement it: those that fetch from memory and compute (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
@@ -27,6 +26,10 @@ ExchangeTime = Callable[[Exchange, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
 
 
+DecodeAttention = Callable[[Op, int, Integers], Floats]
+"""Launch, compute, fetch and exchange in seconds for so many tokens and each sum of contexts, shape (4, contexts)."""
+
+
 class OpSeconds(NamedTuple):
     """Durations of one op, in seconds: it lasts launch + max(compute, fetch) + exchange."""
 
@@ -34,29 +37,6 @@ class OpSeconds(NamedTuple):
     compute: float
     fetch: float
     exchange: float
-
-
-class Line(NamedTuple):
-    """
-    Durations of a decode attention op over the sum of contexts.
-
-    Compute is a straight line; fetch is one, plus sqrt(ramp_s * itself) where bandwidth comes with size.
-    """
-
-    launch_s: float
-    compute_s: float
-    compute_s_per_context: float
-    fetch_s: float
-    fetch_s_per_context: float
-    ramp_s: float = 0.0
-
-    def fetches_s(self, contexts: Value) -> Value:
-        """Fetch at a sum of contexts, or at many; the same numbers."""
-        seconds = self.fetch_s + self.fetch_s_per_context * contexts
-        if not self.ramp_s:
-            return seconds
-        root = np.sqrt if isinstance(seconds, np.ndarray) else math.sqrt
-        return seconds + root(self.ramp_s * seconds)
 
 
 class BlockCosts(Protocol):
@@ -79,15 +59,13 @@ class BlockCosts(Protocol):
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
         """Duration of an attention op, which depends on how long the contexts are."""
 
-    def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
+    @property
+    def decode_attention(self) -> DecodeAttention | None:
         """
-        Durations of a decode attention op for so many tokens and each of these sums of contexts, shape (4, contexts).
+        Finds a decode attention op at many sums of contexts at once, the same numbers as `attention`.
 
-        The same numbers as `attention` gives for each: launch, compute, fetch and exchange in seconds.
+        None from a device whose durations change so evenly with contexts that chords between a few of them will do.
         """
-
-    def decode_line(self, op: Op, n_tokens: int) -> Line | None:
-        """The lines that `attention` gives a decode attention op for so many tokens, if it does."""
 
 
 IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from simcluster.calibration.gpu import GpuCalibration, OpClass
 from simcluster.costs.attention import Attention
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import IDLE, ExchangeTime, Floats, HostTime, Integers, Line, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, Work, parts_s, peak_flop_per_s, rates
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
 from simcluster.hardware import Device
@@ -58,6 +58,9 @@ class MemoryDevice:
             if op.is_attention
         }
 
+    decode_attention = None
+    """Its durations are smooth."""
+
     @property
     def names(self) -> Iterable[BlockName]:
         """The kinds of block there are."""
@@ -93,15 +96,7 @@ class MemoryDevice:
         """Duration of an attention op."""
         if op.kind != "attention_decode":
             return self._attention[op].prefill(batch)
-        return self._attention[op].decode_one(batch.decode_tokens, batch.decode_context)
-
-    def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
-        """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
-        return self._attention[op].decode(n_tokens, contexts)
-
-    def decode_line(self, op: Op, n_tokens: int) -> Line | None:
-        """A decode attention op for so many tokens, over the sum of their contexts, if it is a line."""
-        return self._attention[op].line(n_tokens)
+        return self._attention[op].decode(batch.decode_tokens, batch.decode_context)
 
     def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
         """One op that is no attention; without work it takes no time."""

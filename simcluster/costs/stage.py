@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import BlockCosts, Floats, Line, OpSeconds
+from simcluster.costs.blocks import BlockCosts, Floats, OpSeconds
 from simcluster.costs.ops import BlockName, Op
 from simcluster.costs.service import NO_WORK, OpRow
 from simcluster.placement import StageLayers
@@ -23,6 +25,12 @@ FETCH_COMPONENT = {
 }  # fmt: skip
 """What a fetch that takes longer than the arithmetic is, by class of op; activations count as compute."""
 
+KNOTS = tuple(accumulate(range(150), lambda knot, _: knot + max(1, knot // 8), initial=1))
+"""
+Mean contexts between which attention is a chord, an eighth apart: as long as the costs say at both ends, and straight
+in between. On the root of its size that it is fitted with, that is less than a thousandth off.
+"""
+
 _CLEAR_S = 4 / TICKS_PER_S
 """A difference between durations that no rounding turns around."""
 
@@ -30,6 +38,17 @@ _CLEAR_S = 4 / TICKS_PER_S
 _STEPS_AHEAD = 64
 _BATCHES_AHEAD = 256
 """Of which the next steps are kept; so many can be under way in a pipeline."""
+
+
+class Chord(NamedTuple):
+    """A decode attention op for so many tokens over the sum of their contexts, from one knot to the next."""
+
+    compute_s: float
+    compute_s_per_context: float
+    fetch_s: float
+    fetch_s_per_context: float
+    longer: str
+    """Which of `compute` and `fetch` is the longer all along, or `either`."""
 
 
 class TimedBlocks:
@@ -45,18 +64,17 @@ class TimedBlocks:
         self.rows = lru_cache(maxsize=8192)(self._rows)
         self._prefill_attention = lru_cache(maxsize=256)(self._prefill_attention_of)
         self._decode_attention = lru_cache(maxsize=64)(self._decode_attention_of)
-        self._line = lru_cache(maxsize=2048)(costs.decode_line)
+        self._chord = lru_cache(maxsize=8192)(self._chord_of)
         self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
         """By op, tokens and contexts of the step that is expected next: its row and later ones, the next one last."""
 
     def _rows(self, name: BlockName, tokens: Batch) -> list[OpRow]:
-        """A block for so many tokens; of its attention only what does not depend on contexts: a line's launch."""
+        """A block for so many tokens; of its attention only what does not depend on contexts: a chord's launch."""
         rows = [_in_ticks(seconds) for seconds in self.costs.seconds(name, tokens)]
         for index, op in enumerate(self.costs.ops(name)):
-            if op.kind == "attention_decode" and tokens.decode_tokens:
-                line = self._line(op, tokens.decode_tokens)
-                if line is not None:
-                    rows[index] = NO_WORK._replace(launch=to_ticks(line.launch_s))
+            if op.kind == "attention_decode" and tokens.decode_tokens and self.costs.decode_attention is None:
+                n = tokens.decode_tokens
+                rows[index] = NO_WORK._replace(launch=to_ticks(self.costs.attention(op, Batch(n, n)).launch))
         return rows
 
     def attention(self, op: Op, batch: Batch) -> OpRow:
@@ -75,11 +93,13 @@ class TimedBlocks:
         """
         A decode attention op for so many tokens and this sum of contexts.
 
-        One that is no straight line and whose contexts have grown by a token each since it was asked for last is
-        expected to go on so: the next steps are found together, which takes hardly longer than one.
+        One that is no chord and whose contexts have grown by a token each since it was asked for last is expected to
+        go on so: the next steps are found together, which takes hardly longer than one.
         """
-        if (line := self._line(op, n)) is not None:
-            return OpRow(0, *_ends(line, context), 0, 0)
+        if self.costs.decode_attention is None:
+            chord = self._chord(op, n, _stretch(context // n))
+            compute_s = chord.compute_s + chord.compute_s_per_context * context
+            return OpRow(0, to_ticks(compute_s), to_ticks(chord.fetch_s + chord.fetch_s_per_context * context), 0, 0)
         rows = self._ahead.pop((op, n, context), None)
         if rows is None:
             rows = [_in_ticks(self.costs.attention(op, Batch(n, context)))]
@@ -96,37 +116,60 @@ class TimedBlocks:
     def run(self, op: Op, batch: Batch, n_steps: int) -> OpRow:
         """A decode attention op in successive decode steps of one batch, whose contexts grow by a token each."""
         n, context = batch.decode_tokens, batch.decode_context
-        if (line := self._line(op, n)) is not None:
-            return _on_line(line, context, n, n_steps)
-        contexts = context + n * np.arange(n_steps)
-        launch, compute, fetch, exchange = array_to_ticks(self.costs.decode_attention(op, n, contexts))
-        return OpRow(launch, compute, fetch, 0, exchange)
+        if self.costs.decode_attention is not None:
+            contexts = context + n * np.arange(n_steps)
+            launch, compute, fetch, exchange = array_to_ticks(self.costs.decode_attention(op, n, contexts))
+            return OpRow(launch, compute, fetch, 0, exchange)
+        stretch = _stretch(context // n)
+        left = KNOTS[stretch + 1] - context // n
+        if n_steps > left:
+            rest = self.run(op, Batch(n, context + n * left), n_steps - left)
+            return _joined(self.run(op, batch, left), left, rest, n_steps - left)
+        return _along(self._chord(op, n, stretch), context, n, n_steps)
+
+    def _chord_of(self, op: Op, n: int, stretch: int) -> Chord:
+        """The chord of a decode attention op for so many tokens from a knot on."""
+        low, high = KNOTS[stretch] * n, KNOTS[stretch + 1] * n
+        first, last = (self.costs.attention(op, Batch(n, context)) for context in (low, high))
+        compute_slope, fetch_slope = ((last[part] - first[part]) / (high - low) for part in (1, 2))
+        more_s = [end.compute - end.fetch for end in (first, last)]
+        longer = "compute" if min(more_s) > _CLEAR_S else "fetch" if max(more_s) < -_CLEAR_S else "either"
+        return Chord(
+            first.compute - compute_slope * low, compute_slope, first.fetch - fetch_slope * low, fetch_slope, longer
+        )
 
 
-def _on_line(line: Line, context: int, n: int, n_steps: int) -> OpRow:
-    """Compute and fetch along a line, n entries further each step; the one shorter all along is left 0."""
-    ends = (float(context), float(context + n * (n_steps - 1)))
-    first_s, last_s = (line.compute_s + line.compute_s_per_context * end - line.fetches_s(end) for end in ends)
+def _stretch(mean_context: int) -> int:
+    """The number of the knot at or before a mean context, the first or the last but one beyond them."""
+    return min(max(bisect_right(KNOTS, mean_context) - 1, 0), len(KNOTS) - 2)
+
+
+def _along(chord: Chord, context: int, n: int, n_steps: int) -> OpRow:
+    """Compute and fetch along a chord, n entries further each step; the one shorter all along is left 0."""
     contexts = np.arange(context, context + n * n_steps, n, dtype=np.float64)  # faster than by arithmetic
     compute: Any = 0
     fetch: Any = 0
-    if line.ramp_s or not (first_s > _CLEAR_S and last_s > _CLEAR_S):  # compute less fetch is convex
-        fetch = _rounded(line.fetches_s(contexts))
-    if not (first_s < -_CLEAR_S and last_s < -_CLEAR_S):
-        compute = _rounded(line.compute_s + line.compute_s_per_context * contexts)
+    if chord.longer != "compute":
+        fetch = _rounded(chord.fetch_s_per_context * contexts, chord.fetch_s)
+    if chord.longer != "fetch":
+        compute = _rounded(chord.compute_s_per_context * contexts, chord.compute_s)
     return OpRow(0, compute, fetch, 0, 0)
 
 
-def _rounded(seconds: Floats) -> Ticks:
-    """In ticks, rounded as `to_ticks` does."""
+def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
+    """Two runs in a row."""
+    parts = [
+        np.concatenate([np.broadcast_to(a, n_before), np.broadcast_to(b, n_later)])
+        for a, b in zip(before[1:3], later[1:3], strict=True)
+    ]
+    return OpRow(0, parts[0], parts[1], 0, 0)
+
+
+def _rounded(seconds: Floats, more_s: float) -> Ticks:
+    """In ticks, rounded as `to_ticks` does; the array is changed."""
+    seconds += more_s
     seconds *= TICKS_PER_S
     return np.rint(seconds, out=seconds).astype(np.int64)
-
-
-def _ends(line: Line, context: float) -> tuple[int, int]:
-    """Compute and fetch at one sum of contexts, in ticks, rounded as arrays are."""
-    compute_s = line.compute_s + line.compute_s_per_context * context
-    return to_ticks(compute_s), to_ticks(line.fetches_s(context))
 
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:

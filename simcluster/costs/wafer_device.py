@@ -98,9 +98,6 @@ class WaferDevice:
         time = self._decode_attention_time(contexts, n_tokens)
         return np.stack([time.overhead_s, time.compute_s, time.fetch_s, time.interconnect_s])
 
-    def decode_line(self, op: Op, n_tokens: int) -> None:
-        """None: attention on a region of cores is no straight line."""
-
     def _one(self, op: Op, batch: Batch) -> OpSeconds:
         """One op that is no attention."""
         if op.kind == "embedding":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 
 from simcluster.costs.batch import Batch
@@ -24,6 +25,7 @@ from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
 from simcluster.maxmin import Uses
 from simcluster.noise.renewals import Renewals, host_pauses
+from simcluster.placement import StageLayers
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
 from simcluster.ticks import to_ticks
@@ -55,6 +57,7 @@ class Planner:
                 self.on_fabric = [True] * n_replicas
         self._blocks = lru_cache(maxsize=256)(self._timed_blocks)
         self._quiet = lru_cache(maxsize=1024)(self._quiet_stage)
+        self._exchanges = lru_cache(maxsize=256)(self._exchanges_of)
         self._rounds = lru_cache(maxsize=4096)(self._rounds_of)
         self._wire = lru_cache(maxsize=1024)(self._wire_over)
 
@@ -62,6 +65,49 @@ class Planner:
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
         """Of the fabric's links by number; none without a fabric."""
         return self._links.routes.capacities_bytes_per_s if self._links is not None else ()
+
+    @property
+    def built_bytes_per_s(self) -> dict[tuple[str, str], float]:
+        """Of the scenario's directed links, by their ends; none without a network."""
+        routes = self._links.routes if self._links is not None else None
+        return dict(zip(routes.links, routes.capacities_bytes_per_s, strict=True)) if routes is not None else {}
+
+    def link_bytes(self, number: int, n_tokens: float, n_outputs: float) -> dict[tuple[str, str], float]:
+        """
+        What a step puts on each directed link as it was built: exchanges within stages, and sends between them.
+
+        Every rank sends to its peer in the next stage. None without a network.
+
+        Args:
+            number: of the replica.
+            n_tokens: of the step, prompts included.
+            n_outputs: of them, whose logits are computed.
+
+        Raises:
+            NoRoute: between ranks that exchange or send.
+        """
+        links, stages = self._links, self._scenario.replicas[number].stages
+        if links is None:
+            return {}
+        found: dict[int, float] = {}
+        sizes = {"tokens": n_tokens, "outputs": n_outputs}
+        for place, stage in enumerate(stages):
+            for (kind, form), count in self._exchanges(stage.layers).items():
+                for leg in self._legs(stage.devices, kind, value(dict(form), sizes)):
+                    loads = links.loads_of(leg.collective, leg.fit.algorithm, leg.groups)
+                    for link, share in loads.items():
+                        found[link] = found.get(link, 0.0) + count * leg.n_bytes * float(share)
+            if stage.next_hop is not None:
+                for ends in zip(stage.devices, stages[place + 1].devices, strict=True):
+                    for link in links.route(*ends):
+                        sent = n_tokens * self._scenario.model.hidden * ACTIVATION_BYTES
+                        found[link] = found.get(link, 0.0) + sent
+        return {links.routes.links[link]: n_bytes for link, n_bytes in found.items()}
+
+    def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Exchange, tuple[tuple[str, float], ...]]]:
+        """How often a stage has each exchange, by its kind and the form of its bytes."""
+        ops = BlockStage(self._blocks(None), blocks_of(layers)).all_ops
+        return Counter((op.exchange, tuple(op.exchange_bytes.items())) for op in ops if op.exchange)
 
     def pauses(self) -> list[Renewals]:
         """Of the hosts that deliver, by replica and named by its first device; none without the source."""

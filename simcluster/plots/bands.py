@@ -13,26 +13,36 @@ from matplotlib.figure import Figure
 from simcluster.plots.distributions import NAMES
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import fit_axis, say, sheet, style
+from simcluster.plots.tails import LEAST_VALUES, fit_tail_axes
 from simcluster.plots.tally import Floats, Tally
 
 _SHARES = np.concatenate([np.linspace(0.005, 0.985, 99), np.linspace(0.99, 0.999, 10)])
+_TAIL = 1 - np.logspace(0, -4, 81)
+"""Quantiles of a tail, as far as a replication has values for them."""
 _NOTE = (
     "Line: median over replications of each percentile. Bands: from the 5th to the 95th, and from least to greatest."
 )
 
 
 def latency_bands(runs: Sequence[Gathered], whole: Gathered) -> Figure | None:
-    """Cumulative distributions of TTFT, TPOT and ITL with bands over replications; None of fewer than three."""
+    """
+    Distributions of TTFT, TPOT and ITL with bands over replications; None of fewer than three.
+
+    Above cumulative, below the share of values that are at least so large, on logarithmic axes.
+    """
     if len(runs) < 3:
         return None
     title = "Distribution of latencies over replications"
-    figure, cell = sheet(title, [whole], 3.6, ("ttft", "tpot", "itl", "clock"), notes=[_NOTE])
-    grid = cell[0].subgridspec(1, len(NAMES), wspace=0.16)
+    figure, cell = sheet(title, [whole], 7.2, ("ttft", "tpot", "itl", "clock"), notes=[_NOTE])
+    grid = cell[0].subgridspec(2, len(NAMES), wspace=0.2, hspace=0.2)
     for column, name in enumerate(NAMES):
-        axes = figure.add_subplot(grid[column])
-        _bands(axes, [run.latencies[name] for run in runs if len(run.latencies[name])], name)
+        above, below = figure.add_subplot(grid[0, column]), figure.add_subplot(grid[1, column])
+        above.set_title(NAMES[name])
+        _bands(above, [run.latencies[name] for run in runs if len(run.latencies[name])], name)
+        _tail_bands(below, [run.latencies[name] for run in runs if len(run.latencies[name]) >= LEAST_VALUES], name)
         if not column:
-            axes.set_ylabel("share of values up to x")
+            above.set_ylabel("share of values up to x")
+            below.set_ylabel("share of values at least this long")
     return figure
 
 
@@ -51,18 +61,34 @@ def together(runs: Sequence[Gathered]) -> Gathered:
 
 
 def _bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
-    axes.set_title(NAMES[name])
     if len(tallies) < 3:
         say(axes, "fewer than three replications have any")
         return
-    values, how = quantiles(tallies), style(0)
-    least, low, middle, high, most = np.quantile(values, [0, 0.05, 0.5, 0.95, 1], axis=0)
-    axes.fill_betweenx(_SHARES, least, most, color=how.colour, alpha=0.14, linewidth=0)
-    axes.fill_betweenx(_SHARES, low, high, color=how.colour, alpha=0.25, linewidth=0)
-    axes.plot(middle, _SHARES, color=how.colour, linewidth=1.8)
+    least, middle, most = _drawn(axes, quantiles(tallies), _SHARES)
+    how = style(0)
     places = [int(np.abs(_SHARES - share).argmin()) for share in (0.5, 0.99)]
     axes.plot(middle[places], _SHARES[places], linestyle="none", marker=how.marker, markersize=5, color=how.colour)
     fit_axis(axes, "x", [(float(least[0]), float(most[-1]))])
     axes.set_xlabel(f"{NAMES[name]} (ms)")
     axes.set_ylim(-0.02, 1.04)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 0.99], ["0", "25 %", "p50", "75 %", "p99"])
+
+
+def _tail_bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
+    if len(tallies) < 3:
+        say(axes, f"fewer than three replications have {LEAST_VALUES} values")
+        return
+    lowest = 1 / min(len(tally) for tally in tallies)
+    shares = _TAIL[1 - _TAIL >= lowest]
+    least, _, most = _drawn(axes, quantiles(tallies, shares), 1 - shares)
+    fit_tail_axes(axes, name, [(float(least[0]), float(most[-1]))], 0.8 * lowest)
+
+
+def _drawn(axes: Axes, values: Floats, heights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Bands and the line of quantiles, shape (replications, shares); the least, middle and greatest of each."""
+    how = style(0)
+    least, low, middle, high, most = np.quantile(values, [0, 0.05, 0.5, 0.95, 1], axis=0)
+    axes.fill_betweenx(heights, least, most, color=how.colour, alpha=0.14, linewidth=0)
+    axes.fill_betweenx(heights, low, high, color=how.colour, alpha=0.25, linewidth=0)
+    axes.plot(middle, heights, color=how.colour, linewidth=1.8)
+    return least, middle, most

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simcluster.plots.gather import Gathered
-from simcluster.plots.sheet import INK, WIDTH_IN, number, sheet
+from simcluster.plots.sheet import INK, PLATE, WIDTH_IN, number, sheet
 from simcluster.trace import COMPONENTS
 
 OTHER = "other"
@@ -37,8 +37,6 @@ SMALL_SHARE = 0.005
 _ROW_IN = 0.8
 _CHARACTER_IN = 0.068
 _NOTE_CHARACTERS = 175
-_PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-"""Keeps the grid from running through a text."""
 
 Kind = Literal["ttft", "itl"]
 KINDS: tuple[Kind, ...] = ("ttft", "itl")
@@ -85,7 +83,7 @@ def _bars(axes: Axes, runs: Sequence[Gathered], kind: Kind, nothing: str) -> Non
     axes.set_xlim(0, longest * 1.1 or 1.0)
     inch_per_ms = (WIDTH_IN - 1.1) / (longest * 1.1 or 1.0)
     for row, (run, one) in enumerate(zip(runs, split, strict=True)):
-        axes.text(0, row + 0.2, run.label, size=9, weight="bold", va="center", bbox=_PLATE)
+        axes.text(0, row + 0.2, run.label, size=9, weight="bold", va="center", bbox=PLATE)
         if one:
             _bar(axes, row, one, inch_per_ms)
         else:
@@ -108,7 +106,7 @@ def _bar(axes: Axes, row: int, one: dict[str, float], inch_per_ms: float) -> Non
         text = f"{_shown(name)} {number(value_ms)}"
         if len(text) * _CHARACTER_IN < value_ms * inch_per_ms:
             axes.text(
-                start + value_ms / 2, row + 0.46, text, size=8, ha="center", va="center", color=_ink(COLOURS[name])
+                start + value_ms / 2, row + 0.46, text, size=8, ha="center", va="center", color=ink(COLOURS[name])
             )
         else:
             below.append(text)
@@ -119,14 +117,14 @@ def _bar(axes: Axes, row: int, one: dict[str, float], inch_per_ms: float) -> Non
     )  # fmt: skip
     if below:
         note = textwrap.fill(" · ".join(below) + " ms", _NOTE_CHARACTERS)
-        axes.text(0, row + 0.66, note, size=7.5, va="top", color="#444444", bbox=_PLATE)
+        axes.text(0, row + 0.66, note, size=7.5, va="top", color="#444444", bbox=PLATE)
 
 
 def _shown(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _ink(colour: str) -> str:
+def ink(colour: str) -> str:
     """Black or white, whichever is read better on a colour."""
     red, green, blue = to_rgb(colour)
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

@@ -1,4 +1,4 @@
-"""Draw an explanation: bands over replications, waterfall of the variance, slow tokens, their causes, last ranks."""
+"""Draw an explanation: bands over replications, waterfall of variance, slow tokens and causes, last ranks, a map."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from simcluster.plots.bands import latency_bands, together
-from simcluster.plots.gather import gather
+from simcluster.plots.gather import Gathered, gather
+from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.save import save
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
+from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
+from simcluster.resolve import load
 from simcluster.variance.critical import last_over_time
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells
+from simcluster.variance.traffic import link_use
 
 N_BINS = 40
 """Of time in the heat map of ranks."""
@@ -79,3 +83,14 @@ def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple
     except InputError:  # the explanation says why
         groups = []
     yield "last_ranks", last_ranks(first, groups)
+    yield "topology_map", _topology_map(runs, whole, found["critical_path"])
+
+
+def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: dict[str, Any] | None) -> Figure | None:
+    """Where ranks wait and how busy links are; None without the scenario, or where the graph is not known."""
+    try:
+        topology = topology_of(load(runs[0].folder / "scenario.resolved.yaml"))
+        use = link_use(runs, topology) if topology is not None else None
+    except InputError:  # the explanation says why
+        return None
+    return topology_map(whole, topology, critical, use) if topology is not None else None

@@ -10,18 +10,21 @@ from typing import Literal, TypeVar
 from matplotlib.figure import Figure
 
 from simcluster.plots.components import component_bars
-from simcluster.plots.distributions import itl_tail, latency_cdfs
+from simcluster.plots.distributions import latency_cdfs
 from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.over_time import batch_over_time, latency_over_time
 from simcluster.plots.save import save
 from simcluster.plots.sheet import plain_style
+from simcluster.plots.tails import latency_tails
+from simcluster.plots.violins import latency_violins
 from simcluster.read_run import RunFolder
 
 T = TypeVar("T")
 
 FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
     "latency_cdfs": latency_cdfs,
-    "itl_tail": itl_tail,
+    "latency_tails": latency_tails,
+    "latency_violins": latency_violins,
     "latency_over_time": latency_over_time,
     "component_bars": component_bars,
     "batch_over_time": batch_over_time,

@@ -15,9 +15,9 @@ from simcluster.plots.tally import Floats
 from simcluster.variance.critical import LastOverTime
 
 MOST_GROUPS = 8
-_SHADES = LinearSegmentedColormap.from_list("last", ["#f7fbff", "#6baed6", "#08306b"])
+SHADES = LinearSegmentedColormap.from_list("last", ["#f7fbff", "#6baed6", "#08306b"])
 """Light to dark in one hue, so that it reads in print: after ColorBrewer's Blues."""
-_TITLES = {"last": "last at a collective", "slowest": "slowest to fetch"}
+TITLES = {"last": "last at a collective", "slowest": "slowest to fetch"}
 
 
 def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
@@ -54,10 +54,10 @@ def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
 
 def _heat(axes: Axes, group: LastOverTime, what: str, table: Floats) -> None:
     most = float(np.nanmax(table))
-    axes.set_title(f"{_TITLES[what]}: replica {group.replica}, stage {group.stage}; darkest {100 * most:.0f} %")
+    axes.set_title(f"{TITLES[what]}: replica {group.replica}, stage {group.stage}; darkest {100 * most:.0f} %")
     rows = np.arange(len(group.devices) + 1) - 0.5
     axes.pcolormesh(
-        group.edges_s, rows, np.ma.masked_invalid(table), cmap=_SHADES, vmin=0, vmax=most, rasterized=False,
+        group.edges_s, rows, np.ma.masked_invalid(table), cmap=SHADES, vmin=0, vmax=most, rasterized=False,
         linewidth=0,
     )  # fmt: skip
     axes.set_yticks(range(len(group.devices)), group.devices, size=7)

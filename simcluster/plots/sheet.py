@@ -29,6 +29,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#222222"
 FAINT = "#8a8a8a"
 _GRID = "#dddddd"
+PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+"""Keeps the grid from running through a text."""
 
 LOG_FROM_RATIO = 30.0
 """Greatest over least value from which an axis is logarithmic."""
@@ -113,7 +115,24 @@ def sheet(
         The figure, and where its axes go: a grid of one cell.
     """
     handles = [line(run.label, style(number)) for number, run in enumerate(runs)] if legend is None else list(legend)
-    footer = _footer(runs, metrics, notes)
+    handle_length = 3.2 if legend is None else 1.2
+    return frame(
+        title, handles, body_in, _footer(runs, metrics, notes), legend_columns=legend_columns, under_in=under_in,
+        handle_length=handle_length,
+    )  # fmt: skip
+
+
+def frame(
+    title: str,
+    handles: Sequence[Line2D],
+    body_in: float,
+    footer: Sequence[str],
+    *,
+    legend_columns: int = 1,
+    under_in: float = 0.0,
+    handle_length: float = 1.2,
+) -> tuple[Figure, GridSpec]:
+    """A figure with a title, a legend of these handles and a footer of these lines; see `sheet`."""
     n_rows = -(-len(handles) // legend_columns)
     above_in = 0.62 + _LEGEND_LINE_IN * n_rows + 0.32
     below_in = 0.5 + under_in + _LINE_IN * len(footer) + 0.22
@@ -123,7 +142,7 @@ def sheet(
     figure.text(left, 1 - 0.2 / height_in, title, size=13, weight="bold", va="top")
     figure.legend(
         handles=handles, ncols=legend_columns, loc="upper left", borderaxespad=0, borderpad=0, labelspacing=0.4,
-        bbox_to_anchor=(left, 1 - 0.58 / height_in), handlelength=3.2 if legend is None else 1.2, columnspacing=1.6,
+        bbox_to_anchor=(left, 1 - 0.58 / height_in), handlelength=handle_length, columnspacing=1.6,
     )  # fmt: skip
     bottom = (0.15 + _LINE_IN * len(footer)) / height_in
     for number, text in enumerate(footer):
@@ -164,6 +183,11 @@ def _footer(runs: Sequence[Gathered], metrics: Sequence[str], notes: Sequence[st
     if any(tally.is_rounded for run in runs for tally in run.latencies.values()):
         parts.append("More than a million different values: drawn to 0.013 %.")
     parts += partial
+    return wrapped(parts)
+
+
+def wrapped(parts: Sequence[str]) -> list[str]:
+    """Paragraphs as lines that fit a footer."""
     return [text for part in parts if part for text in textwrap.wrap(part, _FOOTER_CHARACTERS)]
 
 

@@ -37,7 +37,7 @@ _LINES = ("#3c8d2f", "#c8502d", "#1f9e9e", "#a33c86", "#8a6d00", "#5560c8", "#77
 _LONG = 1.5
 _MOST_DIRECT = 1000
 """Direct links up to which every one is drawn."""
-_SMALLEST_PT = 3.4
+SMALLEST_PT = 3.4
 _INCHES = (15.0, 11.0)
 """The largest drawing, without title and legend."""
 
@@ -45,7 +45,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class _Box:
+class Box:
     """A node's rectangle, in units of the drawing."""
 
     x: float
@@ -82,6 +82,21 @@ class _Fabric:
         return f"{self.name}: {width}{bandwidth}, {show(self.latency_s, 'time', 3)}"
 
 
+@dataclass(frozen=True)
+class Way:
+    """The line of an edge."""
+
+    a: str
+    b: str
+    fabric: _Fabric
+    start: Point
+    end: Point
+    dot: Point | None
+    """Where it joins a long box."""
+    is_faint: bool
+    """One of many inside an enclosure."""
+
+
 def draw(topology: Topology) -> Figure:
     """
     Draw a topology; bandwidths in the legend are per direction, latencies one way over one edge.
@@ -89,10 +104,8 @@ def draw(topology: Topology) -> Figure:
     Where a graph has more than 1,000 direct links between devices, only those inside an enclosure and those to the
     enclosure that comes next are drawn; the legend says so and counts all.
     """
-    boxes = _boxes(topology)
-    left, right = min(b.x - b.width / 2 for b in boxes.values()), max(b.x + b.width / 2 for b in boxes.values())
-    bottom, top = min(b.y - b.height / 2 for b in boxes.values()), max(b.y + b.height / 2 for b in boxes.values())
-    left, right, bottom, top = left - 0.3, right + 0.3, bottom - 0.3, top + 0.55
+    boxes = boxes_of(topology)
+    left, right, bottom, top = extent(boxes)
     scale = min(_INCHES[0] / (right - left), _INCHES[1] / (top - bottom), 1.1)
     fabrics = _fabrics(topology)
     legend = _legend(topology, fabrics)
@@ -107,7 +120,7 @@ def draw(topology: Topology) -> Figure:
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_axis_off()
-    _frames(axes, topology, boxes, scale)
+    frames(axes, topology, boxes, scale)
     _links(axes, topology, boxes, fabrics, scale)
     _nodes(axes, boxes, scale)
     figure.text(
@@ -122,10 +135,17 @@ def draw(topology: Topology) -> Figure:
     return figure
 
 
-def _boxes(topology: Topology) -> dict[str, _Box]:
+def extent(boxes: Mapping[str, Box]) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a drawing, with room around it and for the names of frames."""
+    left, right = min(b.x - b.width / 2 for b in boxes.values()), max(b.x + b.width / 2 for b in boxes.values())
+    bottom, top = min(b.y - b.height / 2 for b in boxes.values()), max(b.y + b.height / 2 for b in boxes.values())
+    return left - 0.3, right + 0.3, bottom - 0.3, top + 0.55
+
+
+def boxes_of(topology: Topology) -> dict[str, Box]:
     nodes = topology.graph.nodes
     return {
-        name: _Box(x, y, nodes[name].get("width", 0.8), nodes[name].get("height", 0.6), nodes[name]["kind"])
+        name: Box(x, y, nodes[name].get("width", 0.8), nodes[name].get("height", 0.6), nodes[name]["kind"])
         for name, (x, y) in positions(topology).items()
     }
 
@@ -171,7 +191,7 @@ def _legend(topology: Topology, fabrics: Mapping[str, tuple[str, list[_Fabric]]]
         for kind, number in kinds.items()
     ]
     numbers = Counter(fabric.name for _, _, fabric in _edges(topology))
-    hidden = " (drawn: inside, and to the next)" if _is_crowded(topology) else ""
+    hidden = " (drawn: inside, and to the next)" if is_crowded(topology) else ""
     for name, (colour, figures) in fabrics.items():
         text = str(figures[0])
         if len(figures) > 1:
@@ -185,15 +205,15 @@ def _legend(topology: Topology, fabrics: Mapping[str, tuple[str, list[_Fabric]]]
     return handles
 
 
-def _is_crowded(topology: Topology) -> bool:
+def is_crowded(topology: Topology) -> bool:
     nodes = topology.graph.nodes
     direct = [1 for a, b in topology.graph.edges if nodes[a]["kind"] == nodes[b]["kind"] == "device"]
     return len(direct) > _MOST_DIRECT
 
 
-def _frames(axes: Axes, topology: Topology, boxes: Mapping[str, _Box], scale: float) -> None:
+def frames(axes: Axes, topology: Topology, boxes: Mapping[str, Box], scale: float) -> None:
     """Frames around enclosures of several nodes, when there is more than one such."""
-    members: dict[str, list[_Box]] = {}
+    members: dict[str, list[Box]] = {}
     for name, attributes in topology.graph.nodes(data=True):
         members.setdefault(attributes["group"], []).append(boxes[name])
     framed = {
@@ -218,17 +238,17 @@ def _frames(axes: Axes, topology: Topology, boxes: Mapping[str, _Box], scale: fl
         )
         axes.add_patch(frame)
         size = min(9.0, 0.5 * scale * 72)
-        if size >= _SMALLEST_PT:
+        if size >= SMALLEST_PT:
             paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85}
             text = axes.text(left, top + 0.24, group, size=size, color="#5b6470", va="bottom", bbox=paper, zorder=1.5)
             text.set_parse_math(False)
 
 
-def _nodes(axes: Axes, boxes: Mapping[str, _Box], scale: float) -> None:
+def _nodes(axes: Axes, boxes: Mapping[str, Box], scale: float) -> None:
     numbers_only = {
         (box.kind, box.width)
         for name, box in boxes.items()
-        if not box.is_long and _text_size(name.rpartition("/")[2], box, scale) < _SMALLEST_PT
+        if not box.is_long and text_size(name.rpartition("/")[2], box, scale) < SMALLEST_PT
     }
     for name, box in boxes.items():
         inside = box.kind == "device" and box.is_long  # a wafer drawn around its dies
@@ -246,8 +266,8 @@ def _nodes(axes: Axes, boxes: Mapping[str, _Box], scale: float) -> None:
             continue
         if (box.kind, box.width) in numbers_only:
             text = text.lstrip("abcdefghijklmnopqrstuvwxyz")
-        size = _text_size(text, box, scale)
-        if text and size >= _SMALLEST_PT:
+        size = text_size(text, box, scale)
+        if text and size >= SMALLEST_PT:
             colour = "white" if box.kind in _DARK else "#1d2530"
             upright = box.height > 2 * box.width
             label = axes.text(box.x, box.y, text, size=size, color=colour, ha="center", parse_math=False, zorder=5)
@@ -255,7 +275,7 @@ def _nodes(axes: Axes, boxes: Mapping[str, _Box], scale: float) -> None:
             label.set_rotation(90 if upright else 0)
 
 
-def _text_size(text: str, box: _Box, scale: float) -> float:
+def text_size(text: str, box: Box, scale: float) -> float:
     """The size in points at which a text fits into a box, along its longer side."""
     breadth, length = sorted((box.width, box.height)) if box.height > 2 * box.width else (box.height, box.width)
     return min(9.0, 0.62 * breadth * scale * 72, 1.45 * length * scale * 72 / max(len(text), 1))
@@ -264,37 +284,17 @@ def _text_size(text: str, box: _Box, scale: float) -> float:
 def _links(
     axes: Axes,
     topology: Topology,
-    boxes: Mapping[str, _Box],
+    boxes: Mapping[str, Box],
     fabrics: Mapping[str, tuple[str, list[_Fabric]]],
     scale: float,
 ) -> None:
-    slots = _slots(topology, boxes)
-    crowded = _is_crowded(topology)
-    order = {group: number for number, group in enumerate(_groups(topology))}
     lines: dict[tuple[str, bool], list[tuple[Point, Point]]] = {}
     dots: dict[str, list[Point]] = {}
-    for a, b, fabric in _edges(topology):
-        groups = [order[topology.graph.nodes[end]["group"]] for end in (a, b)]
-        apart = abs(groups[0] - groups[1])
-        if crowded and apart > 1:
-            continue
-        start, end = slots.get((a, b)) or boxes[a].nearest((boxes[b].x, boxes[b].y)), (boxes[b].x, boxes[b].y)
-        colour = fabrics[fabric.name][0]
-        if boxes[a].is_long and boxes[b].is_long:
-            end = boxes[b].nearest(start)
-            start = boxes[a].nearest(end)
-            dots.setdefault(colour, []).append(end)
-        elif boxes[b].is_long:
-            start = slots[a, b]
-            end = boxes[b].nearest(start)
-            dots.setdefault(colour, []).append(end)
-        elif boxes[a].is_long:
-            end = slots[b, a]
-            start = boxes[a].nearest(end)
-            dots.setdefault(colour, []).append(start)
-        else:
-            start = (boxes[a].x, boxes[a].y)
-        lines.setdefault((colour, crowded and apart == 0), []).append((start, end))
+    for way in ways(topology, boxes):
+        colour = fabrics[way.fabric.name][0]
+        lines.setdefault((colour, way.is_faint), []).append((way.start, way.end))
+        if way.dot is not None:
+            dots.setdefault(colour, []).append(way.dot)
     for (colour, faint), segments in lines.items():
         width = 0.5 if faint else max(0.5, min(1.6, 2.4 * scale))
         axes.add_collection(
@@ -306,11 +306,38 @@ def _links(
         axes.plot(xs, ys, linestyle="none", marker="o", markersize=size, color=colour, zorder=4, clip_on=False)
 
 
+def ways(topology: Topology, boxes: Mapping[str, Box]) -> Iterator[Way]:
+    """The lines of all edges that are drawn."""
+    slots = _slots(topology, boxes)
+    crowded = is_crowded(topology)
+    order = {group: number for number, group in enumerate(_groups(topology))}
+    for a, b, fabric in _edges(topology):
+        groups = [order[topology.graph.nodes[end]["group"]] for end in (a, b)]
+        apart = abs(groups[0] - groups[1])
+        if crowded and apart > 1:
+            continue
+        start, end = slots.get((a, b)) or boxes[a].nearest((boxes[b].x, boxes[b].y)), (boxes[b].x, boxes[b].y)
+        dot = None
+        if boxes[a].is_long and boxes[b].is_long:
+            end = boxes[b].nearest(start)
+            start = boxes[a].nearest(end)
+            dot = end
+        elif boxes[b].is_long:
+            start = slots[a, b]
+            dot = end = boxes[b].nearest(start)
+        elif boxes[a].is_long:
+            end = slots[b, a]
+            dot = start = boxes[a].nearest(end)
+        else:
+            start = (boxes[a].x, boxes[a].y)
+        yield Way(a, b, fabric, start, end, dot, crowded and apart == 0)
+
+
 def _groups(topology: Topology) -> list[str]:
     return list(dict.fromkeys(attributes["group"] for _, attributes in topology.graph.nodes(data=True)))
 
 
-def _slots(topology: Topology, boxes: Mapping[str, _Box]) -> dict[tuple[str, str], Point]:
+def _slots(topology: Topology, boxes: Mapping[str, Box]) -> dict[tuple[str, str], Point]:
     """
     Where a line from a small box to a long one leaves the small one, by (small, long).
 

@@ -15,12 +15,12 @@ from markupsafe import Markup, escape
 from simcluster import __version__
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import gather, labels
+from simcluster.plots.network import topology_of
 from simcluster.plots.panels import Drawing, drawings, topology_drawing
 from simcluster.plots.sheet import DEFINITIONS, style
 from simcluster.report import asked, measured, sources
 from simcluster.report.attribution import Explained, attribution
 from simcluster.report.inline import dark_variables, inline
-from simcluster.report.network import topology_of
 from simcluster.report.told import Told, assumed_places
 from simcluster.trace import COMPONENTS
 
@@ -29,7 +29,8 @@ LONGEST_TEXT = 2000
 
 HOW_TO_READ = {
     "latency_cdfs": "The further left a curve, the faster; the steeper, the steadier. Marks are p50 and p99.",
-    "itl_tail": "How many of the gaps are at least so long. A curve that falls late has a long tail.",
+    "latency_tails": "How many of the values are at least so long. A curve that falls late has a long tail.",
+    "latency_violins": "The same, run beside run: the higher, the more values. Marks are p50, p99 and p99.9.",
     "latency_over_time": "Every gap at the token that ends it, every TTFT at the arrival.",
     "component_bars": "Where a mean token spends its time; the parts sum to the mean.",
     "batch_over_time": "Requests in each step, and requests that wait for a place.",

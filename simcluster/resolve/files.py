@@ -10,7 +10,7 @@ from typing import Any
 import simcluster
 from simcluster import source
 from simcluster.problems import InputError, Problem, nearest
-from simcluster.source import Document, Path
+from simcluster.source import COMMAND_LINE, Document, Given, Path
 
 
 def find(file: str | FilePath) -> FilePath:
@@ -73,8 +73,19 @@ def with_settings(document: Document, settings: Sequence[str]) -> Document:
     return document
 
 
-def with_value(document: Document, path: Path, value: Any) -> Document:
-    """A copy of the document with one value changed."""
+def with_value(document: Document, path: Path, value: Any, origin: Given = COMMAND_LINE) -> Document:
+    """
+    A copy of the document with one value changed.
+
+    Args:
+        document: of a scenario.
+        path: of the value, which need not be there.
+        value: what it becomes.
+        origin: where the value stands, for whoever tells what is wrong with it.
+
+    Raises:
+        InputError: the path leads through something that is no mapping.
+    """
     data = copied(document.data)
     here = data
     for part in path[:-1]:
@@ -85,12 +96,14 @@ def with_value(document: Document, path: Path, value: Any) -> Document:
             break
     if not isinstance(here, dict):
         found = "a value that has no keys" if data is not None else "an empty file"
-        raise InputError([Problem("--set", 0, source.show_path(path), found, "expected a key of the scenario")])
+        place = (origin.document.file, origin.document.line(origin.at), source.show_path(path))
+        raise InputError([Problem(*place, found, "expected a key of the scenario")])
     here[path[-1]] = value
     if path == ("workload", "trace") and value is not None:
         for drawn in ("arrivals", "prompt_tokens", "output_tokens", "requests"):
             here.pop(drawn, None)
-    return replace(document, data=data, given=document.given | {path})
+    outside = {key: given for key, given in document.given.items() if key[: len(path)] != path}
+    return replace(document, data=data, given=outside | {path: origin})
 
 
 def copied(data: Any) -> Any:

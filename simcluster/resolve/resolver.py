@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, TypeVar, get_args
@@ -20,7 +21,7 @@ from simcluster.noise_file import read_noise
 from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fit
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.problems import InputError, Problem, nearest
+from simcluster.problems import Impossible, InputError, Problem, nearest
 from simcluster.resolve.crosscheck import crosscheck
 from simcluster.resolve.files import copied
 from simcluster.resolve.network import events, network, noise_events
@@ -69,7 +70,13 @@ class Resolver:
         self._problems: list[Problem] = []
 
     def scenario(self) -> Scenario:
-        """The resolved scenario, or an InputError with all problems."""
+        """
+        The resolved scenario.
+
+        Raises:
+            Impossible: all is well-formed and known, but not together.
+            InputError: with every fault of form and every unknown name.
+        """
         topology = self._try(self._topology)
         try:
             file = validate(self._document, ScenarioFile)
@@ -88,14 +95,16 @@ class Resolver:
             raise InputError(self._problems)
         try:
             scenario = self._laid_out(file, model, topology, noise, workload, happening or ())
+        except InputError as error:
+            raise Impossible(error.problems) from None
         except ValidationError as error:  # values that are fine one by one and make something beyond all bounds
-            raise InputError(
+            raise Impossible(
                 self._document.problem((), f"{show_path(fault['loc'])} of {fault['input']!s:.80}", fault["msg"])
                 for fault in error.errors()
             ) from None
         problems = [self._document.problem(_as_written(path), *fault) for path, *fault in crosscheck(scenario)]
         if problems:
-            raise InputError(problems)
+            raise Impossible(problems)
         return scenario
 
     def _try(self, part: Callable[[], T]) -> T | None:
@@ -110,9 +119,8 @@ class Resolver:
         return InputError([self._document.problem(path, found, expected)])
 
     def _folder(self, path: Path) -> FilePath:
-        """Where a file named at this path is looked for: what came by `--set` is as the shell sees it."""
-        given = any(path[:length] in self._document.given for length in range(1, len(path) + 1))
-        return FilePath() if given else self._path.parent
+        """Where a file named at this path is looked for."""
+        return self._document.folder(path)
 
     def _from_file(self, path: Path, read: Callable[[], T]) -> T:
         """What a file named at this path holds; one that cannot be read is a fault of the line that names it."""
@@ -179,7 +187,7 @@ class Resolver:
                 file = self._folder(at) / name
                 preset = self._from_file(at, lambda: read_noise(file.stem, source.read(file)))
             else:
-                preset = read_noise(name)
+                preset = _preset(name)
         except catalog.UnknownName as error:
             raise self._fail(at, error.found, error.expected) from None
         return preset.changed(override.stated(), tuple(override.without))
@@ -383,10 +391,8 @@ class Resolver:
 
     def _calibration(self, device: Device) -> tuple[gpu.GpuCalibration | None, wafer.WaferCalibration | None]:
         if device.kind == "wafer":
-            return None, wafer.read(catalog.entry("calibration", device.name))
-        return gpu.read(
-            catalog.entry("calibration", device.name), lambda name: catalog.entry("calibration", name)
-        ), None
+            return None, _wafer_constants(device.name)
+        return _gpu_constants(device.name), None
 
     def _group(self, deployment: Deployment, names: list[str], topology: Topology) -> Group | None:
         """The fabric of a tensor-parallel group; all groups are laid out alike."""
@@ -449,6 +455,26 @@ class Resolver:
         return Hop(nodes=found.nodes, latency_s=found.latency_s, bytes_per_s=found.bytes_per_s)
 
 
+@cache
+def _preset(name: str) -> Noise:
+    return read_noise(name)
+
+
+@cache
+def _engine(name: str) -> engines.EngineCalibration:
+    return engines.read(catalog.entry("calibration", f"engine-{name}"), name)
+
+
+@cache
+def _gpu_constants(device: str) -> gpu.GpuCalibration:
+    return gpu.read(catalog.entry("calibration", device), lambda name: catalog.entry("calibration", name))
+
+
+@cache
+def _wafer_constants(device: str) -> wafer.WaferCalibration:
+    return wafer.read(catalog.entry("calibration", device))
+
+
 def _as_written(path: Path) -> Path:
     """Where in a scenario file something stands that a resolved scenario has at this path."""
     if path[0] in ("events", "source_seeds"):
@@ -491,7 +517,7 @@ def _served_by(deployment: Deployment) -> engines.EngineCalibration | None:
     """The constants of the serving engine, when one is named."""
     if deployment.engine is None:
         return None
-    return engines.read(catalog.entry("calibration", f"engine-{deployment.engine}"), deployment.engine)
+    return _engine(deployment.engine)
 
 
 def _lag(deployment: Deployment, served_by: engines.EngineCalibration | None) -> int:

@@ -170,7 +170,7 @@ def from_document(document: Document, path: Path = ()) -> Topology:
         if FilePath(parsed.import_).suffix not in _IMPORTED:
             expected = f"expected a file that ends in {' or '.join(_IMPORTED)}"
             raise InputError([document.problem((*path, "import"), f"'{parsed.import_}'", expected)])
-        return _import(file.parent / parsed.import_, parsed.title)
+        return _import(document.folder((*path, "import")) / parsed.import_, parsed.title)
     if parsed.generate is not None:
         return topology(file.stem, parsed.title, generate(parsed.generate), parsed.generate.kind, document.file)
     graph = _explicit(parsed.nodes or [], parsed.links or [])

@@ -82,7 +82,14 @@ def test_it_shows_everything_and_says_nothing(
         ".map(([svg, place]) => [svg.dataset.figure, place.width, place.height])"
     )
     assert ([], [reports[kind].as_uri()]) == (said, asked)
-    keys = {"latency-cdfs", "itl-tail", "latency-over-time", "component-bars", "batch-over-time"}
+    keys = {
+        "latency-cdfs",
+        "latency-tails",
+        "latency-violins",
+        "latency-over-time",
+        "component-bars",
+        "batch-over-time",
+    }
     assert keys | {"topology-0", "topology-1"} == {key for key, _, _ in figures}
     assert all(width > 250 and height > 100 for _, width, height in figures)
     assert SIZES[size][0] == page.evaluate("document.documentElement.scrollWidth")
@@ -197,15 +204,15 @@ def test_dragging_zooms_and_a_double_click_goes_back(browser: Any, reports: dict
 def test_buttons_zoom_and_names_hide(browser: Any, reports: dict[str, Path]) -> None:
     """Without a mouse the buttons zoom, and a run's name takes what is drawn of it away and brings it back."""
     page, said, _ = opened(browser, reports["interactive"], "narrow")
-    page.click("#itl-tail button:has-text('Zoom in')")
-    assert page.locator("#itl-tail .tick").count() > 2
-    page.click("#itl-tail button:has-text('Reset')")
-    assert page.locator("#itl-tail .tick").count() == 0
+    page.click("#latency-tails button:has-text('Zoom in')")
+    assert page.locator("#latency-tails .tick").count() > 2
+    page.click("#latency-tails button:has-text('Reset')")
+    assert page.locator("#latency-tails .tick").count() == 0
     name = page.get_by_role("button", name="wafer")
     name.click()
-    assert not page.is_visible("#itl-tail-run-0-tail")
+    assert not page.is_visible("#latency-tails-run-0-itl-tail")
     name.click()
-    assert page.is_visible("#itl-tail-run-0-tail")
+    assert page.is_visible("#latency-tails-run-0-itl-tail")
     assert [] == said
 
 

@@ -33,7 +33,7 @@ def test_scenario_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert default == capsys.readouterr().out
 
 
-@pytest.mark.parametrize("schema", ["scenario", "topology"], indirect=True)
+@pytest.mark.parametrize("schema", ["scenario", "topology", "sweep"], indirect=True)
 def test_is_a_schema(schema: Any) -> None:
     """What is printed is a JSON Schema."""
     jsonschema.Draft202012Validator.check_schema(schema)

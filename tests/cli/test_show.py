@@ -10,6 +10,7 @@ import pytest
 from simcluster import catalog, resolve
 from simcluster.cli import main
 from simcluster.cli.show import KINDS
+from simcluster.sweep import files as sweeps
 from simcluster.topology import read
 
 ENTRIES = [(kind, name) for kind in get_args(catalog.Kind) for name in catalog.names(kind)]
@@ -18,7 +19,9 @@ ENTRIES = [(kind, name) for kind in get_args(catalog.Kind) for name in catalog.n
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A kind without a name lists what there is, a row each."""
-    names = {"topologies": read.names, "scenarios": resolve.names}.get(kind, lambda: catalog.names(kind))()  # type: ignore[arg-type]
+    names = {"topologies": read.names, "scenarios": resolve.names, "sweeps": sweeps.names}.get(
+        kind, lambda: catalog.names(kind)
+    )()  # type: ignore[arg-type]
     assert main(["show", kind]) == 0
 
     rows = capsys.readouterr().out.splitlines()[1:]
@@ -63,6 +66,7 @@ def test_shows_a_scenario_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("devices", "h100"), ("models", "../models/llama-2-7b"), ("noise", "x"), ("links", "/etc/passwd"),
         ("topologies", "h100-9"), ("topologies", "no-such.yaml"), ("scenarios", "../../etc/passwd"),
+        ("sweeps", "no-such.yaml"),
         ("calibration", ""), ("colours",), ("devices", "--plot", "x.svg"), ("devices", "h100-sxm", "--plot", "x.svg"),
         ("topologies", "h100-8", "--plot", "/no/such/folder/x.svg"), ("topologies", "h100-8", "--plot", "x.docx"),
     ],

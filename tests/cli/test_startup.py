@@ -40,6 +40,7 @@ def test_help_needs_nothing_heavy() -> None:
 
     assert set() == heavy & modules("--help")
     assert set() == heavy & modules("report", "--help")
+    assert set() == heavy & modules("sweep", "--help")
 
 
 def test_check_needs_no_tables_and_no_plots() -> None:
@@ -56,7 +57,17 @@ def test_replay_needs_no_plots(tmp_path: Path) -> None:
     assert set() == {"pandas", "matplotlib", "scipy", "networkx"} & imported
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["replay", "--help"], ["show", "-h"]])
+def test_a_sweep_needs_no_plots_and_no_workers(tmp_path: Path) -> None:
+    """A short sweep comes without what only pictures, data frames and clusters need."""
+    (tmp_path / "s.yaml").write_text(f"scenario: {GOOD}\ndesign: {{grid: {{noise: [none]}}}}\n")
+    imported = modules("sweep", str(tmp_path / "s.yaml"), "--output", str(tmp_path / "runs"))
+
+    assert set() == {"pandas", "matplotlib", "scipy.stats", "distributed"} & imported
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["--version"], ["replay", "--help"], ["sweep", "--help"], ["show", "-h"]]
+)
 def test_help_is_fine(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Asking for help or the version is no error."""
     assert main(arguments) == 0

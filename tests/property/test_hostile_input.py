@@ -22,6 +22,7 @@ from simcluster.problems import InputError
 from simcluster.quantities import Frozen
 from simcluster.run import simulate
 from simcluster.scenario import Scenario
+from simcluster.sweep import plan
 from simcluster.units import UNITS, UnitError, parse
 from simcluster.validation import validate
 
@@ -152,6 +153,58 @@ def test_any_edit_of_a_scenario(tmp_path: Path, data: Any) -> None:
         (tmp_path / "r.yaml").write_text(resolve.dump(scenario), encoding="utf-8")
 
         assert scenario == resolve.load(tmp_path / "r.yaml")
+
+
+SWEEPS = [
+    {
+        "scenario": "base.yaml",
+        "set": {"workload.requests": 3, "slo": {"ttft": "1 s"}},
+        "seeds": 2,
+        "design": {
+            "variants": {"one": {}, "two": {"deployment.tensor_parallel_size": 2}},
+            "grid": {"noise": ["none", "datacenter"], "workload.output_tokens.value": [2, 3]},
+        },
+        "capacity": {"low": "1 req/s", "high": "9 req/s", "attainment": "90 %", "precision": "50 %"},
+        "cost": {"currency": "USD", "per_device_hour": {"h100-sxm": 2.5}},
+        "pareto": ["mean_tpot_ms", "capacity_req_per_s"],
+    },
+    {
+        "scenario": "base.yaml",
+        "design": {
+            "sobol": {
+                "points": 4,
+                "seed": 1,
+                "ranges": {
+                    "workload.arrivals.rate": {"low": "1 req/s", "high": "9 req/s", "scale": "log"},
+                    "deployment.max_num_seqs": {"low": 1, "high": 9},
+                    "noise": {"choices": ["none", "datacenter"]},
+                },
+            }
+        },
+    },
+]
+SWEEP_BASE = """
+model: llama-3.1-8b
+topology: h100-8
+workload:
+  arrivals: {kind: poisson, rate: 40 req/s}
+  prompt_tokens: {kind: fixed, value: 8}
+  output_tokens: {kind: fixed, value: 2}
+  requests: 4
+"""
+
+
+@quick
+@given(edited(SWEEPS))
+def test_any_edit_of_a_sweep(tmp_path: Path, data: Any) -> None:
+    """A sweep that was edited anyhow is refused with places, or has points that are scenarios or say why not."""
+    (tmp_path / "base.yaml").write_text(SWEEP_BASE)
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(plan, "MAX_POINTS", 40)
+        found = ends_well(lambda: plan.read(str(tmp_path / "s.yaml")))
+    if found is not None:
+        assert all((point.scenario is None) != (not point.reason) for point in found.points)
 
 
 @quick

@@ -7,27 +7,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_runs import write_run
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from pictures import is_on_paper
 
 import simcluster
 from simcluster.plots.bands import latency_bands, quantiles, together
 from simcluster.plots.explanation import draw_explanation
 from simcluster.plots.gather import gather
+from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
+from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
+from simcluster.resolve import load
 from simcluster.run import record
 from simcluster.trace import COMPONENT
-from simcluster.variance.critical import last_over_time
+from simcluster.variance.critical import critical_path, last_over_time
 from simcluster.variance.explain import explain
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells
+from simcluster.variance.traffic import link_use
 
 SCENARIO = """
 model: llama-3.1-8b
@@ -57,12 +63,13 @@ def written(figure: Figure) -> str:
 
 
 def test_all_figures_of_replications(runs: list[RunFolder], tmp_path: Path) -> None:
-    """Five figures are written, twice the same bytes, each with title, preset and units."""
+    """Six figures are written, twice the same bytes, each with title, preset and units."""
     found = explain(runs)
     once = draw_explanation(runs, found, tmp_path / "once", "svg")
     again = draw_explanation(runs, found, tmp_path / "again", "svg")
 
     names = ["latency_bands", "variance_waterfall", "components_by_percentile", "itl_causes", "last_ranks"]
+    names.append("topology_map")
     assert names == [file.stem for file in once]
     assert [file.read_bytes() for file in once] == [file.read_bytes() for file in again]
 
@@ -72,7 +79,7 @@ def test_one_run_has_no_bands(runs: list[RunFolder], tmp_path: Path) -> None:
     files = draw_explanation(runs[:1], explain(runs[:1]), tmp_path, "svg")
 
     assert "latency_bands" not in [file.stem for file in files]
-    assert 4 == len(files)
+    assert 5 == len(files)
 
 
 def test_a_run_without_its_scenario(tmp_path: Path) -> None:
@@ -115,7 +122,7 @@ def test_bands_are_quantiles_over_replications(runs: list[RunFolder]) -> None:
     with plain_style():
         figure = latency_bands(gathered, together(gathered))
     assert figure is not None
-    line = figure.axes[2].get_lines()[0]
+    line = figure.axes[4].get_lines()[0]
     expected = np.median(quantiles([run.latencies["itl"] for run in gathered]), axis=0)
 
     assert np.allclose(expected, line.get_xdata())
@@ -192,6 +199,78 @@ def test_no_ranks_no_heat_map(tmp_path: Path) -> None:
 
     assert [] == last_over_time(run, 10)
     assert last_ranks(gather([run])[0], []) is None
+
+
+def test_tails_have_bands_too(runs: list[RunFolder]) -> None:
+    """Below, the line is the median of the same quantiles, as far down as a replication has values."""
+    gathered = gather(runs)
+    with plain_style():
+        figure = latency_bands(gathered, together(gathered))
+    assert figure is not None
+    itl, ttft = figure.axes[5], figure.axes[1]
+    line = itl.get_lines()[0]
+    exceeded = np.asarray(line.get_ydata())
+    tallies = [run.latencies["itl"] for run in gathered]
+
+    assert ("log", "log") == (itl.get_xscale(), itl.get_yscale())
+    assert np.allclose(np.median(quantiles(tallies, 1 - exceeded), axis=0), line.get_xdata())
+    assert exceeded.min() >= 1 / min(map(len, tallies))
+    assert [] == list(ttft.get_lines())
+    assert "fewer than three replications have 100 values" in written(figure)
+    assert is_on_paper(figure)
+
+
+def _map(runs: list[RunFolder], known: bool = True) -> Figure | None:
+    topology = topology_of(load(runs[0].folder / "scenario.resolved.yaml"))
+    assert topology is not None
+    use = link_use(runs, topology) if known else None
+    with plain_style():
+        return topology_map(together(gather(runs)), topology, critical_path(runs), use)
+
+
+def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
+    """A drawing for each way to be last, in which every rank has its share and the darkest is last most often."""
+    figure = _map(runs)
+    assert figure is not None
+    found = critical_path(runs)
+    assert found is not None
+    shares = {rank["device"]: rank["fetch"]["slowest_share"] for rank in found["groups"][0]["ranks"]}
+    last, slowest = figure.axes
+    boxes = {str(patch.get_gid()): patch for patch in slowest.patches if patch.get_gid()}
+    darkness = {name: 1 - sum(to_rgb(boxes[f"rank-{name}"].get_facecolor())) / 3 for name in shares}
+
+    assert ["last at a collective", "slowest to fetch"] == [axes.get_title(loc="left") for axes in (last, slowest)]
+    assert "gpu2" == max(shares, key=lambda name: shares[name]) == max(darkness, key=lambda name: darkness[name])
+    assert f"gpu2\n{100 * shares['gpu2']:.0f} %" in [text.get_text() for text in slowest.texts]
+    assert "gpu7" in [text.get_text() for text in slowest.texts]
+    assert is_on_paper(figure)
+
+
+def test_the_map_says_what_it_shows(runs: list[RunFolder]) -> None:
+    """Title, legend and footer name the use of links where it is known, and say so where it is not."""
+    both, ranks_only = _map(runs), _map(runs, known=False)
+    assert both is not None and ranks_only is not None
+
+    assert "Who is last and how busy links are" in written(both)
+    assert "use of a link:" in written(both)
+    assert "Not counted: work done again" in written(both)
+    assert "how busy" not in written(ranks_only)
+    assert "use of a link:" not in written(ranks_only)
+    assert "Only ranks are coloured: the use of links is not known." in written(ranks_only)
+
+
+def test_no_ranks_and_no_traffic_no_map(tmp_path: Path) -> None:
+    """Single devices that send each other nothing are not drawn; stages of a pipeline are, for their links."""
+    alone = SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# ")
+    (tmp_path / "alone.yaml").write_text(alone)
+    (tmp_path / "stages.yaml").write_text(alone.replace("replicas", "pipeline_parallel_size"))
+    for name in ("alone", "stages"):
+        record(simcluster.load(tmp_path / f"{name}.yaml"), tmp_path / name)
+
+    assert _map([read(tmp_path / "alone")]) is None
+    stages = _map([read(tmp_path / "stages")])
+    assert stages is not None
+    assert "No rank waits for another." in written(stages)
 
 
 def test_merged_tallies() -> None:

@@ -249,7 +249,7 @@ def test_a_paused_host_makes_the_tail_and_leaves_the_middle() -> None:
     Pauses leave ITL at p50 and p99 as they are within 5 %, and make it 0.34 to 0.47 s at p99.9.
 
     Measured with garbage collection not frozen: 13.1, 20.7 and 499 ms; pauses of 0.34 to 0.45 s are stated for the
-    same engine, with which 499 ms are not to be had: p99.9 is met within 30 %.
+    same engine, with which 499 ms are not to be had: p99.9 is met within 40 %.
     """
     changes = ["workload.requests=40", "workload.output_tokens={kind: fixed, value: 600}"]
     made, delivered = (
@@ -264,7 +264,7 @@ def test_a_paused_host_makes_the_tail_and_leaves_the_middle() -> None:
 
     assert paused[:2] == pytest.approx(quiet[:2], rel=0.05)
     assert quiet[2] < 0.2
-    assert paused[2] == pytest.approx(0.499, rel=0.3)
+    assert paused[2] == pytest.approx(0.499, rel=0.4)
 
 
 PACED = ("device_spread", "drift", "clock_excursions")

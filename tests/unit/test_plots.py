@@ -17,8 +17,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from matplotlib.text import Text
+from pictures import is_on_paper
 
-from simcluster.plots import gather, tally
+from simcluster.plots import gather, tally, violins
 from simcluster.plots.components import COLOURS, KINDS, OTHER, SMALL_SHARE, Kind
 from simcluster.plots.distributions import cumulative, exceeding
 from simcluster.plots.latency import FIGURES, draw
@@ -111,7 +112,8 @@ def test_every_figure_names_its_runs_noise_and_assumptions(two: list[RunFolder],
     ("name", "said"),
     [
         ("latency_cdfs", ["TTFT: first token − arrival", "TPOT: (last", "ITL: every gap", "TTFT (ms)", "ITL (ms)"]),
-        ("itl_tail", ["ITL: every gap", "ITL (ms)", "share of gaps at least this long", "p99"]),
+        ("latency_tails", ["ITL: every gap", "ITL (ms)", "share of gaps at least this long", "p99"]),
+        ("latency_violins", ["ITL: every gap", "ITL (ms)", "TTFT (ms)", "p50 2.29, p99 2.59 ms", "square root"]),
         ("latency_over_time", ["ITL: every gap", "TTFT: first token", "simulated time (s)", "TTFT (ms)"]),
         ("component_bars", ["ITL: every gap", "TTFT: first token", "mean TTFT (ms)", "mean ITL (ms)", "below 0.5 %"]),
         ("batch_over_time", ["requests in the step", "Requests that wait", "simulated time (s)"]),
@@ -200,7 +202,7 @@ def test_the_axis_is_logarithmic_from_a_factor_of_thirty(tmp_path: Path, slowest
 
 def test_the_tail_ends_at_the_greatest_gap(two: list[RunFolder]) -> None:
     """On two logarithmic axes, a curve starts at the least gap with 100 % and drops at the greatest."""
-    axes = _figure("itl_tail", two).axes[0]
+    axes = _axes(_figure("latency_tails", two), "ITL")
     assert ("log", "log") == (axes.get_xscale(), axes.get_yscale())
     values = np.asarray(axes.lines[0].get_xdata())
     shares = np.asarray(axes.lines[0].get_ydata())
@@ -210,16 +212,69 @@ def test_the_tail_ends_at_the_greatest_gap(two: list[RunFolder]) -> None:
 
 
 def test_few_gaps_have_no_tail_and_the_figure_says_why(tmp_path: Path) -> None:
-    """Below a hundred gaps there is no curve but a reason; another run is drawn nevertheless."""
+    """Below a hundred values there is no curve but a reason; another run is drawn nevertheless."""
     short = read(write_run(tmp_path / "short", [[1, *[2.0] * 99]], name="short"))
     long = read(write_run(tmp_path / "long", [[1, *[2.0] * 100]], name="long"))
-    alone = _figure("itl_tail", [short])
-    assert [] == list(alone.axes[0].lines)
+    alone = _figure("latency_tails", [short])
+    assert [] == list(_axes(alone, "ITL").lines)
     assert "short: 99 gaps; a tail needs at least 100." in _written(alone)
     assert "no run has enough gaps" in _written(alone)
-    both = _figure("itl_tail", [short, long])
+    both = _figure("latency_tails", [short, long])
     assert "short: 99 gaps; a tail needs at least 100." in _written(both)
-    assert 2.0 == np.asarray(both.axes[0].lines[0].get_xdata())[0]
+    assert 2.0 == np.asarray(_axes(both, "ITL").lines[0].get_xdata())[0]
+
+
+def test_requests_have_a_tail_too(tmp_path: Path) -> None:
+    """A hundred requests have a tail of TTFT, with one step for each of them."""
+    run = read(write_run(tmp_path / "run", [[float(n)] for n in range(1, 101)]))
+    axes = _axes(_figure("latency_tails", [run]), "TTFT")
+    (curve,) = axes.lines
+    assert "TTFT (ms)" == axes.get_xlabel()
+    shares = np.asarray(curve.get_ydata())[:-1]
+    assert np.arange(1, 101)[::-1] / 100 == pytest.approx(np.unique(shares)[::-1])
+
+
+def test_a_violin_is_the_histogram(two: list[RunFolder]) -> None:
+    """Its height goes with the square root of the counts, on both sides, and ends at the least and greatest value."""
+    axes = _axes(_figure("latency_violins", two), "ITL")
+    for place, (run, violin) in enumerate(zip(two, axes.patches, strict=True)):
+        assert isinstance(violin, StepPatch)
+        values, edges, baseline = violin.get_data()
+        itl = gather.gather([run])[0].latencies["itl"]
+        heights = values - np.asarray(baseline)
+        filled = heights > 0
+        assert itl.extent() == (edges[:-1][filled][0], edges[1:][filled][-1])
+        assert "log" == axes.get_xscale()
+        shares = violins.profile(itl, np.geomspace(*axes.get_xlim(), len(edges)))
+        assert 1 == pytest.approx(shares.sum())
+        assert np.sqrt(shares / shares.max()) == pytest.approx(heights / heights.max())
+        assert place < (values + baseline)[0] / 2 < place + 1
+
+
+def test_equal_values_are_a_line_not_a_bell(tmp_path: Path) -> None:
+    """Where nothing varies, a violin has no width along the axis, and its percentiles are the value."""
+    run = read(write_run(tmp_path / "run", [[5.0, *[2.0] * 100]]))
+    figure = _figure("latency_violins", [run])
+    (violin,) = _axes(figure, "ITL").patches
+    assert isinstance(violin, StepPatch)
+    assert {2.0} == set(violin.get_data()[1])
+    assert "p50 2.00, p99 2.00 ms" in _written(figure)
+
+
+def test_few_values_have_no_percentiles_far_out(tmp_path: Path) -> None:
+    """p99 takes a hundred values and p99.9 a thousand; of fewer neither a stroke nor a number is drawn."""
+    run = read(write_run(tmp_path / "run", [[5.0, *[2.0 + n / 1000 for n in range(1000)]]]))
+    written = _written(_figure("latency_violins", [run]))
+    assert "p50 5.00 ms" in written
+    assert "p50 2.50, p99 2.99, p99.9 3.00 ms" in written
+
+
+@pytest.mark.parametrize("name", ["latency_tails", "latency_violins"])
+def test_no_text_leaves_the_canvas(two: list[RunFolder], name: str) -> None:
+    """All that is written lies inside the figure, with a long name as well."""
+    two[0].summary["scenario"] = "a-long-name-" * 12
+    figure = _figure(name, two)
+    assert is_on_paper(figure)
 
 
 def _points(axes: Axes) -> list[np.ndarray]:
@@ -354,7 +409,9 @@ def test_requests_never_scheduled_wait_until_the_end(tmp_path: Path) -> None:
     assert [(0, 0), (0.001, 1), (0.004, 1)] == list(zip(times_s.tolist(), lengths.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["latency_cdfs", "itl_tail", "latency_over_time", "component_bars"])
+@pytest.mark.parametrize(
+    "name", ["latency_cdfs", "latency_tails", "latency_violins", "latency_over_time", "component_bars"]
+)
 def test_a_run_without_finished_requests_says_so(tmp_path: Path, name: str) -> None:
     """Nothing finished: the figures are there, and say why they are empty."""
     run = read(write_run(tmp_path / "run", [[], []]))
@@ -370,7 +427,7 @@ def test_a_single_token_has_ttft_only(tmp_path: Path) -> None:
     assert [7, 7] == np.asarray(_axes(figure, "TTFT").lines[0].get_xdata()).tolist()
     assert [] == list(_axes(figure, "ITL").lines)
     assert {"no second token", "no request of several tokens"} <= set(_written(figure).splitlines())
-    assert 4 == len(draw([run], tmp_path / "out", "svg"))
+    assert 5 == len(draw([run], tmp_path / "out", "svg"))
 
 
 def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import run
 
+from simcluster.plots.network import topology_of
 from simcluster.problems import InputError
 from simcluster.report import measured
 from simcluster.report.asked import asked, differing, said
 from simcluster.report.attribution import attribution
 from simcluster.report.colours import PAPER, contrast, on_dark
 from simcluster.report.inline import inline
-from simcluster.report.network import topology_of
 from simcluster.report.page import page, plain
 from simcluster.report.sources import assumptions, entries, provenance
 from simcluster.report.told import STATISTICS, Told, read_all

@@ -1,0 +1,49 @@
+"""Draw a sweep: heat maps of its grid, and its Pareto front."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from simcluster.plots.front import pareto
+from simcluster.plots.heat_maps import heat_maps
+from simcluster.plots.save import save
+from simcluster.plots.sheet import plain_style
+from simcluster.sweep.plan import Plan
+from simcluster.sweep.table import Row
+
+FIGURES: dict[str, Callable[[Plan, Sequence[Row]], Figure | None]] = {"heat_maps": heat_maps, "pareto": pareto}
+"""What is drawn, in this order, under these names."""
+
+
+def draw(plan: Plan, rows: Sequence[Row], folder: Path, format: Literal["svg", "png", "pdf"] = "svg") -> list[Path]:
+    """
+    Draw the points of a sweep into files `<figure>.<format>`, replacing those of the same names.
+
+    Equal sweeps give equal bytes. A figure for which the design has no axes, or nothing differs, is left out.
+
+    Args:
+        plan: the sweep.
+        rows: of its table, one a point.
+        folder: made if it is not there.
+        format: of the files.
+
+    Returns:
+        The files written, in the order of `FIGURES`.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with plain_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        for name, make in FIGURES.items():
+            if (figure := make(plan, rows)) is not None:
+                save(figure, folder / f"{name}.{format}")
+                written.append(folder / f"{name}.{format}")
+    return written

@@ -1,0 +1,28 @@
+"""Which points no other one beats in everything."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def front(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """
+    Which rows are on the Pareto front: no other row is as good in every column and better in one.
+
+    Equal rows are on it together. Rows with a NaN are not on it.
+
+    Args:
+        costs: shape (rows, columns), of which less is better.
+
+    Returns:
+        Shape (rows,).
+
+    Source:
+        Kung, Luccio, Preparata, J. ACM 22 (1975), 469: maxima of a set of vectors.
+    """
+    on_front: npt.NDArray[np.bool_] = np.logical_not(np.isnan(costs).any(axis=1))
+    for row in np.flatnonzero(on_front):
+        others = costs[on_front]
+        on_front[row] = not ((others <= costs[row]).all(axis=1) & (others < costs[row]).any(axis=1)).any()
+    return on_front

@@ -1,0 +1,13 @@
+"""What to look for in a figure, for tests that draw."""
+
+from __future__ import annotations
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+
+def is_on_paper(figure: Figure) -> bool:
+    """Whether all that is drawn, texts included, lies inside the figure."""
+    drawn = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    width_in, height_in = figure.get_size_inches()
+    return bool(drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width_in and drawn.y1 <= height_in)
