@@ -70,8 +70,8 @@ class TestSettings:
             ("a", "--set: 'a'; expected key=value such as workload.requests=100"),
             ("=", "--set: '='; expected key=value such as workload.requests=100"),
             ("a..b=1", "--set: 'a..b=1'; expected key=value such as workload.requests=100"),
-            ("a=", "--set: a: unknown key 'a'; expected one of deployment, events, fidelity, model, noise, seed, slo,"
-                   " source_seeds, steady_state, title, topology, workload"),
+            ("a=", "--set: a: unknown key 'a'; expected one of deployment, events, fidelity, gates, model, noise,"
+                   " seed, slo, source_seeds, steady_state, title, topology, workload"),
             ("workload=5", "--set: workload: 5; expected a mapping"),
             ("workload.requests=1e9", "--set: workload.requests: 1000000000.0; expected a whole number"),
             ("title.x=1", "--set: title: a mapping; expected text"),
