@@ -15,7 +15,7 @@ from simcluster.kernel.clock import DECIDE, NORMAL, after, now
 from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.pipeline import Chain, Pipeline, PipelinePlan, Tandem
 from simcluster.kernel.request import Request
-from simcluster.kernel.step import Step
+from simcluster.kernel.step import Prompts, Step
 from simcluster.kernel.watched import Watch, WatchedChain
 from simcluster.policies.schedulers import Scheduler, Steady, View, blocks_for
 from simcluster.trace import COMPONENT, Recorder, Segment
@@ -220,34 +220,30 @@ class Replica:
         """Give out KV blocks, sum up the batch, and account for everybody's time until now."""
         instant = now(self._env)
         waited_as = COMPONENT["prefill_interference"] if self._ahead_has_prefill else self._waited_as
-        decode_context = prefill_tokens = pairs = context = 0
+        decode_context = 0
         decoding: list[Request] = []
-        finishing: list[Request] = []
-        chunked: list[Request] = []
+        prompts = Prompts()
         for request, n_tokens in granted:
-            before = request.computed
             self._compute(request, n_tokens)
             is_decoding = n_tokens == 1 and request.generated > 0 and request.in_flight
             if is_decoding:
                 decode_context += request.computed
                 decoding.append(request)
             else:
-                prefill_tokens += n_tokens
-                pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
-                context += request.computed
-                (finishing if request.in_flight else chunked).append(request)
-                request.chunks_under_way += not request.in_flight
-            if request.scheduled < 0:
-                request.scheduled = instant
+                prompts.add(request, n_tokens)
             request.account_wait(instant, waited_as if is_decoding else self._waited_as)
-        if self._free_blocks < 0:
-            raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
-        n_decoding = len(decoding)
-        outputs = n_decoding + len(finishing)
-        batch = Batch(n_decoding, decode_context, prefill_tokens, pairs, context, outputs, len(granted))
-        step = Step(self._n_steps, instant, batch, decoding, finishing, chunked)
+        step = self._with_prompts(prompts, len(decoding), decode_context, decoding)
         self._n_steps += 1
         return step
+
+    def _with_prompts(self, prompts: Prompts, n: int, decode_context: int, decoding: list[Request]) -> Step:
+        """The step of so many decoding requests and these prompts, for which there must be blocks."""
+        if self._free_blocks < 0:
+            raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
+        outputs = n + len(prompts.finishing)
+        counted = prompts.tokens, prompts.pairs, prompts.context
+        batch = Batch(n, decode_context, *counted, outputs, outputs + len(prompts.chunked))
+        return Step(self._n_steps, now(self._env), batch, decoding, prompts.finishing, prompts.chunked)
 
     def _compute(self, request: Request, n_tokens: int) -> None:
         """So many tokens of a request are computed in the step that is being formed; their KV entries need blocks."""
@@ -260,9 +256,7 @@ class Replica:
     def _first_left(self, step: Step) -> None:
         """A step left the first stage, which can take the next one; for prompts that go on, this is what it took."""
         for request in step.chunked:
-            for component, ticks in enumerate(step.in_first_stage):
-                request.add_head_start(component, ticks)
-            request.accounted = now(self._env)
+            request.gather(step.in_first_stage, now(self._env))
         self._decide_soon()
 
     def _last_left(self, step: Step) -> None:

@@ -64,6 +64,8 @@ class Request:
 
     def account_wait(self, until: int, waited_as: int) -> None:
         """Split the time until its step starts: the way back of its last token, then waiting."""
+        if self.scheduled < 0:
+            self.scheduled = until
         if until != self.accounted:
             self.add_head_start(_INTERCONNECT, self.returning)
             self.add_head_start(_QUEUE if self.queued else waited_as, until - self.accounted - self.returning)
@@ -78,6 +80,12 @@ class Request:
         self.queued = True
         if tick != self.accounted:
             self.add_head_start(_STALL, tick - self.accounted)
+        self.accounted = tick
+
+    def gather(self, components: list[int], tick: int) -> None:
+        """A chunk of its prompt took these components, until this tick."""
+        for component, ticks in enumerate(components):
+            self.add_head_start(component, ticks)
         self.accounted = tick
 
     def add_head_start(self, component: int, ticks: int) -> None:

@@ -22,7 +22,7 @@ from simcluster.kernel.cohort import Cohort
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
 from simcluster.kernel.stage import Playing
-from simcluster.kernel.step import Step
+from simcluster.kernel.step import Prompts, Step
 from simcluster.policies.schedulers import Room
 from simcluster.ticks import Ticks
 from simcluster.trace import Segment
@@ -176,29 +176,14 @@ class SteadyReplica(Replica):
 
     def _start_step(self, grants: list[tuple[int, int]]) -> None:
         """One step of the cohort together with prompts."""
-        instant, step, n = now(self._env), self._n_steps, len(self._cohort)
-        prefill_tokens = pairs = context = n_finishing = 0
-        prompts: list[Request] = []
+        instant, prompts = now(self._env), Prompts()
         for number, n_tokens in grants:
             request = self._admitted(number)
-            before = request.computed
             self._compute(request, n_tokens)
-            request.chunks_under_way += not request.in_flight
-            prefill_tokens += n_tokens
-            pairs += n_tokens * before + n_tokens * (n_tokens + 1) // 2
-            context += request.computed
-            n_finishing += request.in_flight
-            if request.scheduled < 0:
-                request.scheduled = instant
+            prompts.add(request, n_tokens)
             request.account_wait(instant, self._waited_as)
-            prompts.append(request)
-        if self._free_blocks < 0:
-            raise AssertionError(f"the scheduler gave out {-self._free_blocks} KV blocks more than there are")
-        decode_context = self._cohort.context(step)
-        batch = Batch(n, decode_context, prefill_tokens, pairs, context, n + n_finishing, n + len(prompts))
-        finishing = [request for request in prompts if request.in_flight]
-        chunked = [request for request in prompts if not request.in_flight]
-        self._play(Step(step, instant, batch, [], finishing, chunked), self._stage)
+        cohort = self._cohort
+        self._play(self._with_prompts(prompts, len(cohort), cohort.context(self._n_steps), []), self._stage)
 
     def _play(self, step: Step, stage: RunModel, began: int | None = None) -> None:
         """Serve a step, which began now or before."""
@@ -223,9 +208,7 @@ class SteadyReplica(Replica):
             self._recorder.add(segment)
         for request in step.chunked:
             request.chunks_under_way -= 1
-            for component, ticks in enumerate(service.components):
-                request.add_head_start(component, ticks)
-            request.accounted = instant
+            request.gather(service.components, instant)
         self._let_go(number + 1, instant)
         self._decide_now_or_soon()
 

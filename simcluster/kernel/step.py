@@ -12,6 +12,29 @@ _PIPELINE = COMPONENT["pipeline_wait"]
 _INTERCONNECT = COMPONENT["interconnect"]
 
 
+class Prompts:
+    """The prompts of a step that is being formed: what its batch counts of them, and whose go on."""
+
+    __slots__ = ("chunked", "context", "finishing", "pairs", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.pairs = 0
+        self.context = 0
+        self.finishing: list[Request] = []
+        """Whose prompt ends in this step."""
+        self.chunked: list[Request] = []
+        """Whose prompt goes on in a later one."""
+
+    def add(self, request: Request, n_tokens: int) -> None:
+        """The last tokens that are computed of a request, so many, are of its prompt."""
+        self.tokens += n_tokens
+        self.pairs += n_tokens * (request.computed - n_tokens) + n_tokens * (n_tokens + 1) // 2
+        self.context += request.computed
+        (self.finishing if request.in_flight else self.chunked).append(request)
+        request.chunks_under_way += not request.in_flight
+
+
 class Step:
     """
     One pass of a batch through all stages.
