@@ -109,8 +109,7 @@ class Recorder:
     def add(self, segment: Segment) -> None:
         """Record rows; those of a replica come in the order of emission."""
         self._segments.append(segment)
-        ends = segment.ends
-        self._n_rows += len(segment.requests) * (1 if isinstance(ends, int) else len(ends))
+        self._n_rows += segment.n_steps * len(segment.requests)
         if self._n_rows >= self._rows_per_block:
             self._flush(None if self._complete_until is None else self._complete_until())
 

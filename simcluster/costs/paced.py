@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from simcluster.costs.batch import Batch
@@ -53,9 +51,7 @@ class PacedStage:
         inner = self._stage.run(step, batch, n_steps, started)
         spell = self._pace.at(started)
         components = inner.laid_out()
-        busy, (own, more) = components[:, _BUSY], np.array(_factors(spell))
-        components[:, _BUSY] = (busy * own + _HALF) >> FACTOR_BITS
-        components[:, _WAIT] += ((busy * more + _HALF) >> FACTOR_BITS).sum(axis=1)
+        _pace_rows(components, spell)
         ticks: Ticks = components.sum(axis=1)
         starts = np.cumsum(ticks) - ticks + started
         n_within = int(starts.searchsorted(spell.until))
@@ -73,14 +69,21 @@ def _factors(spell: Spell) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return (spell.compute, spell.fetch, spell.fetch), (spell.compute_more, spell.fetch_more, spell.fetch_more)
 
 
-def _paced(columns: list[Any], spell: Spell) -> list[Any]:
-    """Ticks by component, whole numbers or arrays of one shape, at a pace."""
-    paced = list(columns)
+def _paced(components: list[int], spell: Spell) -> list[int]:
+    """Ticks by component at a pace."""
+    paced = list(components)
     for component, own, more in zip(_BUSY, *_factors(spell), strict=True):
-        ticks = columns[component]
+        ticks = components[component]
         paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
-        paced[_WAIT] = paced[_WAIT] + ((ticks * more + _HALF) >> FACTOR_BITS)
+        paced[_WAIT] += (ticks * more + _HALF) >> FACTOR_BITS
     return paced
+
+
+def _pace_rows(components: Ticks, spell: Spell) -> None:
+    """The same in place for many at once, shape (rows, components)."""
+    busy, (own, more) = components[:, _BUSY], np.array(_factors(spell))
+    components[:, _BUSY] = (busy * own + _HALF) >> FACTOR_BITS
+    components[:, _WAIT] += ((busy * more + _HALF) >> FACTOR_BITS).sum(axis=1)
 
 
 def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
@@ -102,5 +105,6 @@ def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
 
 def _at_pace(components: Ticks, spell: Spell) -> Ticks:
     """Components op by op, shape (ops, components)."""
-    sums = _paced(list(np.cumsum(components, axis=0).T), spell)
-    return np.diff(np.stack(sums, axis=1), axis=0, prepend=0)
+    sums = np.cumsum(components, axis=0)
+    _pace_rows(sums, spell)
+    return np.diff(sums, axis=0, prepend=0)

@@ -112,7 +112,11 @@ class StepNoise:
         self._skew = (
             skew and skew._replace(table=self._meeting.narrow(skew.table, skew.more)) if len(collectives) else None
         )
-        self.small = small if len(collectives) else None
+        self.small = (
+            small._replace(factors=self._meeting.narrow(small.factors), delays=self._meeting.narrow(small.delays))
+            if small is not None and len(collectives)
+            else None
+        )
         self._block_sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
 
     def sums(self, step: int, n_steps: int) -> Sums:

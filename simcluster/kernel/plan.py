@@ -106,7 +106,7 @@ class Planner:
 
     def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Exchange, tuple[tuple[str, float], ...]]]:
         """How often a stage has each exchange, by its kind and the form of its bytes."""
-        ops = BlockStage(self._blocks(None), blocks_of(layers)).all_ops
+        ops = self._as_built(layers).all_ops
         return Counter((op.exchange, tuple(op.exchange_bytes.items())) for op in ops if op.exchange)
 
     def pauses(self) -> list[Renewals]:
@@ -166,7 +166,7 @@ class Planner:
     def skew(self, stage: Stage) -> Skew | None:
         """How late each rank of a stage comes to each of its collectives; None where nobody is ever late."""
         scenario = self._scenario
-        n_collectives = len(collectives(BlockStage(self._blocks(None), blocks_of(stage.layers))))
+        n_collectives = len(collectives(self._as_built(stage.layers)))
         if len(stage.devices) < 2 or not n_collectives:
             return None
         return skew(scenario.noise, scenario.device.kind, stage.devices, n_collectives, scenario.seeds)
@@ -227,6 +227,10 @@ class Planner:
         stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
         return stage_model(stage, devices, slow, stretch, scenario.noise, scenario.device.kind, scenario.seeds)
 
+    def _as_built(self, layers: StageLayers) -> BlockStage:
+        """A stage of these layers on devices and links as they were built."""
+        return BlockStage(self._blocks(None), blocks_of(layers))
+
     def _timed_blocks(self, over: Over | None) -> TimedBlocks:
         """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""
         scenario = self._scenario
@@ -256,7 +260,7 @@ class Planner:
         scenario = self._scenario
         if scenario.group is None:
             return None
-        all_ops = BlockStage(self._blocks(None), blocks_of(stage.layers)).all_ops
+        all_ops = self._as_built(stage.layers).all_ops
         by_message = scenario.fidelity == "message"
 
         @lru_cache(maxsize=4096)

@@ -76,6 +76,7 @@ class DevicePace:
         self._compute, self._fetch = _own_factors(seed, device, noise.values("device_spread", kind))
         self._drift = noise.values("drift", kind)
         self._diurnal = noise.values("diurnal", kind)
+        self._of_day = max(1, to_ticks(self._diurnal["period_s"] / _STEPS_PER_PERIOD)) if self._diurnal else 0
         self._excursions: Renewals | None = None
         self._slower = 1.0
         if self._drift is not None:
@@ -96,10 +97,9 @@ class DevicePace:
             fetch *= math.exp(self._drift["memory"] * self._of_fetch[step])
             until = (step + 1) * self._step
         if self._diurnal is not None:
-            of_day = max(1, to_ticks(self._diurnal["period_s"] / _STEPS_PER_PERIOD))
-            step = tick // of_day
+            step = tick // self._of_day
             compute *= 1 + self._diurnal["swing"] / 2 * math.sin(2 * math.pi * step / _STEPS_PER_PERIOD)
-            until = min(until, (step + 1) * of_day)
+            until = min(until, (step + 1) * self._of_day)
         if self._excursions is not None:
             is_down, changes = self._excursions.at(tick)
             compute *= self._slower if is_down else 1.0
