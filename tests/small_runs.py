@@ -1,12 +1,39 @@
-"""Small real runs for tests of what shows them: wafers and GPUs under the same traffic."""
+"""Small scenarios as text, and small real runs for tests of what shows them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from simcluster.read_run import RunFolder, read
 from simcluster.resolve import load
-from simcluster.run import record
+from simcluster.run import record, simulate
+from simcluster.scenario import Scenario
+
+ONE_GPU = """
+model: llama-3.1-8b
+topology: h100-8
+workload:
+  arrivals: {kind: poisson, rate: 40 req/s}
+  prompt_tokens: {kind: fixed, value: 64}
+  output_tokens: {kind: uniform, low: 2, high: 9}
+  requests: 12
+noise: datacenter
+"""
+"""Noise, and prompts of one length; more lines may follow."""
+TWO_GPUS = """
+model: llama-3.1-8b
+topology: h100-8
+deployment: {tensor_parallel_size: 2}
+workload:
+  arrivals: {kind: poisson, rate: 40 req/s}
+  prompt_tokens: {kind: lognormal, median: 64, p99: 256}
+  output_tokens: {kind: uniform, low: 2, high: 9}
+  requests: 12
+noise: datacenter
+"""
+"""Noise, collectives, and prompts of all lengths; more lines may follow."""
 
 SCENARIO = """
 title: {title}
@@ -27,6 +54,26 @@ DEPLOYMENTS = {
     "gpus": ("h100-8", "{tensor_parallel_size: 2}"),
     "replicas": ("h100-8", "{tensor_parallel_size: 2, replicas: 2}"),
 }
+"""Wafers and GPUs under the same traffic, for `run`: topology and deployment."""
+
+
+def loaded(folder: Path, text: str, *settings: str, seed: int | None = None) -> Scenario:
+    """The scenario of a text, which goes into a file `s.yaml` of the folder."""
+    file = folder / "s.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, settings, seed)
+
+
+def recorded(scenario: Scenario, folder: Path) -> RunFolder:
+    """The run of a scenario, from the folder that it was written to."""
+    record(scenario, folder)
+    return read(folder)
+
+
+def digests_by_replicas(settings: Sequence[str], *n_replicas: int) -> list[str]:
+    """Trace digests of one request to GPUs, of which there are so many replicas; all but one of them are idle."""
+    scenarios = (load("llama-3.1-70b-8xh100", [*settings, f"deployment.replicas={n}"]) for n in n_replicas)
+    return [simulate(scenario).summary["trace_digest"] for scenario in scenarios]
 
 
 def run(folder: Path, name: str = "gpus", title: str = "", requests: int = 20, more: str = "") -> Path:

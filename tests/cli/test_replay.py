@@ -13,24 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import TWO_GPUS
 
 from simcluster.cli import main
 from simcluster.read_run import read
 
 COMMAND = (sys.executable, "-m", "simcluster")
 
-SCENARIO = """
-model: llama-3.1-8b
-topology: h100-8
-deployment: {tensor_parallel_size: 2}
-workload:
-  arrivals: {kind: poisson, rate: 40 req/s}
-  prompt_tokens: {kind: lognormal, median: 64, p99: 256}
-  output_tokens: {kind: uniform, low: 2, high: 9}
-  requests: 12
-noise: datacenter
-slo: {ttft: 30 ms}
-"""
+SCENARIO = f"{TWO_GPUS}slo: {{ttft: 30 ms}}\n"
 FILES = {"tokens.parquet", "requests.parquet", "summary.json", "scenario.resolved.yaml", "provenance.json"}
 
 

@@ -11,26 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+from small_runs import ONE_GPU
 
 from simcluster.cli import main
-
-SCENARIO = """
-model: llama-3.1-8b
-topology: h100-8
-workload:
-  arrivals: {kind: poisson, rate: 40 req/s}
-  prompt_tokens: {kind: fixed, value: 64}
-  output_tokens: {kind: uniform, low: 2, high: 9}
-  requests: 12
-noise: datacenter
-"""
 
 
 @pytest.fixture(autouse=True)
 def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scenario file in the current folder."""
     monkeypatch.chdir(tmp_path)
-    Path("s.yaml").write_text(SCENARIO)
+    Path("s.yaml").write_text(ONE_GPU)
 
 
 def test_leaves_a_folder_and_tells_intervals(capsys: pytest.CaptureFixture[str]) -> None:

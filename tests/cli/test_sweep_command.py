@@ -15,22 +15,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from small_runs import ONE_GPU
 
 from simcluster.cli import main
 from simcluster.run import measure as execute_measure
 from simcluster.scenario import Scenario
 
-BASE = """
-model: llama-3.1-8b
-topology: h100-8
-workload:
-  arrivals: {kind: poisson, rate: 40 req/s}
-  prompt_tokens: {kind: fixed, value: 64}
-  output_tokens: {kind: uniform, low: 2, high: 9}
-  requests: 12
-noise: datacenter
-slo: {ttft: 60 ms}
-"""
+BASE = f"{ONE_GPU}slo: {{ttft: 60 ms}}\n"
 SMALL = """
 scenario: base.yaml
 design:

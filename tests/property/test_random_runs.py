@@ -51,11 +51,11 @@ class Case:
     max_tokens: int
     requests: tuple[tuple[int, int, int], ...]
     """Arrival, prompt tokens, output tokens."""
-    concurrency: int | None
-    router: str
-    noisy: bool
-    seed: int
-    horizon_ticks: int | None
+    concurrency: int | None = None
+    router: str = "round_robin"
+    noisy: bool = False
+    seed: int = 0
+    horizon_ticks: int | None = None
     happenings: tuple[tuple[str, int, int, int, int | None, int], ...] = ()
     """Kind, replica, stage, begin, how long, and how many times as slow."""
     again_after: int | None = None
@@ -226,9 +226,7 @@ def crossing() -> Case:
     """
     return Case(
         stages=([{"compute": (0, 2, 0)}],), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=2,
-        n_blocks=30, block_size=4,
-        max_running=1, max_tokens=16, requests=((0, 5, 2), (10, 8, 1)), concurrency=None, router="round_robin",
-        noisy=False, seed=0, horizon_ticks=None,
+        n_blocks=30, block_size=4, max_running=1, max_tokens=16, requests=((0, 5, 2), (10, 8, 1)),
     )  # fmt: skip
 
 
@@ -246,8 +244,7 @@ def test_who_was_preempted_may_come_back_at_the_next_step() -> None:
     stage = [dict.fromkeys(("launch", "compute", "fetch", "wait", "exchange"), (0, 0, 0))]
     case = Case(
         stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=3, block_size=2,
-        max_running=2, max_tokens=2, requests=((0, 1, 4), (0, 1, 3)), concurrency=None, router="round_robin",
-        noisy=False, seed=0, horizon_ticks=None,
+        max_running=2, max_tokens=2, requests=((0, 1, 4), (0, 1, 3)),
     )  # fmt: skip
     assert 1 == sum(case.play("op").requests["preemptions"])
     assert case.play("op").digest == case.play("auto").digest
@@ -290,7 +287,7 @@ def test_the_same_run_twice_is_the_same_run(case: Case) -> None:
 @given(runs())
 def test_everybody_is_served_without_a_horizon(case: Case) -> None:
     """Without a horizon every request gets all its tokens or failed for its length; preemption loses none."""
-    played = Case(**{**vars(case), "horizon_ticks": None}).play("auto")
+    played = replace(case, horizon_ticks=None).play("auto")
     requests = played.requests
     room = case.n_blocks * case.block_size
     n_tokens = requests["prompt_tokens"] + requests["output_tokens"]
@@ -305,8 +302,8 @@ def test_everybody_is_served_without_a_horizon(case: Case) -> None:
 def test_a_horizon_only_cuts(case: Case) -> None:
     """Until its horizon a run is the run without one: the rows before it are the same, and there are no others."""
     horizon = 60
-    whole = Case(**{**vars(case), "horizon_ticks": None}).play("auto")
-    cut = Case(**{**vars(case), "horizon_ticks": horizon}).play("auto")
+    whole = replace(case, horizon_ticks=None).play("auto")
+    cut = replace(case, horizon_ticks=horizon).play("auto")
     before = whole.tokens["emitted_at_ticks"] < horizon
 
     assert {name: column[before].tolist() for name, column in whole.tokens.items()} == {
@@ -325,19 +322,17 @@ def test_time_has_no_unit(case: Case, power: int) -> None:
             [{name: tuple(c * factor for c in form) for name, form in op.items()} for op in stage]
             for stage in case.stages
         ]
-        return Case(
-            **{
-                **vars(case),
-                "stages": tuple(parts),
-                "hop_ticks": tuple(h * factor for h in case.hop_ticks),
-                "wire_ticks_per_token": case.wire_ticks_per_token * factor,
-                "return_ticks": case.return_ticks * factor,
-                "requests": tuple((a * factor, p, o) for a, p, o in case.requests),
-                "horizon_ticks": None,
-            }
+        return replace(
+            case,
+            stages=tuple(parts),
+            hop_ticks=tuple(h * factor for h in case.hop_ticks),
+            wire_ticks_per_token=case.wire_ticks_per_token * factor,
+            return_ticks=case.return_ticks * factor,
+            requests=tuple((a * factor, p, o) for a, p, o in case.requests),
+            horizon_ticks=None,
         )
 
-    quiet = Case(**{**vars(case), "noisy": False, "horizon_ticks": None})
+    quiet = replace(case, noisy=False, horizon_ticks=None)
     expected = _in_stages_that_scale(quiet, 1)
     actual = _in_stages_that_scale(longer(quiet), factor)
 
@@ -470,7 +465,7 @@ def standstill() -> Case:
         stages=([op], [op], [op] * 3, [op] * 2), hop_ticks=(4, 5, 0), wire_ticks_per_token=2, return_ticks=3,
         n_replicas=1, n_blocks=6, block_size=3, max_running=4, max_tokens=1,
         requests=((17, 8, 3), (18, 12, 4), (0, 7, 2), (1, 8, 8), (14, 7, 8), (15, 16, 2), (6, 11, 8)),
-        concurrency=4, router="round_robin", noisy=False, seed=0, horizon_ticks=None,
+        concurrency=4,
     )  # fmt: skip
 
 

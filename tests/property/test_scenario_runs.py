@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import played
+from support import Played, played
 
 from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.resolve import load
@@ -88,12 +88,16 @@ def scenarios(draw: st.DrawFn) -> tuple[str, list[str]]:
     ]
 
 
+def op_and_auto(name: str, changes: list[str]) -> list[Played]:
+    """The run of a scenario with these settings, op by op and at fidelity auto."""
+    return [played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto")]
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(scenarios())
 def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> None:
     """With real costs and noise, op and auto give the same rows, and no law is broken."""
-    name, changes = case
-    op, auto = (played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto"))
+    op, auto = op_and_auto(*case)
 
     assert op.digest == auto.digest
     assert op.requests["status"] == auto.requests["status"]
@@ -105,8 +109,7 @@ def test_op_and_auto_agree_and_every_law_holds(case: tuple[str, list[str]]) -> N
 @given(scenarios())
 def test_soak_of_shipped_scenarios(case: tuple[str, list[str]]) -> None:
     """A hundred variations of shipped scenarios with failures break no law, and op and auto agree to the byte."""
-    name, changes = case
-    op, auto = (played(simulate(load(name, [*changes, f"fidelity={fidelity}"]))) for fidelity in ("op", "auto"))
+    op, auto = op_and_auto(*case)
 
     assert op.digest == auto.digest
     assert [] == auto.violations()

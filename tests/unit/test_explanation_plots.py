@@ -10,10 +10,9 @@ from made_runs import write_run
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from pictures import is_on_paper
+from pictures import is_on_paper, text_on
+from small_runs import loaded, recorded
 
-import simcluster
 from simcluster.plots.bands import latency_bands, quantiles, together
 from simcluster.plots.explanation import draw_explanation
 from simcluster.plots.gather import gather
@@ -27,7 +26,6 @@ from simcluster.plots.waterfall import variance_waterfall
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
 from simcluster.resolve import load
-from simcluster.run import record
 from simcluster.trace import COMPONENT
 from simcluster.variance.critical import critical_path, last_over_time
 from simcluster.variance.explain import explain
@@ -47,19 +45,16 @@ workload:
 noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 events: [{kind: device_slow, device: gpu2, times_slower: 3, at: 100 ms, lasts: 300 ms}]
 """
+ALONE = SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# ")
+"""On single devices that nothing happens to."""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunFolder]:
     """Four replications of a scenario in which a device is slow for a while."""
     folder = tmp_path_factory.mktemp("replications")
-    (folder / "s.yaml").write_text(SCENARIO)
-    replicate(simcluster.load(folder / "s.yaml"), 4, folder / "runs", jobs=1)
+    replicate(loaded(folder, SCENARIO), 4, folder / "runs", jobs=1)
     return read_all(folder / "runs")
-
-
-def written(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
 
 
 def test_all_figures_of_replications(runs: list[RunFolder], tmp_path: Path) -> None:
@@ -97,7 +92,7 @@ def test_hardly_anything_to_draw(latencies_ms: list[list[float]], tmp_path: Path
     with plain_style():
         figure = variance_waterfall(together(gather([run])), explain([run]))
 
-    assert "nothing varies" in written(figure)
+    assert "nothing varies" in text_on(figure)
     assert draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
 
 
@@ -144,7 +139,7 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
     assert [gaps_ms[bands == band].max() for band in range(8)] == pytest.approx(lengths.upto_ms)
     with plain_style():
         figure = components_by_percentile(together(gather(runs)), lengths)
-    assert "p99.9 to greatest" in written(figure)
+    assert "p99.9 to greatest" in text_on(figure)
 
 
 def test_causes_are_told(tmp_path: Path) -> None:
@@ -164,8 +159,8 @@ def test_causes_are_told(tmp_path: Path) -> None:
     assert [9.0, 9.0, 9.0] == found.gaps_ms.tolist()
     with plain_style():
         figure = itl_causes(gather([run])[0], found, [(0.1, 0.2, "device slow: gpu2")])
-    assert "stall, 67 %" in written(figure)
-    assert "device slow: gpu2" in written(figure)
+    assert "stall, 67 %" in text_on(figure)
+    assert "device slow: gpu2" in text_on(figure)
 
 
 def test_spells_are_the_events(runs: list[RunFolder]) -> None:
@@ -187,15 +182,12 @@ def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None
     with plain_style():
         figure = last_ranks(gather(runs[:1])[0], [group])
     assert figure is not None
-    assert "slowest to fetch" in written(figure)
+    assert "slowest to fetch" in text_on(figure)
 
 
 def test_no_ranks_no_heat_map(tmp_path: Path) -> None:
     """A run of single devices has no heat map."""
-    file = tmp_path / "s.yaml"
-    file.write_text(SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# "))
-    record(simcluster.load(file), tmp_path / "run")
-    run = read(tmp_path / "run")
+    run = recorded(loaded(tmp_path, ALONE), tmp_path / "run")
 
     assert [] == last_over_time(run, 10)
     assert last_ranks(gather([run])[0], []) is None
@@ -216,7 +208,7 @@ def test_tails_have_bands_too(runs: list[RunFolder]) -> None:
     assert np.allclose(np.median(quantiles(tallies, 1 - exceeded), axis=0), line.get_xdata())
     assert exceeded.min() >= 1 / min(map(len, tallies))
     assert [] == list(ttft.get_lines())
-    assert "fewer than three replications have 100 values" in written(figure)
+    assert "fewer than three replications have 100 values" in text_on(figure)
     assert is_on_paper(figure)
 
 
@@ -251,26 +243,23 @@ def test_the_map_says_what_it_shows(runs: list[RunFolder]) -> None:
     both, ranks_only = _map(runs), _map(runs, known=False)
     assert both is not None and ranks_only is not None
 
-    assert "Who is last and how busy links are" in written(both)
-    assert "use of a link:" in written(both)
-    assert "Not counted: work done again" in written(both)
-    assert "how busy" not in written(ranks_only)
-    assert "use of a link:" not in written(ranks_only)
-    assert "Only ranks are coloured: the use of links is not known." in written(ranks_only)
+    assert "Who is last and how busy links are" in text_on(both)
+    assert "use of a link:" in text_on(both)
+    assert "Not counted: work done again" in text_on(both)
+    assert "how busy" not in text_on(ranks_only)
+    assert "use of a link:" not in text_on(ranks_only)
+    assert "Only ranks are coloured: the use of links is not known." in text_on(ranks_only)
 
 
 def test_no_ranks_and_no_traffic_no_map(tmp_path: Path) -> None:
     """Single devices that send each other nothing are not drawn; stages of a pipeline are, for their links."""
-    alone = SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# ")
-    (tmp_path / "alone.yaml").write_text(alone)
-    (tmp_path / "stages.yaml").write_text(alone.replace("replicas", "pipeline_parallel_size"))
-    for name in ("alone", "stages"):
-        record(simcluster.load(tmp_path / f"{name}.yaml"), tmp_path / name)
+    alone = recorded(loaded(tmp_path, ALONE), tmp_path / "alone")
+    in_stages = ALONE.replace("replicas", "pipeline_parallel_size")
 
-    assert _map([read(tmp_path / "alone")]) is None
-    stages = _map([read(tmp_path / "stages")])
+    assert _map([alone]) is None
+    stages = _map([recorded(loaded(tmp_path, in_stages), tmp_path / "stages")])
     assert stages is not None
-    assert "No rank waits for another." in written(stages)
+    assert "No rank waits for another." in text_on(stages)
 
 
 def test_merged_tallies() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from small_runs import digests_by_replicas
 
 from simcluster.costs.step_noise import Jitter, Skew, StepNoise
 from simcluster.noise.slices import Slices
@@ -169,10 +170,7 @@ def test_more_devices_shift_nobody_elses_noise() -> None:
         "deployment.tensor_parallel_size=1", "deployment.weights=8 bit", "model=llama-3.1-8b", "noise=datacenter",
         "workload.output_tokens.value=20",
     ]  # fmt: skip
-    one, eight = (
-        simulate(load("llama-3.1-70b-8xh100", [*settings, f"deployment.replicas={n}"])).summary["trace_digest"]
-        for n in (1, 8)
-    )
+    one, eight = digests_by_replicas(settings, 1, 8)
 
     assert one == eight
 

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from small_runs import digests_by_replicas
 
 from simcluster.costs.step_noise import Skew, StepNoise
 from simcluster.kernel.delivery import Delivery
@@ -276,10 +277,7 @@ def test_a_replica_more_leaves_the_others_noise() -> None:
         "deployment.tensor_parallel_size=2", "model=llama-3.1-8b", "workload.output_tokens.value=200",
         "noise={preset: noisy, rare_stalls: {every: 0.2 s, exponent: 0.6, shortest: 1 ms, longest: 9 ms}}",
     ]  # fmt: skip
-    one, two = (
-        simulate(load("llama-3.1-70b-8xh100", [*settings, f"deployment.replicas={n}"])).summary["trace_digest"]
-        for n in (1, 2)
-    )
+    one, two = digests_by_replicas(settings, 1, 2)
 
     assert one == two
 

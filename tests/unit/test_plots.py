@@ -16,8 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
-from matplotlib.text import Text
-from pictures import is_on_paper
+from pictures import is_on_paper, text_on
 
 from simcluster.plots import gather, tally, violins
 from simcluster.plots.components import COLOURS, KINDS, OTHER, SMALL_SHARE, Kind
@@ -53,10 +52,6 @@ def _figure(name: str, runs: list[RunFolder]) -> Figure:
         figure = FIGURES[name](gather.gather(runs))
     assert figure is not None
     return figure
-
-
-def _written(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
 
 
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
@@ -102,7 +97,7 @@ def test_no_run_and_another_format_are_refused(two: list[RunFolder], tmp_path: P
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_every_figure_names_its_runs_noise_and_assumptions(two: list[RunFolder], name: str) -> None:
     """Both runs, both noise presets and the assumed zero spread stand on every figure."""
-    written = _written(_figure(name, two))
+    written = text_on(_figure(name, two))
     assert {"fast", "slow"} <= set(written.splitlines())
     assert "Noise presets — quiet: fast; none: slow." in written
     assert "Assumed, not measured: zero spread on made-device: fast." in written
@@ -121,7 +116,7 @@ def test_every_figure_names_its_runs_noise_and_assumptions(two: list[RunFolder],
 )
 def test_every_figure_defines_what_it_shows(two: list[RunFolder], name: str, said: list[str]) -> None:
     """Axes have units, and the footer the definitions of the metrics drawn."""
-    written = _written(_figure(name, two))
+    written = text_on(_figure(name, two))
     assert [] == [text for text in said if text not in written]
 
 
@@ -131,7 +126,7 @@ def test_a_name_is_not_read_as_mathematics(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw([run], tmp_path / "out", "svg")
-    assert "$\\frac{$ ?? 名前" in _written(_figure("latency_cdfs", [run]))
+    assert "$\\frac{$ ?? 名前" in text_on(_figure("latency_cdfs", [run]))
 
 
 def test_steps_are_at_the_values() -> None:
@@ -217,10 +212,10 @@ def test_few_gaps_have_no_tail_and_the_figure_says_why(tmp_path: Path) -> None:
     long = read(write_run(tmp_path / "long", [[1, *[2.0] * 100]], name="long"))
     alone = _figure("latency_tails", [short])
     assert [] == list(_axes(alone, "ITL").lines)
-    assert "short: 99 gaps; a tail needs at least 100." in _written(alone)
-    assert "no run has enough gaps" in _written(alone)
+    assert "short: 99 gaps; a tail needs at least 100." in text_on(alone)
+    assert "no run has enough gaps" in text_on(alone)
     both = _figure("latency_tails", [short, long])
-    assert "short: 99 gaps; a tail needs at least 100." in _written(both)
+    assert "short: 99 gaps; a tail needs at least 100." in text_on(both)
     assert 2.0 == np.asarray(_axes(both, "ITL").lines[0].get_xdata())[0]
 
 
@@ -258,13 +253,13 @@ def test_equal_values_are_a_line_not_a_bell(tmp_path: Path) -> None:
     (violin,) = _axes(figure, "ITL").patches
     assert isinstance(violin, StepPatch)
     assert {2.0} == set(violin.get_data()[1])
-    assert "p50 2.00, p99 2.00 ms" in _written(figure)
+    assert "p50 2.00, p99 2.00 ms" in text_on(figure)
 
 
 def test_few_values_have_no_percentiles_far_out(tmp_path: Path) -> None:
     """p99 takes a hundred values and p99.9 a thousand; of fewer neither a stroke nor a number is drawn."""
     run = read(write_run(tmp_path / "run", [[5.0, *[2.0 + n / 1000 for n in range(1000)]]]))
-    written = _written(_figure("latency_violins", [run]))
+    written = text_on(_figure("latency_violins", [run]))
     assert "p50 5.00 ms" in written
     assert "p50 2.50, p99 2.99, p99.9 3.00 ms" in written
 
@@ -304,7 +299,7 @@ def test_many_points_become_bins(tmp_path: Path) -> None:
     assert [1.0] * N_BINS == pytest.approx(np.asarray(baseline))
     assert [2.5] * N_BINS == pytest.approx(median.get_data()[0], abs=0.5)
     assert [4.0] * N_BINS == [value for _, value in _points(axes)[0].tolist()]
-    assert f"in {N_BINS} bins of time" in _written(figure)
+    assert f"in {N_BINS} bins of time" in text_on(figure)
 
 
 def test_an_idle_time_has_no_band() -> None:
@@ -345,7 +340,7 @@ def test_bars_are_means_by_component(two: list[RunFolder], kind: Kind) -> None:
 
 def test_bars_carry_their_values(two: list[RunFolder]) -> None:
     """The mean stands at the end of a bar, and every piece's value in it or below it."""
-    written = _written(_figure("component_bars", two))
+    written = text_on(_figure("component_bars", two))
     slow = two[1].summary["mean_itl_ms"]
     for text in (f"{number(slow)} ms", f"weight fetch {number(0.75 * slow)}", f"compute {number(0.249 * slow)}"):
         assert text in written
@@ -415,7 +410,7 @@ def test_requests_never_scheduled_wait_until_the_end(tmp_path: Path) -> None:
 def test_a_run_without_finished_requests_says_so(tmp_path: Path, name: str) -> None:
     """Nothing finished: the figures are there, and say why they are empty."""
     run = read(write_run(tmp_path / "run", [[], []]))
-    written = _written(_figure(name, [run]))
+    written = text_on(_figure(name, [run]))
     assert "made: 0 of 2 requests finished." in written
     assert "no finished request" in written or "no run has enough gaps" in written
 
@@ -426,7 +421,7 @@ def test_a_single_token_has_ttft_only(tmp_path: Path) -> None:
     figure = _figure("latency_cdfs", [run])
     assert [7, 7] == np.asarray(_axes(figure, "TTFT").lines[0].get_xdata()).tolist()
     assert [] == list(_axes(figure, "ITL").lines)
-    assert {"no second token", "no request of several tokens"} <= set(_written(figure).splitlines())
+    assert {"no second token", "no request of several tokens"} <= set(text_on(figure).splitlines())
     assert 5 == len(draw([run], tmp_path / "out", "svg"))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from small_runs import TWO_GPUS, loaded
 
-import simcluster
 from simcluster import replications
 from simcluster.problems import InputError
 from simcluster.read_run import read
@@ -19,25 +19,11 @@ from simcluster.replications import interval, metrics, read_all, replicate
 from simcluster.scenario import Scenario
 from simcluster.streams import stream, uniforms
 
-SCENARIO = """
-model: llama-3.1-8b
-topology: h100-8
-deployment: {tensor_parallel_size: 2}
-workload:
-  arrivals: {kind: poisson, rate: 40 req/s}
-  prompt_tokens: {kind: lognormal, median: 64, p99: 256}
-  output_tokens: {kind: uniform, low: 2, high: 9}
-  requests: 12
-noise: datacenter
-"""
-
 
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """A small scenario with noise."""
-    file = tmp_path_factory.mktemp("scenario") / "s.yaml"
-    file.write_text(SCENARIO)
-    return simcluster.load(file, seed=7)
+    return loaded(tmp_path_factory.mktemp("scenario"), TWO_GPUS, seed=7)
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_runs import loaded
 
 import simcluster
 from simcluster.kernel.plan import Planner
@@ -32,9 +33,7 @@ events:
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """A scenario that draws from nearly every source."""
-    file = tmp_path_factory.mktemp("scenario") / "s.yaml"
-    file.write_text(SCENARIO)
-    return simcluster.load(file, seed=1)
+    return loaded(tmp_path_factory.mktemp("scenario"), SCENARIO, seed=1)
 
 
 def redrawn(scenario: Scenario, **seeds: int) -> Scenario:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from small_runs import ONE_GPU
 
 import simcluster
 from simcluster.problems import InputError
@@ -17,17 +18,7 @@ from simcluster.sweep.plan import read
 from simcluster.sweep.record import record
 from simcluster.sweep.store import JOURNAL
 
-BASE = """
-model: llama-3.1-8b
-topology: h100-8
-workload:
-  arrivals: {kind: poisson, rate: 40 req/s}
-  prompt_tokens: {kind: fixed, value: 64}
-  output_tokens: {kind: uniform, low: 2, high: 9}
-  requests: 12
-noise: datacenter
-slo: {ttft: 60 ms}
-"""
+BASE = f"{ONE_GPU}slo: {{ttft: 60 ms}}\n"
 SWEEP = """
 scenario: base.yaml
 seeds: 2

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from made_runs import write_run
+from small_runs import loaded, recorded
 
 import simcluster
 from simcluster.metrics import TICKS_PER_MS
 from simcluster.noise.pace import DevicePace
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
-from simcluster.run import record
 from simcluster.scenario import Scenario
 from simcluster.streams import stream, uniforms
 from simcluster.trace import COMPONENTS
@@ -38,17 +38,13 @@ MEAN_MS = 5.0
 @pytest.fixture(scope="module")
 def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
     """Two replicas under noise, requests of one token among the others."""
-    file = tmp_path_factory.mktemp("scenario") / "s.yaml"
-    file.write_text(SCENARIO)
-    return simcluster.load(file)
+    return loaded(tmp_path_factory.mktemp("scenario"), SCENARIO)
 
 
 @pytest.fixture(scope="module")
 def run(scenario: Scenario, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """One run of it."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    record(scenario, folder)
-    return read(folder)
+    return recorded(scenario, tmp_path_factory.mktemp("runs") / "run")
 
 
 def planted(folder: Path, seed: int, share: float, n_requests: int = 20, n_gaps: int = 30) -> RunFolder:
@@ -159,8 +155,7 @@ def test_hardly_anything(tmp_path: Path, latencies_ms: list[list[float]]) -> Non
 def test_unfinished_requests_do_not_count(tmp_path: Path, scenario: Scenario) -> None:
     """With a horizon, only what finished is explained, as in the metrics."""
     workload = scenario.workload | {"horizon": "700 ms"}
-    record(scenario.model_copy(update={"workload": workload}), tmp_path / "cut")
-    cut = read(tmp_path / "cut")
+    cut = recorded(scenario.model_copy(update={"workload": workload}), tmp_path / "cut")
     found = explain([cut])
 
     assert cut.summary["unfinished"] > 0
@@ -185,8 +180,7 @@ def waits_ms(run: RunFolder) -> list[float]:
 def test_the_critical_path_is_that_of_the_trace(tmp_path: Path, scenario: Scenario) -> None:
     """The waits that are asked for again are those in the trace, and eight equal ranks are last one time in four."""
     workload = scenario.workload | {"prompt_tokens": {"kind": "fixed", "value": 1}, "requests": 300}
-    record(scenario.model_copy(update={"workload": workload}), tmp_path / "run")
-    made = read(tmp_path / "run")
+    made = recorded(scenario.model_copy(update={"workload": workload}), tmp_path / "run")
     found = explain([made])["critical_path"]
 
     assert found["of_steps"] == found["steps"]
@@ -199,8 +193,7 @@ def test_the_critical_path_is_that_of_the_trace(tmp_path: Path, scenario: Scenar
 
 def test_the_gap_to_the_second_slowest(scenario: Scenario, tmp_path: Path) -> None:
     """Of exponential delays the last exceeds the second last by one mean, so each rank saves a quarter of that."""
-    record(scenario, tmp_path / "run")
-    found = explain([read(tmp_path / "run")])["critical_path"]
+    found = explain([recorded(scenario, tmp_path / "run")])["critical_path"]
     n_collectives = 65
     expected_ms = 3.9e-3 * n_collectives / 4
 
@@ -211,12 +204,9 @@ def test_the_gap_to_the_second_slowest(scenario: Scenario, tmp_path: Path) -> No
 
 def test_a_planted_straggler_is_the_slowest(scenario: Scenario, tmp_path: Path) -> None:
     """A device that events make twice as slow all the time is named, and nobody else."""
-    file = tmp_path / "slow.yaml"
-    file.write_text(SCENARIO + "events: [{kind: device_slow, device: gpu6, times_slower: 2, at: 0 s}]\n")
-    record(simcluster.load(file), tmp_path / "run")
-    ranks = [
-        rank for group in explain([read(tmp_path / "run")])["critical_path"]["groups"] for rank in group["ranks"]
-    ]
+    events = "events: [{kind: device_slow, device: gpu6, times_slower: 2, at: 0 s}]\n"
+    run = recorded(loaded(tmp_path, SCENARIO + events), tmp_path / "run")
+    ranks = [rank for group in explain([run])["critical_path"]["groups"] for rank in group["ranks"]]
 
     for what in ("compute", "fetch"):
         assert {"gpu6": 0.5} == {
@@ -227,12 +217,9 @@ def test_a_planted_straggler_is_the_slowest(scenario: Scenario, tmp_path: Path) 
 
 def test_the_slowest_device_of_a_spread(tmp_path: Path) -> None:
     """Of devices that differ for good, the one with the greatest factor is the slowest in every step."""
-    file = tmp_path / "spread.yaml"
-    noise = "noise: {preset: none, device_spread: {compute: 2 %, memory: 1 %}}"
-    file.write_text(SCENARIO[: SCENARIO.index("noise:")] + noise + "\n")
-    scenario = simcluster.load(file)
-    record(scenario, tmp_path / "run")
-    groups = explain([read(tmp_path / "run")])["critical_path"]["groups"]
+    noise = "noise={preset: none, device_spread: {compute: 2 %, memory: 1 %}}"
+    scenario = loaded(tmp_path, SCENARIO, noise)
+    groups = explain([recorded(scenario, tmp_path / "run")])["critical_path"]["groups"]
     for group in groups:
         devices = [rank["device"] for rank in group["ranks"]]
         paces = [DevicePace(scenario.seed, device, scenario.noise, "gpu").at(0) for device in devices]

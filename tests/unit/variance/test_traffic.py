@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import loaded, recorded
 
-import simcluster
 from simcluster.plots.network import topology_of
-from simcluster.read_run import RunFolder, read
-from simcluster.run import record
+from simcluster.read_run import RunFolder
 from simcluster.scenario import Scenario
 from simcluster.variance.traffic import link_use
 
@@ -31,11 +30,8 @@ ACTIVATION_BYTES = 2
 
 
 def played(folder: Path, deployment: str) -> tuple[RunFolder, Scenario]:
-    file = folder / "s.yaml"
-    file.write_text(SCENARIO.replace("DEPLOYMENT", deployment))
-    scenario = simcluster.load(file)
-    record(scenario, folder / "run")
-    return read(folder / "run"), scenario
+    scenario = loaded(folder, SCENARIO.replace("DEPLOYMENT", deployment))
+    return recorded(scenario, folder / "run"), scenario
 
 
 def used(run: RunFolder, scenario: Scenario) -> dict[tuple[str, str], float]:

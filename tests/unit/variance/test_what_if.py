@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import loaded
 
-import simcluster
 from simcluster.costs.batch import Batch
 from simcluster.kernel.plan import Planner
 from simcluster.problems import InputError
@@ -34,11 +34,6 @@ workload:
   requests: 20
 noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 """
-
-
-def load(tmp_path: Path, text: str, *settings: str) -> Scenario:
-    (tmp_path / "s.yaml").write_text(text)
-    return simcluster.load(tmp_path / "s.yaml", settings)
 
 
 def share_of_skew(scenario: Scenario, cv: float, mean_s: float) -> float:
@@ -68,13 +63,13 @@ def test_a_spread_that_is_seventy_percent_skew(tmp_path: Path) -> None:
     Both sources just add up, so what they do alone is all, and their shares sum to one.
     """
     mean_s, cv = 1e-6, 0.1
-    first = load(tmp_path, LONE, "noise={preset: none, op_jitter: {cv: 10 %}, arrival_skew: {mean: 1 us}}")
+    first = loaded(tmp_path, LONE, "noise={preset: none, op_jitter: {cv: 10 %}, arrival_skew: {mean: 1 us}}")
     share = share_of_skew(first, cv, mean_s)
     factor = (0.7 / 0.3 * (1 - share) / share) ** 0.5
     mean_s *= factor
     assert share_of_skew(first, cv, mean_s) == pytest.approx(0.7, abs=1e-9)
     noise = f"noise={{preset: none, op_jitter: {{cv: 10 %}}, arrival_skew: {{mean: {mean_s * 1e9:.6f} ns}}}}"
-    figure = what_if(load(tmp_path, LONE, noise), 24, jobs=1)["figures"]["mean_itl_ms"]
+    figure = what_if(loaded(tmp_path, LONE, noise), 24, jobs=1)["figures"]["mean_itl_ms"]
     skew, jitter = figure["sources"]["arrival_skew"], figure["sources"]["op_jitter"]
 
     assert skew["first"]["low"] <= 0.7 <= skew["first"]["high"]
@@ -92,7 +87,7 @@ events:
   - {kind: device_slow, device: gpu5, times_slower: 1.5, at: 0 s}
   - {kind: device_slow, device: gpu7, times_slower: 1.4, at: 0 s, lasts: 1 ms}
 """
-    found = what_if(load(tmp_path, CHAT + events), 3, jobs=1)
+    found = what_if(loaded(tmp_path, CHAT + events), 3, jobs=1)
     effects = {name: one["effect"] for name, one in found["figures"]["mean_itl_ms"]["entities"].items()}
 
     assert {"gpu2", "gpu5", "gpu7"} == set(effects)
@@ -109,7 +104,7 @@ events:
   - {kind: link_slow, link: [gpu3, nvswitch0], extra_latency: 5 us, at: 0 s}
   - {kind: device_slow, device: gpu0, times_slower: 1.01, at: 0 s}
 """
-    found = what_if(load(tmp_path, CHAT + events), 3, jobs=1)
+    found = what_if(loaded(tmp_path, CHAT + events), 3, jobs=1)
     effects = {name: one["effect"] for name, one in found["figures"]["mean_itl_ms"]["entities"].items()}
 
     assert "gpu3 - nvswitch0" == max(effects, key=lambda name: abs(effects[name]))
@@ -120,7 +115,7 @@ events:
 def test_events_at_random_are_a_source(tmp_path: Path) -> None:
     """A device that slows down at random is a source of spread, and taking its events away leaves the rest."""
     events = "events: [{kind: device_slow, device: gpu0, times_slower: 5, mtbf: 300 ms, mttr: 200 ms}]\n"
-    scenario = load(tmp_path, CHAT + events)
+    scenario = loaded(tmp_path, CHAT + events)
     found = what_if(scenario, 4, jobs=1)
 
     assert "events" in found["figures"]["mean_itl_ms"]["sources"]
@@ -130,7 +125,7 @@ def test_events_at_random_are_a_source(tmp_path: Path) -> None:
 
 def test_devices_have_shares_of_their_noise(tmp_path: Path) -> None:
     """Exchanging the noise of one device at a time, each of eight alike has some, none has most."""
-    scenario = load(tmp_path, LONE, "noise={preset: none, arrival_skew: {mean: 5 us}}")
+    scenario = loaded(tmp_path, LONE, "noise={preset: none, arrival_skew: {mean: 5 us}}")
     found = what_if(scenario, 12, by_device=True, jobs=1)
     devices = found["figures"]["mean_itl_ms"]["devices"]
 
@@ -143,7 +138,7 @@ def test_devices_have_shares_of_their_noise(tmp_path: Path) -> None:
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
     """One process and two workers find the same."""
-    scenario = load(tmp_path, LONE, "noise=datacenter")
+    scenario = loaded(tmp_path, LONE, "noise=datacenter")
 
     assert what_if(scenario, 2, jobs=1) == what_if(scenario, 2, jobs=2)
 
@@ -151,12 +146,12 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
 def test_nothing_is_drawn(tmp_path: Path) -> None:
     """A scenario without any randomness and any event has nothing to exchange."""
     with pytest.raises(InputError, match="a scenario in which nothing is drawn"):
-        what_if(load(tmp_path, LONE), 2, jobs=1)
+        what_if(loaded(tmp_path, LONE), 2, jobs=1)
 
 
 def test_one_source_explains_all(tmp_path: Path) -> None:
     """With a single source, its share is one in every figure that varies."""
-    found = what_if(load(tmp_path, LONE, "noise={preset: none, op_jitter: {cv: 5 %}}"), 3, jobs=1)
+    found = what_if(loaded(tmp_path, LONE, "noise={preset: none, op_jitter: {cv: 5 %}}"), 3, jobs=1)
 
     for figure in found["figures"].values():
         if figure["sources"]:
@@ -167,7 +162,7 @@ def test_one_source_explains_all(tmp_path: Path) -> None:
 def test_devices_that_differ_for_good(tmp_path: Path) -> None:
     """Within a world devices stay as they are, so their spread is all between worlds, and all of it is theirs."""
     noise = "noise={preset: none, device_spread: {compute: 0 %, memory: 3 %}, op_jitter: {cv: 0.1 %}}"
-    found = what_if(load(tmp_path, LONE, noise), 10, jobs=1)["figures"]["mean_itl_ms"]["sources"]
+    found = what_if(loaded(tmp_path, LONE, noise), 10, jobs=1)["figures"]["mean_itl_ms"]["sources"]
 
     assert found["device_spread"]["first"]["value"] > 0.95
     assert found["op_jitter"]["total"]["value"] < 0.05
@@ -176,7 +171,7 @@ def test_devices_that_differ_for_good(tmp_path: Path) -> None:
 def test_failures_of_the_noise_are_a_source(tmp_path: Path) -> None:
     """Failures that a noise preset draws are exchanged as one source, and are not taken away device by device."""
     failures = "failures: {device_every: 1 s, device_repair: 100 ms, link_every: 1000 s, link_repair: 1 s}"
-    scenario = load(tmp_path, CHAT, f"noise={{preset: none, {failures}}}")
+    scenario = loaded(tmp_path, CHAT, f"noise={{preset: none, {failures}}}")
     found = what_if(scenario, 2, jobs=1)["figures"]["mean_e2el_ms"]
 
     assert ["arrivals", "output_tokens", "failures"] == list(found["sources"])
