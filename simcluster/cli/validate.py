@@ -109,7 +109,8 @@ def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
 
 def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
     from simcluster.calibration.collectives import fabric
-    from simcluster.fitting.collectives import SYSTEMS, judge
+    from simcluster.fitting.collective_tables import SYSTEMS
+    from simcluster.fitting.collectives import judge
 
     return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), measured / "collectives")]}
 

@@ -17,7 +17,7 @@ import numpy as np
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, time_s
 from simcluster.costs.gpu import Floats
-from simcluster.fitting.collective_tables import KERNELS, SYSTEMS, Exchanges, exchanges
+from simcluster.fitting.collective_tables import Exchanges, exchanges
 from simcluster.fitting.points import errors, median_and_p90
 from simcluster.fitting.search import rounded, search
 
@@ -226,6 +226,3 @@ def _times_s(line: CollectiveFit, collective: Collective, points: Exchanges) -> 
 
 def _percent(ratio: float) -> str:
     return f"{100 * ratio:.3g} %"
-
-
-__all__ = ["KERNELS", "SYSTEMS", "fit_link", "judge"]

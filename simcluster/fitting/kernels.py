@@ -139,7 +139,6 @@ class Fitted:
     of: Class
     constants: Constants
     n_points: int
-    n_judged: int
     median_error: float
     p90_error: float
 
@@ -169,7 +168,7 @@ def fit_class(of: Class, kernels: Path) -> Fitted:
     own, other = points.half(True), points.half(False)
     constants = search(lambda found: predicted_s(own, of.fit(found)), own.seconds, of.start, MOST)
     median, p90 = median_and_p90(errors(predicted_s(other, of.fit(constants)), other.seconds))
-    return Fitted(of, constants, len(own.seconds), len(other.seconds), median, p90)
+    return Fitted(of, constants, len(own.seconds), median, p90)
 
 
 def judge(calibration: GpuCalibration, kernels: Path) -> Iterator[dict[str, Any]]:

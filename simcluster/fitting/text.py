@@ -15,9 +15,9 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def dump(data: dict[str, Any], comment: str = "") -> str:
+def dump(data: dict[str, Any]) -> str:
     """A YAML file in the order of the data."""
     text: str = yaml.dump(
         data, Dumper=_Plain, sort_keys=False, width=116, allow_unicode=True, default_flow_style=False
     )
-    return (f"# {comment}\n" if comment else "") + text
+    return text
