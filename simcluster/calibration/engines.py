@@ -7,10 +7,12 @@ fitted. Both travel with every result that uses it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from simcluster import catalog
 from simcluster.quantities import Count, Frozen, Ratio, Seconds, Source, fault
 from simcluster.source import Document
 from simcluster.validation import validate
@@ -102,6 +104,18 @@ class EngineCalibration(Frozen):
     tpot: Error
     ttft: Error
     fitted_range: Range
+
+
+@cache
+def shipped(name: str) -> EngineCalibration:
+    """
+    The constants of an engine that come with simcluster.
+
+    Raises:
+        UnknownName: there are none for it.
+        InputError: the file is faulty.
+    """
+    return read(catalog.entry("calibration", f"engine-{name}"), name)
 
 
 def read(document: Document, name: str) -> EngineCalibration:

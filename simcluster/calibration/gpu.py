@@ -9,11 +9,12 @@ A precision that nothing was fitted for is covered by an explicit rule of the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from simcluster import units
+from simcluster import catalog, units
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.quantities import Bytes, Count, Frozen, Ratio, Seconds, Source
 from simcluster.source import Document
@@ -188,6 +189,23 @@ class _File(Frozen):
 
 
 Entries = dict[OpClass, dict[Width, _OpEntry]]
+
+
+@cache
+def shipped(device: str) -> GpuCalibration:
+    """
+    The constants of a device that come with simcluster.
+
+    Raises:
+        UnknownName: there are none for it.
+        InputError: the file is faulty.
+    """
+    return read(shipped_file(device), shipped_file)
+
+
+def shipped_file(name: str) -> Document:
+    """A calibration that comes with simcluster, as it stands: what another one may be scaled from."""
+    return catalog.entry("calibration", name)
 
 
 def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration:

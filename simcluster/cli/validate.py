@@ -97,14 +97,10 @@ def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
 
 
 def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster import catalog
-    from simcluster.calibration.gpu import read
+    from simcluster.calibration.gpu import shipped
     from simcluster.fitting.kernels import judge
 
-    def entry(name: str) -> Any:
-        return catalog.entry("calibration", name)
-
-    return {"rows": list(judge(read(entry("h100-sxm"), entry), measured / "kernels"))}
+    return {"rows": list(judge(shipped("h100-sxm"), measured / "kernels"))}
 
 
 def _collectives(measured: Path, jobs: int) -> dict[str, Any]:

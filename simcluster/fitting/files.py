@@ -18,9 +18,8 @@ from simcluster import catalog, source
 from simcluster.accuracy.cases import Case, read
 from simcluster.accuracy.deploy import model
 from simcluster.accuracy.play import Outcome, simulate_all
-from simcluster.accuracy.wafer import calibration as wafer_calibration
 from simcluster.calibration import collectives as links
-from simcluster.calibration import gpu
+from simcluster.calibration import gpu, wafer
 from simcluster.fitting import collectives, eager, engines, h100, kernels, wafers
 from simcluster.fitting.collective_tables import SYSTEMS
 from simcluster.fitting.points import median_and_p90
@@ -113,12 +112,12 @@ def _gpu_file(
 
 
 def _read_gpu(data: dict[str, Any]) -> gpu.GpuCalibration:
-    return gpu.read(source.parse(dump(data), "h100-sxm"), lambda name: catalog.entry("calibration", name))
+    return gpu.read(source.parse(dump(data), "h100-sxm"), gpu.shipped_file)
 
 
 def _scaled_gpu(name: str, base: dict[str, Any]) -> gpu.GpuCalibration:
     document = source.parse(dump(base), "h100-sxm")
-    return gpu.read(catalog.entry("calibration", name), lambda _: document)
+    return gpu.read(gpu.shipped_file(name), lambda _: document)
 
 
 def _a100(launched: Mapping[str, Any]) -> str:
@@ -178,7 +177,7 @@ def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
 
 def _wafers() -> Files:
     """The three generations: the second fitted, the others scaled from it."""
-    values, left = wafers.fit(wafer_calibration("wse-2"))
+    values, left = wafers.fit(wafer.shipped("wse-2"))
     files = {}
     for name, flop_share in (("wse-1", 1.0), ("wse-2", 1.0), ("wse-3", 2.0)):
         data = _shipped(name)

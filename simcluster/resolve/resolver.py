@@ -391,8 +391,8 @@ class Resolver:
 
     def _calibration(self, device: Device) -> tuple[gpu.GpuCalibration | None, wafer.WaferCalibration | None]:
         if device.kind == "wafer":
-            return None, _wafer_constants(device.name)
-        return _gpu_constants(device.name), None
+            return None, wafer.shipped(device.name)
+        return gpu.shipped(device.name), None
 
     def _group(self, deployment: Deployment, names: list[str], topology: Topology) -> Group | None:
         """The fabric of a tensor-parallel group; all groups are laid out alike."""
@@ -460,21 +460,6 @@ def _preset(name: str) -> Noise:
     return read_noise(name)
 
 
-@cache
-def _engine(name: str) -> engines.EngineCalibration:
-    return engines.read(catalog.entry("calibration", f"engine-{name}"), name)
-
-
-@cache
-def _gpu_constants(device: str) -> gpu.GpuCalibration:
-    return gpu.read(catalog.entry("calibration", device), lambda name: catalog.entry("calibration", name))
-
-
-@cache
-def _wafer_constants(device: str) -> wafer.WaferCalibration:
-    return wafer.read(catalog.entry("calibration", device))
-
-
 def _as_written(path: Path) -> Path:
     """Where in a scenario file something stands that a resolved scenario has at this path."""
     if path[0] in ("events", "source_seeds"):
@@ -517,7 +502,7 @@ def _served_by(deployment: Deployment) -> engines.EngineCalibration | None:
     """The constants of the serving engine, when one is named."""
     if deployment.engine is None:
         return None
-    return _engine(deployment.engine)
+    return engines.shipped(deployment.engine)
 
 
 def _lag(deployment: Deployment, served_by: engines.EngineCalibration | None) -> int:
