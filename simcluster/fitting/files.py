@@ -23,7 +23,7 @@ from simcluster.calibration import gpu, wafer
 from simcluster.fitting import collectives, eager, engines, h100, kernels, wafers
 from simcluster.fitting.collective_tables import SYSTEMS
 from simcluster.fitting.points import median_and_p90
-from simcluster.fitting.text import dump
+from simcluster.fitting.text import dump, microseconds, percent
 
 Files = dict[str, str]
 """Text of each calibration file, by name."""
@@ -37,8 +37,7 @@ SCHEDULERS = {
 }
 SLOPE_LAG = {"vllm": 0, "trtllm": 2, "sglang": 0}
 """While slopes are taken: time per output token hardly depends on it, except where prompts go one a step."""
-SERVED = {"served": {"title": "InferenceMAX public runs and NVIDIA aiconfigurator gap-analysis runs on H100 SXM",
-                     "url": "https://github.com/ai-dynamo/aiconfigurator"}}  # fmt: skip
+SERVED = {"served": h100.SOURCES["served"]}
 ENGINE_METHOD = (
     "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
     "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
@@ -102,9 +101,9 @@ def _gpu_file(
         found, n_points, judged = served
         median, p90 = _errors(judged, "tpot_error")
         sustained = {
-            "slowdown": h100.percent(found.common["sustained_slowdown"]),
-            "from_share": h100.percent(engines.SUSTAINED_FROM), "status": "fitted", "points": n_points,
-            "median_error": h100.percent(median), "p90_error": h100.percent(p90), "source": "served",
+            "slowdown": percent(found.common["sustained_slowdown"]),
+            "from_share": percent(engines.SUSTAINED_FROM), "status": "fitted", "points": n_points,
+            "median_error": percent(median), "p90_error": percent(p90), "source": "served",
             "note": h100.SUSTAINED,
         }  # fmt: skip
     launching = h100.launch(extra_s, host_s, launched["passes"] if launched else 1.0)
@@ -140,7 +139,7 @@ def _engine(
     host = found.host[name]
 
     def time(value_s: float, note: str) -> dict[str, Any]:
-        return {"value": f"{value_s * 1e6:.3g} us", "status": "fitted", "source": "served", "note": note}
+        return {"value": microseconds(value_s), "status": "fitted", "source": "served", "note": note}
 
     def span(values: Sequence[int]) -> list[int]:
         return [min(values), max(values)]
@@ -154,7 +153,7 @@ def _engine(
         "collective_skew": time(found.common["collective_skew_s"], "One for all engines."),
         "points": len(own),
         "tpot": _error(played, "tpot_error"), "ttft": _error(played, "ttft_error"),
-        "left_out": {model(key).name: {"points": left_out[key][0], "median": h100.percent(left_out[key][1])}
+        "left_out": {model(key).name: {"points": left_out[key][0], "median": percent(left_out[key][1])}
                      for key in models if key in left_out},
         "fitted_range": {
             "devices": ["h100-sxm"], "models": sorted({model(key).name for key in models}),
@@ -168,7 +167,7 @@ def _engine(
 
 def _error(played: Sequence[Outcome], key: str) -> dict[str, Any]:
     median, p90 = _errors(played, key)
-    return {"points": len(played), "median": h100.percent(median), "p90": h100.percent(p90)}
+    return {"points": len(played), "median": percent(median), "p90": percent(p90)}
 
 
 def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
@@ -187,8 +186,8 @@ def _wafers() -> Files:
             data[key]["value"] = float(f"{values[key] * share:.3g}")
             if data[key]["status"] == "fitted":
                 n_points, median, p90 = left[key]
-                data[key]["residual"] = {"points": n_points, "median_error": h100.percent(median),
-                                         "p90_error": h100.percent(p90)}  # fmt: skip
+                data[key]["residual"] = {"points": n_points, "median_error": percent(median),
+                                         "p90_error": percent(p90)}  # fmt: skip
         files[name] = dump(data)
     return files
 

@@ -12,7 +12,7 @@ import numpy as np
 from simcluster.calibration.gpu import GpuCalibration, OpFit
 from simcluster.costs.gpu import Floats, op_s
 from simcluster.fitting import kernel_tables as tables
-from simcluster.fitting.points import Points, errors, median_and_p90
+from simcluster.fitting.points import Points, errors, judged, median_and_p90
 from simcluster.fitting.search import Constants, search
 
 PEAK_FLOP_PER_S = {16: 989e12, 8: 1978e12}
@@ -176,9 +176,4 @@ def judge(calibration: GpuCalibration, kernels: Path) -> Iterator[dict[str, Any]
     for of in CLASSES:
         fit = calibration.ops[of.op][of.bits]  # type: ignore[index]
         points = of.points(kernels, of.bits).half(False)
-        relative = errors(predicted_s(points, fit), points.seconds)
-        median, p90 = median_and_p90(relative)
-        yield {
-            "op": of.op, "bits": of.bits, "points": len(relative), "median_abs_err_pct": 100 * median,
-            "p90_abs_err_pct": 100 * p90, "bias_pct": 100 * float(np.median(relative)),
-        }  # fmt: skip
+        yield {"op": of.op, "bits": of.bits, **judged(errors(predicted_s(points, fit), points.seconds))}
