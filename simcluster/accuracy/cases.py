@@ -58,6 +58,11 @@ class Case:
         )
 
 
+def tables(data: Path) -> Path:
+    """The folder of measured tables, of which it or the one above it was given."""
+    return data / "measured" if (data / "measured").is_dir() else data
+
+
 def read(file: Path) -> list[Case]:
     """
     The cases of a file, in order.

@@ -45,6 +45,7 @@ def validate(
     """
     import os
 
+    from simcluster.accuracy.cases import tables
     from simcluster.problems import InputError, Problem
 
     if not suite and not case_files:
@@ -57,8 +58,9 @@ def validate(
     if case_files:
         found["cases"] = _cases(case_files, n_jobs)
     wanted = SUITES if suite == "all" else (suite,) if suite else ()
+    measured = tables(data or Path())
     for name in wanted:
-        found[name] = SUITE[name](_measured(data), n_jobs)
+        found[name] = SUITE[name](measured, n_jobs)
     if plot is not None:
         _draw(found, plot)
     if as_json:
@@ -68,12 +70,6 @@ def validate(
         for name, part in found.items():
             _print(name, part)
     return 0
-
-
-def _measured(data: Path | None) -> Path:
-    """The folder of tables itself, or the one above it was given."""
-    folder = data or Path()
-    return folder / "measured" if (folder / "measured").is_dir() else folder
 
 
 def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 import yaml
 
 from simcluster import catalog, source
-from simcluster.accuracy.cases import Case, read
+from simcluster.accuracy.cases import Case, read, tables
 from simcluster.accuracy.deploy import model
-from simcluster.accuracy.play import Outcome, simulate_all
+from simcluster.accuracy.play import Outcome, played, simulate_all
 from simcluster.calibration import collectives as links
 from simcluster.calibration import gpu, wafer
 from simcluster.fitting import collectives, eager, engines, h100, kernels, wafers
@@ -53,7 +53,7 @@ def fit(data: Path, jobs: int, say: Say) -> Files:
     Raises:
         InputError: a table of the data folder is missing or broken.
     """
-    measured = data / "measured" if (data / "measured").is_dir() else data
+    measured = tables(data)
     say("kernels")
     fitted = kernels.fit_all(measured / "kernels")
     say("collectives")
@@ -134,7 +134,7 @@ def _engine(
 ) -> str:  # fmt: skip
     """The file of one engine."""
     own = [case for case in engines.usable(half) if engines.engine_of(case) == name]
-    played = [outcome for outcome in judged if not outcome.skipped and engines.engine_of(outcome.case) == name]
+    others = [outcome for outcome in played(judged) if engines.engine_of(outcome.case) == name]
     scheduler, note = SCHEDULERS[name]
     host = found.host[name]
 
@@ -152,7 +152,7 @@ def _engine(
         "host_per_sequence": time(host["host_per_sequence_s"], "Of every request in a step."),
         "collective_skew": time(found.common["collective_skew_s"], "One for all engines."),
         "points": len(own),
-        "tpot": _error(played, "tpot_error"), "ttft": _error(played, "ttft_error"),
+        "tpot": _error(others, "tpot_error"), "ttft": _error(others, "ttft_error"),
         "left_out": {model(key).name: {"points": left_out[key][0], "median": percent(left_out[key][1])}
                      for key in models if key in left_out},
         "fitted_range": {
@@ -165,13 +165,13 @@ def _engine(
     })  # fmt: skip
 
 
-def _error(played: Sequence[Outcome], key: str) -> dict[str, Any]:
-    median, p90 = _errors(played, key)
-    return {"points": len(played), "median": percent(median), "p90": percent(p90)}
+def _error(outcomes: Sequence[Outcome], key: str) -> dict[str, Any]:
+    median, p90 = _errors(outcomes, key)
+    return {"points": len(outcomes), "median": percent(median), "p90": percent(p90)}
 
 
 def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
-    return median_and_p90(np.array([getattr(outcome, key) for outcome in outcomes if not outcome.skipped]))
+    return median_and_p90(np.array([getattr(outcome, key) for outcome in played(outcomes)]))
 
 
 def _wafers() -> Files:
