@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simcluster import catalog
 from simcluster.quantities import Count, Frozen, Ratio, Seconds, Source, fault
@@ -90,6 +90,14 @@ class EngineFile(Frozen):
     fitted_range: Range
     sources: dict[str, Source]
 
+    @model_validator(mode="after")
+    def _sources_are_those_named(self) -> EngineFile:
+        times = (self.host_fixed, self.host_per_sequence, self.collective_skew)
+        unknown = sorted({time.source for time in times} ^ set(self.sources))
+        if unknown:
+            raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
+        return self
+
 
 class EngineCalibration(Frozen):
     """The same in SI, as far as results depend on it."""
@@ -126,10 +134,6 @@ def read(document: Document, name: str) -> EngineCalibration:
         InputError: with every fault of the file.
     """
     file = validate(document, EngineFile)
-    times = (file.host_fixed, file.host_per_sequence, file.collective_skew)
-    unknown = sorted({time.source for time in times} ^ set(file.sources))
-    if unknown:
-        raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
     return EngineCalibration(
         name=name,
         title=file.title,
