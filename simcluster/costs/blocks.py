@@ -28,12 +28,17 @@ DecodeAttention = Callable[[Op, int, Integers], Floats]
 
 
 class OpSeconds(NamedTuple):
-    """Durations of one op, in seconds: it lasts launch + max(compute, fetch) + exchange."""
+    """Durations of one op, in seconds."""
 
     launch: float
     compute: float
     fetch: float
     exchange: float
+
+    @property
+    def total(self) -> float:
+        """From start to end."""
+        return self.launch + max(self.compute, self.fetch) + self.exchange
 
 
 class BlockCosts(Protocol):
