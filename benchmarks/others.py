@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from speed import numpy_rows_per_s, simpy_timeouts_per_s
+from speed import this_machine
 
 HERE = Path(__file__).resolve().parent
 SCENARIO = HERE.parent / "scenarios/benchmark/llama-2-70b-tp8-10k.yaml"
@@ -152,9 +152,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--limit-s", type=float, default=600, help="wall seconds for one run")
     options = parser.parse_args()
-    timeouts_per_s = statistics.median(simpy_timeouts_per_s() for _ in range(options.runs))
-    rows_per_s = statistics.median(numpy_rows_per_s() for _ in range(options.runs))
     chosen = pythons(options.python)
+    timeouts_per_s, rows_per_s = this_machine(options.runs)
     measured: list[dict[str, Any]] = []
     remarks: list[str] = []
     for name in (name for name in NAMES if name in options.only):
@@ -171,7 +170,6 @@ def main() -> None:
     references = {told["requests"]: told for told in measured if told["name"] == "simcluster"}
     labels = [[f"{told['name']} {told['version']}", f"{told['requests']:,}"] for told in measured]
     ratios = [speeds(told, references.get(told["requests"], {}), timeouts_per_s, rows_per_s) for told in measured]
-    print(f"bare SimPy {timeouts_per_s:,.0f} timeouts/s, bare numpy {rows_per_s:,.0f} rows/s (CPU)\n")
     print(table(SPEEDS, [[*label, *ratio] for label, ratio in zip(labels, ratios, strict=True)]))
     print(table(COSTS, [[*label, *costs(told)] for label, told in zip(labels, measured, strict=True)]))
     whats = {told["name"]: told["what"] for told in measured}

@@ -101,15 +101,21 @@ def numpy_rows_per_s(n: int = 2_000_000) -> float:
     return n / (time.process_time() - started)
 
 
+def this_machine(runs: int) -> tuple[float, float]:
+    """Bare SimPy timeouts and bare numpy rows a CPU second, medians over the runs; prints them."""
+    timeouts = statistics.median(simpy_timeouts_per_s() for _ in range(runs))
+    rows = statistics.median(numpy_rows_per_s() for _ in range(runs))
+    print(f"bare SimPy {timeouts:,.0f} timeouts/s, bare numpy {rows:,.0f} rows/s (CPU)\n", flush=True)
+    return timeouts, rows
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", choices=list(CASES), action="append")
     options = parser.parse_args()
-    timeouts = statistics.median(simpy_timeouts_per_s() for _ in range(options.runs))
-    rows = statistics.median(numpy_rows_per_s() for _ in range(options.runs))
-    print(f"bare SimPy {timeouts:,.0f} timeouts/s, bare numpy {rows:,.0f} rows/s (CPU)\n")
+    timeouts, rows = this_machine(options.runs)
     header = ("case", "tokens", "tokens/CPU s", "events/token", "timeouts/token", "of numpy", "command s", "peak MB")
     print("{:12}{:>12}{:>14}{:>14}{:>16}{:>10}{:>11}{:>9}".format(*header))
     for title in options.only or CASES:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from simcluster.accuracy.cases import tables
 from simcluster.accuracy.mlperf import within
 from simcluster.cli.validate import SUITE
 from simcluster.fitting.kernels import CLASSES
@@ -35,10 +36,14 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def shares(found: dict[str, Any], *names: str) -> list[str]:
+    """Some of median, mean, p90 and bias."""
+    return [share(found["bias_pct" if name == "bias" else f"{name}_abs_err_pct"]) for name in names]
+
+
 def errors(found: dict[str, Any]) -> list[str]:
     """Cases, median, mean, 90th percentile and bias."""
-    keys = ("median_abs_err_pct", "mean_abs_err_pct", "p90_abs_err_pct", "bias_pct")
-    return [str(found["cases"]), *(share(found[key]) for key in keys)]
+    return [str(found["cases"]), *shares(found, "median", "mean", "p90", "bias")]
 
 
 def files() -> dict[str, dict[str, Any]]:
@@ -73,7 +78,7 @@ def counted(found: dict[str, dict[str, Any]]) -> list[tuple[str, int, str]]:
 
 def write(data: Path) -> None:
     """The page and its picture."""
-    measured = data / "measured" if (data / "measured").is_dir() else data
+    measured = tables(data)
     suites = {name: suite(measured, 2) for name, suite in SUITE.items()}
     predicted_against_measured(suites["end-to-end"]["rows"], DOCS / "images" / "accuracy.svg")
     (DOCS / "accuracy.md").write_text(page(suites, files()), encoding="utf-8")
@@ -136,10 +141,8 @@ Time to first token leaves out runs that waited for admission.
                 (
                     f"{kind} {name}",
                     of["tpot"]["cases"],
-                    share(of["tpot"]["median_abs_err_pct"]),
-                    share(of["tpot"]["bias_pct"]),
-                    share(of["ttft"]["median_abs_err_pct"]),
-                    share(of["ttft"]["bias_pct"]),
+                    *shares(of["tpot"], "median", "bias"),
+                    *shares(of["ttft"], "median", "bias"),
                 )
                 for kind, name, of in groups
             ],
@@ -197,9 +200,7 @@ H100, points of shapes that were not fitted.
                     row["op"],
                     row["bits"],
                     row["points"],
-                    share(row["median_abs_err_pct"]),
-                    share(row["p90_abs_err_pct"]),
-                    share(row["bias_pct"]),
+                    *shares(row, "median", "p90", "bias"),
                 )
                 for row in suites["kernels"]["rows"]
             ],
@@ -219,9 +220,7 @@ Worst are residual adds and norms, whose table has a resolution of 1 us; decodin
                     row["library"],
                     row["launch"],
                     row["points"],
-                    share(row["median_abs_err_pct"]),
-                    share(row["p90_abs_err_pct"]),
-                    share(row["bias_pct"]),
+                    *shares(row, "median", "p90", "bias"),
                 )
                 for row in suites["collectives"]["rows"]
             ],

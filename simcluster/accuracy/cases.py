@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,11 @@ class Case:
             f"{self.model} {self.precision or 'no precision'} {self.backend} tp{self.tp_size} {self.isl}/{self.osl}"
             + (f" c{self.concurrency}" if self.concurrency else "")
         )
+
+
+def tables(data: Path) -> Path:
+    """The folder of measured tables, of which it or the one above it was given."""
+    return data / "measured" if (data / "measured").is_dir() else data
 
 
 def read(file: Path) -> list[Case]:
@@ -136,8 +141,3 @@ class _Row:
             self._problems.append(Problem(self._file, self._line, name, f"{value:g}", "expected a whole number"))
             return None
         return None if value is None else int(value)
-
-
-def with_both(cases: Iterable[Case]) -> list[Case]:
-    """Those that were measured in full."""
-    return [case for case in cases if math.isfinite(case.ttft_ms) and math.isfinite(case.tpot_ms)]

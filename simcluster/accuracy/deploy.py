@@ -14,12 +14,11 @@ The other half took no part in this.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from simcluster import catalog
 from simcluster.accuracy.cases import Case
-from simcluster.shapes import ModelShape, total_parameters
+from simcluster.shapes import ModelShape
 
 SYSTEMS: dict[str, dict[int, str]] = {
     "h100_sxm": {8: "h100-8", 16: "h100-2x8", 32: "h100-4x8", 64: "h100-8x8"},
@@ -167,11 +166,3 @@ def _fixed(n_tokens: int) -> Settings:
 
 def _within_20_percent(n_tokens: int) -> Settings:
     return {"kind": "uniform", "nominal": n_tokens, "from_ratio": "80 %", "to_ratio": "100 %"}
-
-
-Lengths = Callable[[int], Settings]
-
-
-def parameters_billion(shape: ModelShape) -> float:
-    """For tables."""
-    return total_parameters(shape) / 1e9

@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from simcluster import catalog
 from simcluster.accuracy.play import in_parallel, resolved
-from simcluster.calibration.engines import EngineCalibration, read
+from simcluster.calibration.engines import shipped
 from simcluster.kernel.simulate import play
 from simcluster.metrics import latencies_ms
 from simcluster.source import read_text
@@ -87,7 +86,7 @@ def played(rate_req_per_s: float) -> dict[str, float]:
             "engine": "trtllm", "tensor_parallel_size": RANKS, "replicas": 4, "router": "round_robin",
             "weights": "8 bit", "kv_cache": "8 bit", "gpu_memory_utilization": "90 %",
             "max_num_seqs": MOST_AT_ONCE, "max_num_batched_tokens": 8192, "admission_lag": 0,
-            "host_time_per_step": f"{_engine().host_fixed_s * 1e6:.0f} us",
+            "host_time_per_step": f"{shipped('trtllm').host_fixed_s * 1e6:.0f} us",
         },
         "workload": {
             "arrivals": {"kind": "poisson", "rate": f"{rate_req_per_s} req/s"},
@@ -102,11 +101,6 @@ def played(rate_req_per_s: float) -> dict[str, float]:
         for key in ("ttft", "tpot")
         for name in PERCENTILES
     }
-
-
-def _engine() -> EngineCalibration:
-    """The constants of TensorRT-LLM."""
-    return read(catalog.entry("calibration", "engine-trtllm"), "trtllm")
 
 
 def lognormal(mean: float, sigma: float, most: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simcluster.accuracy.cases import Case
-from simcluster.accuracy.play import Outcome
+from simcluster.accuracy.play import Outcome, played
 
 GROUPS: dict[str, Callable[[Case], str]] = {
     "engine": lambda case: case.backend or "-",
@@ -37,15 +37,15 @@ def statistics(errors: Sequence[float]) -> dict[str, Any]:
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Everything about a set of cases as JSON: time to first token without the runs that waited for admission."""
-    played = [outcome for outcome in outcomes if not outcome.skipped]
+    shown = played(outcomes)
     return {
-        "cases": len(played),
+        "cases": len(shown),
         "skipped": [f"line {o.case.line}, {o.case.title}: {o.skipped}" for o in outcomes if o.skipped],
-        "tpot": statistics([o.tpot_error for o in played]),
-        "ttft": statistics([o.ttft_error for o in played if not o.case.queueing]),
-        "ttft_with_queueing": statistics([o.ttft_error for o in played]),
-        "groups": {name: dict(_grouped(played, key)) for name, key in GROUPS.items()},
-        "rows": [row(outcome) for outcome in played],
+        "tpot": statistics([o.tpot_error for o in shown]),
+        "ttft": statistics([o.ttft_error for o in shown if not o.case.queueing]),
+        "ttft_with_queueing": statistics([o.ttft_error for o in shown]),
+        "groups": {name: dict(_grouped(shown, key)) for name, key in GROUPS.items()},
+        "rows": [row(outcome) for outcome in shown],
     }
 
 
@@ -68,9 +68,9 @@ def _rounded(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def _grouped(played: Iterable[Outcome], key: Callable[[Case], str]) -> Iterable[tuple[str, dict[str, Any]]]:
+def _grouped(outcomes: Iterable[Outcome], key: Callable[[Case], str]) -> Iterable[tuple[str, dict[str, Any]]]:
     groups: dict[str, list[Outcome]] = {}
-    for outcome in played:
+    for outcome in outcomes:
         groups.setdefault(key(outcome.case), []).append(outcome)
     for name in sorted(groups, key=lambda text: (len(text), text) if text.isdigit() else (0, text)):
         members = groups[name]

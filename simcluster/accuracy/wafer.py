@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from simcluster import catalog
-from simcluster.calibration.wafer import WaferCalibration, read
+from simcluster.calibration.wafer import WaferCalibration, shipped
 from simcluster.costs.wafer import attention_decode_s, attention_prefill_s, matmul_s, matvec_s
 from simcluster.hardware import WaferGrid
 from simcluster.shapes import ModelShape
@@ -53,11 +53,6 @@ POINTS = (
     Published("served", "llama-3.1-70b", "wse-3", 0, 4, 450.0, _SERVICE),
 )
 """LLaMA3-8B has the shape of Llama-3.1-8B."""
-
-
-def calibration(device: str) -> WaferCalibration:
-    """The shipped constants."""
-    return read(catalog.entry("calibration", device))
 
 
 def tokens_per_s(point: Published, constants: WaferCalibration) -> float:
@@ -116,7 +111,7 @@ def _qkv(shape: ModelShape) -> int:
 def judge() -> Iterator[dict[str, Any]]:
     """All published speeds with the shipped constants."""
     for point in POINTS:
-        found = tokens_per_s(point, calibration(point.device))
+        found = tokens_per_s(point, shipped(point.device))
         fitted = point.what != "served" and point.model == "llama-3.1-8b"
         yield {
             "what": point.what, "model": point.model, "device": point.device,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from simcluster import source, validation
+from simcluster import catalog, source, validation
 from simcluster.problems import nearest
 from simcluster.quantities import Bandwidth, Frozen, PositiveInt, Ratio, Seconds, Source, fault
 
@@ -28,6 +27,9 @@ ALGORITHMS: dict[Collective, tuple[str, ...]] = {
     "send": ("direct",),
 }
 """Names a calibration file may use; `costs.collectives` holds the form of each."""
+
+_PREFIX = "collectives-"
+"""Of the names of shipped files, before the link's."""
 
 
 class CollectiveFit(Frozen):
@@ -98,16 +100,14 @@ def fabric(link: str) -> Fabric:
     known = fabrics()
     if link not in known:
         raise LookupError(f"no calibration of collectives for the link '{link}'; {nearest(link, known)}")
-    text = _folder().joinpath(f"collectives-{link}.yaml").read_text(encoding="utf-8")
-    return read(source.parse(text, f"simcluster/data/calibration/collectives-{link}.yaml"))
+    return read(catalog.entry("calibration", f"{_PREFIX}{link}"))
 
 
+@cache
 def fabrics() -> tuple[str, ...]:
     """Names of the links that have a shipped calibration, sorted."""
-    names = (file.name for file in _folder().iterdir())
-    return tuple(
-        sorted(n.removeprefix("collectives-").removesuffix(".yaml") for n in names if n.startswith("collectives-"))
-    )
+    names = catalog.names("calibration")
+    return tuple(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
 
 
 def read(document: source.Document) -> Fabric:
@@ -216,7 +216,3 @@ def _si(file: _File) -> Fabric:
     rows = {collective: tuple(map(fit, getattr(file, collective))) for collective in ALGORITHMS}
     residuals = tuple(Residual(**titled(residual)) for residual in file.residuals)
     return Fabric(name=file.link, title=file.title, residuals=residuals, **rows)
-
-
-def _folder() -> Any:
-    return resources.files("simcluster").joinpath("data", "calibration")

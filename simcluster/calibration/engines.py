@@ -7,10 +7,12 @@ fitted. Both travel with every result that uses it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from simcluster import catalog
 from simcluster.quantities import Count, Frozen, Ratio, Seconds, Source, fault
 from simcluster.source import Document
 from simcluster.validation import validate
@@ -88,6 +90,14 @@ class EngineFile(Frozen):
     fitted_range: Range
     sources: dict[str, Source]
 
+    @model_validator(mode="after")
+    def _sources_are_those_named(self) -> EngineFile:
+        times = (self.host_fixed, self.host_per_sequence, self.collective_skew)
+        unknown = sorted({time.source for time in times} ^ set(self.sources))
+        if unknown:
+            raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
+        return self
+
 
 class EngineCalibration(Frozen):
     """The same in SI, as far as results depend on it."""
@@ -104,6 +114,18 @@ class EngineCalibration(Frozen):
     fitted_range: Range
 
 
+@cache
+def shipped(name: str) -> EngineCalibration:
+    """
+    The constants of an engine that come with simcluster.
+
+    Raises:
+        UnknownName: there are none for it.
+        InputError: the file is faulty.
+    """
+    return read(catalog.entry("calibration", f"engine-{name}"), name)
+
+
 def read(document: Document, name: str) -> EngineCalibration:
     """
     A calibration from its file.
@@ -112,10 +134,6 @@ def read(document: Document, name: str) -> EngineCalibration:
         InputError: with every fault of the file.
     """
     file = validate(document, EngineFile)
-    times = (file.host_fixed, file.host_per_sequence, file.collective_skew)
-    unknown = sorted({time.source for time in times} ^ set(file.sources))
-    if unknown:
-        raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
     return EngineCalibration(
         name=name,
         title=file.title,

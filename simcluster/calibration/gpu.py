@@ -9,11 +9,12 @@ A precision that nothing was fitted for is covered by an explicit rule of the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from simcluster import units
+from simcluster import catalog, units
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.quantities import Bytes, Count, Frozen, Ratio, Seconds, Source
 from simcluster.source import Document
@@ -190,6 +191,23 @@ class _File(Frozen):
 Entries = dict[OpClass, dict[Width, _OpEntry]]
 
 
+@cache
+def shipped(device: str) -> GpuCalibration:
+    """
+    The constants of a device that come with simcluster.
+
+    Raises:
+        UnknownName: there are none for it.
+        InputError: the file is faulty.
+    """
+    return read(shipped_file(device), shipped_file)
+
+
+def shipped_file(name: str) -> Document:
+    """A calibration that comes with simcluster, as it stands: what another one may be scaled from."""
+    return catalog.entry("calibration", name)
+
+
 def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration:
     """
     A calibration from its file.
@@ -214,10 +232,8 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
     problems += _source_problems(document, file)
     entries = _merged(file, base)
     problems += _rule_problems(document, file, entries)
-    launch = file.launch or (base.launch if base else None)
-    host = file.host or (base.host if base else None)
-    sustained = file.sustained or (base.sustained if base else None)
-    power = file.power or (base.power if base else None)
+    whole = _over(base, file)
+    launch, host, sustained, power = whole.launch, whole.host, whole.sustained, whole.power
     if problems or launch is None or host is None:
         raise InputError(problems)
     ops = {op: {int(bits): _fit(item) for bits, item in widths.items()} for op, widths in entries.items()}
@@ -239,8 +255,15 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
         busy_power_share=power.busy.value if power else 0.0,
         sustained_slowdown=sustained.slowdown if sustained else 0.0,
         sustained_from=sustained.from_share if sustained else 0.0,
-        constants=tuple(_constants(file, base, entries, launch, host)),
+        constants=tuple(_constants(file, base, entries, whole)),
     )
+
+
+def _over(base: _File | None, file: _File) -> _File:
+    """The file, with those of launch, host, sustained load and power that it leaves to its base."""
+    parts = ("launch", "host", "sustained", "power")
+    missing = {part: getattr(base, part) for part in parts if base and getattr(file, part) is None}
+    return file.model_copy(update=missing)
 
 
 def _merged(file: _File, base: _File | None) -> Entries:
@@ -345,8 +368,8 @@ def _width_problems(document: Document, ops: dict[OpClass, dict[int, OpFit]]) ->
                 )
 
 
-def _constants(file: _File, base: _File | None, entries: Entries, launch: _Launch, host: _Host) -> Iterator[Constant]:
-    """The rows of `GpuCalibration.constants`."""
+def _constants(file: _File, base: _File | None, entries: Entries, whole: _File) -> Iterator[Constant]:
+    """The rows of `GpuCalibration.constants`; `whole` is the file over its base."""
     for op, widths in entries.items():
         for bits, entry in widths.items():
             yield _row(f"{op} {bits} bit", _shown(entry), entry, bits in file.ops.get(op, {}), file, base)
@@ -361,25 +384,21 @@ def _constants(file: _File, base: _File | None, entries: Entries, launch: _Launc
             source="rule",
             note=rule.why,
         )
-    times = (
-        ("launch graph", launch.graph, file.launch),
-        ("launch eager", launch.eager, file.launch),
-        ("host per step", host.fixed, file.host),
-        ("host per sequence", host.per_sequence, file.host),
-    )
-    for name, time, stated in times:
-        yield _row(name, units.show(time.value, "time"), time, stated is not None, file, base)
-    if launch.eager_host:
-        shown = units.show(launch.eager_host.value, "time")
-        yield _row("launch eager, host", shown, launch.eager_host, file.launch is not None, file, base)
-    if launch.eager_passes:
-        shown = units.show(launch.eager_passes.value, "ratio")
-        yield _row("launch eager, passes", shown, launch.eager_passes, file.launch is not None, file, base)
-    power = file.power or (base.power if base else None)
-    if power is not None:
-        for name, share in (("power when idle", power.idle), ("power when busy", power.busy)):
-            yield _row(name, units.show(share.value, "ratio"), share, file.power is not None, file, base)
-    sustained = file.sustained or (base.sustained if base else None)
+    launch, host, power, sustained = whole.launch, whole.host, whole.power, whole.sustained
+    assert launch is not None and host is not None
+    values: list[tuple[str, _TimeEntry | _ShareEntry | None, str, object]] = [
+        ("launch graph", launch.graph, "time", file.launch),
+        ("launch eager", launch.eager, "time", file.launch),
+        ("host per step", host.fixed, "time", file.host),
+        ("host per sequence", host.per_sequence, "time", file.host),
+        ("launch eager, host", launch.eager_host, "time", file.launch),
+        ("launch eager, passes", launch.eager_passes, "ratio", file.launch),
+        ("power when idle", power.idle if power else None, "ratio", file.power),
+        ("power when busy", power.busy if power else None, "ratio", file.power),
+    ]
+    for name, value, dimension, stated in values:
+        if value is not None:
+            yield _row(name, units.show(value.value, dimension), value, stated is not None, file, base)
     if sustained is not None:
         shares = (units.show(share, "ratio") for share in (sustained.slowdown, sustained.from_share))
         yield _row("sustained load", "{} slower, from {} on".format(*shares), sustained,

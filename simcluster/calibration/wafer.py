@@ -6,10 +6,12 @@ Times are in cycles, so that the clock stays a fact of the device.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from simcluster import catalog
 from simcluster.quantities import Frozen, PositiveInt, Ratio, Seconds, Source, fault
 from simcluster.source import Document
 from simcluster.validation import validate
@@ -99,6 +101,18 @@ class WaferFile(Frozen):
             "matmul_step_overhead_cycles": self.matmul_step_overhead_cycles,
             "host_step_s": self.host_step,
         }
+
+
+@cache
+def shipped(device: str) -> WaferCalibration:
+    """
+    The constants of a device that come with simcluster.
+
+    Raises:
+        UnknownName: there are none for it.
+        InputError: the file is faulty.
+    """
+    return read(catalog.entry("calibration", device))
 
 
 def read(document: Document) -> WaferCalibration:

@@ -45,6 +45,7 @@ def validate(
     """
     import os
 
+    from simcluster.accuracy.cases import tables
     from simcluster.problems import InputError, Problem
 
     if not suite and not case_files:
@@ -57,8 +58,9 @@ def validate(
     if case_files:
         found["cases"] = _cases(case_files, n_jobs)
     wanted = SUITES if suite == "all" else (suite,) if suite else ()
+    measured = tables(data or Path())
     for name in wanted:
-        found[name] = SUITE[name](_measured(data), n_jobs)
+        found[name] = SUITE[name](measured, n_jobs)
     if plot is not None:
         _draw(found, plot)
     if as_json:
@@ -68,12 +70,6 @@ def validate(
         for name, part in found.items():
             _print(name, part)
     return 0
-
-
-def _measured(data: Path | None) -> Path:
-    """The folder of tables itself, or the one above it was given."""
-    folder = data or Path()
-    return folder / "measured" if (folder / "measured").is_dir() else folder
 
 
 def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
@@ -97,19 +93,16 @@ def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
 
 
 def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster import catalog
-    from simcluster.calibration.gpu import read
+    from simcluster.calibration.gpu import shipped
     from simcluster.fitting.kernels import judge
 
-    def entry(name: str) -> Any:
-        return catalog.entry("calibration", name)
-
-    return {"rows": list(judge(read(entry("h100-sxm"), entry), measured / "kernels"))}
+    return {"rows": list(judge(shipped("h100-sxm"), measured / "kernels"))}
 
 
 def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
     from simcluster.calibration.collectives import fabric
-    from simcluster.fitting.collectives import SYSTEMS, judge
+    from simcluster.fitting.collective_tables import SYSTEMS
+    from simcluster.fitting.collectives import judge
 
     return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), measured / "collectives")]}
 

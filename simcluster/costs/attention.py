@@ -32,15 +32,12 @@ class Attention:
         """Decoding so many tokens with this sum of contexts."""
         if not n_tokens:
             return IDLE
-        compute_s, fetch_s = self._decode_parts(n_tokens, context)
+        parts = self._decode_parts(n_tokens, context)
         if self._windowed:
-            share, window = self._windowed, self._decode_parts(n_tokens, min(context, n_tokens * self._window))
-            compute_s, fetch_s = (
-                (1 - share) * a + share * b for a, b in zip((compute_s, fetch_s), window, strict=True)
-            )
-        return OpSeconds(self._launch_s, compute_s, fetch_s, 0.0)
+            parts = self._mean(parts, self._decode_parts(n_tokens, min(context, n_tokens * self._window)))
+        return OpSeconds(self._launch_s, *parts, 0.0)
 
-    def _decode_parts(self, n_tokens: int, context: float) -> tuple[float, float]:
+    def _decode_parts(self, n_tokens: int, context: int) -> tuple[float, float]:
         """Compute and fetch of a layer that attends to all these entries."""
         inputs = float(n_tokens * self._activation_bytes)
         work = Work(float(self._flop * context), float(self._kv_bytes * context), inputs, 0.0, 0.0, 0.0, 0.0)
@@ -51,18 +48,19 @@ class Attention:
         n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
         if not n_tokens:
             return IDLE
-        compute_s, fetch_s = self._prefill_parts(n_tokens, pairs, context)
+        parts = self._prefill_parts(n_tokens, pairs, context)
         if self._windowed:
-            share, window = self._windowed, self._window
             # How many prompts there are is not told: one, and its window behind it.
-            seen = min(pairs, n_tokens * window), min(context, n_tokens + window)
-            of_window = self._prefill_parts(n_tokens, *seen)
-            compute_s, fetch_s = (
-                (1 - share) * a + share * b for a, b in zip((compute_s, fetch_s), of_window, strict=True)
-            )
-        return OpSeconds(self._launch_s, compute_s, fetch_s, 0.0)
+            seen = min(pairs, n_tokens * self._window), min(context, n_tokens + self._window)
+            parts = self._mean(parts, self._prefill_parts(n_tokens, *seen))
+        return OpSeconds(self._launch_s, *parts, 0.0)
 
-    def _prefill_parts(self, n_tokens: int, pairs: float, context: float) -> tuple[float, float]:
+    def _prefill_parts(self, n_tokens: int, pairs: int, context: int) -> tuple[float, float]:
         keys = pairs / n_tokens
         flop, kv_bytes, inputs = self._flop * pairs, self._kv_bytes * context, n_tokens * self._activation_bytes
         return parts_s(Work(flop, kv_bytes, inputs, 0.0, 0.0, 0.0, keys), self._attained)
+
+    def _mean(self, whole: tuple[float, float], windowed: tuple[float, float]) -> tuple[float, float]:
+        """Compute and fetch of a layer on the average: some attend to everything, the others to a window."""
+        share = self._windowed
+        return (1 - share) * whole[0] + share * windowed[0], (1 - share) * whole[1] + share * windowed[1]

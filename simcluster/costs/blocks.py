@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,23 +20,25 @@ from simcluster.costs.ops import BlockName, Exchange, Op
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-Value = TypeVar("Value", float, Floats)
-
 ExchangeTime = Callable[[Exchange, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
-
 
 DecodeAttention = Callable[[Op, int, Integers], Floats]
 """Launch, compute, fetch and exchange in seconds for so many tokens and each sum of contexts, shape (4, contexts)."""
 
 
 class OpSeconds(NamedTuple):
-    """Durations of one op, in seconds: it lasts launch + max(compute, fetch) + exchange."""
+    """Durations of one op, in seconds."""
 
     launch: float
     compute: float
     fetch: float
     exchange: float
+
+    @property
+    def total(self) -> float:
+        """From start to end."""
+        return self.launch + max(self.compute, self.fetch) + self.exchange
 
 
 class BlockCosts(Protocol):

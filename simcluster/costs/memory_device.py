@@ -45,18 +45,11 @@ class MemoryDevice:
         self._exchange_s = exchange_s
         self._launch_s = calibration.launch_s["eager" if launch == "eager" else "graph"]
         self._ops = {name: block_ops(name, shape, precision, n_ranks) for name in block_names(shape)}
+        ops = [op for block in self._ops.values() for op in block]
         self._rates = {
-            op: _attained(op, shape, device, calibration, precision.block_scales)
-            for ops in self._ops.values()
-            for op in ops
-            if op.kind != "host"
+            op: _attained(op, shape, device, calibration, precision.block_scales) for op in ops if op.kind != "host"
         }
-        self._attention = {
-            op: Attention(op, self._rates[op], self._launch_s, shape)
-            for ops in self._ops.values()
-            for op in ops
-            if op.is_attention
-        }
+        self._attention = {op: Attention(op, self._rates[op], self._launch_s, shape) for op in ops if op.is_attention}
 
     decode_attention = None
     """Its durations are smooth."""
@@ -86,7 +79,7 @@ class MemoryDevice:
         The host runs ahead within a block; attention, timed apart, counts as one launch and as no work.
         """
         n_launched = sum(any(row) for row in rows) + any(not any(row) for row in rows)
-        busy = sum(row.launch + max(row.compute, row.fetch) + row.exchange for row in rows)
+        busy = sum(row.total for row in rows)
         missing = n_launched * self._host_s - busy
         if missing <= 0 or not any(rows[0]):
             return rows
@@ -131,7 +124,7 @@ def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> li
     A device at the limit of its power lowers its clock; fetching and exchanging need less of it. The kernel tables
     were measured in bursts, which are over before that.
     """
-    total = sum(row.launch + max(row.compute, row.fetch) + row.exchange for row in rows)
+    total = sum(row.total for row in rows)
     computing = sum(row.compute for row in rows if row.compute > row.fetch)
     if not computing or from_share >= 1:
         return rows

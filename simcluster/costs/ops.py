@@ -12,10 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from simcluster.costs.batch import Batch
 from simcluster.shapes import LayerKind, ModelShape, activated_experts, expert_parameters
@@ -91,12 +88,9 @@ def features(batch: Batch, shape: ModelShape) -> dict[str, float]:
     }
 
 
-Value = TypeVar("Value", float, npt.NDArray[np.float64])
-
-
-def value(form: Linear, of_batch: Mapping[str, Value]) -> Value:
-    """A linear form at the features of a batch, or of many."""
-    return sum(coefficient * of_batch[name] for name, coefficient in form.items())  # type: ignore[return-value]
+def value(form: Linear, of_batch: Mapping[str, float]) -> float:
+    """A linear form at the features of a batch."""
+    return sum(coefficient * of_batch[name] for name, coefficient in form.items())
 
 
 def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Exchange = "", parts: int = 1) -> Op:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,32 @@ from simcluster.costs.batch import Batch
 from simcluster.costs.service import NominalStage, OpRow
 
 
-class SlowStage:
+class _OpByOp(ABC):
+    """A stage each op of which is another one changed."""
+
+    def __init__(self, nominal: NominalStage) -> None:
+        self._nominal = nominal
+        self.kind_of_op = nominal.kind_of_op
+        self.fetch_components = nominal.fetch_components
+
+    def rows(self, tokens: Batch) -> list[OpRow]:
+        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
+        return [self._changed(row) for row in self._nominal.rows(tokens)]
+
+    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
+        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
+        return [(kind, self._changed(row)) for kind, row in self._nominal.context_rows(batch)]
+
+    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
+        """The same in successive decode steps of one batch."""
+        return [(kind, self._changed(row)) for kind, row in self._nominal.run_rows(batch, n_steps)]
+
+    @abstractmethod
+    def _changed(self, row: OpRow) -> OpRow:
+        """What becomes of an op."""
+
+
+class SlowStage(_OpByOp):
     """
     Ops of rank 0, which makes the token, and its wait for the slowest rank.
 
@@ -25,32 +51,19 @@ class SlowStage:
     """
 
     def __init__(self, nominal: NominalStage, own: float, slowest: float) -> None:
-        self._nominal = nominal
+        super().__init__(nominal)
         self._own = own
         self._slowest = slowest
-        self.kind_of_op = nominal.kind_of_op
-        self.fetch_components = nominal.fetch_components
 
-    def rows(self, tokens: Batch) -> list[OpRow]:
-        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
-        return [self._slow(row) for row in self._nominal.rows(tokens)]
-
-    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
-        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
-        return [(kind, self._slow(row)) for kind, row in self._nominal.context_rows(batch)]
-
-    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
-        """The same in successive decode steps of one batch."""
-        return [(kind, self._slow(row)) for kind, row in self._nominal.run_rows(batch, n_steps)]
-
-    def _slow(self, row: OpRow) -> OpRow:
+    def _changed(self, row: OpRow) -> OpRow:
+        """One op and its wait."""
         launch, compute, fetch, wait, exchange = row
         own_compute, own_fetch = _times(self._own, compute), _times(self._own, fetch)
         last = _times(self._slowest, _longer(compute, fetch))
         return OpRow(launch, own_compute, own_fetch, wait + last - _longer(own_compute, own_fetch), exchange)
 
 
-class StretchedStage:
+class StretchedStage(_OpByOp):
     """
     A stage every op of which takes longer by one factor: launches, arithmetic, fetches, exchanges within a device.
 
@@ -63,25 +76,12 @@ class StretchedStage:
     """
 
     def __init__(self, nominal: NominalStage, factor: float, is_one_device: bool) -> None:
-        self._nominal = nominal
+        super().__init__(nominal)
         self._factor = factor
         self._of_exchange = factor if is_one_device else 1.0
-        self.kind_of_op = nominal.kind_of_op
-        self.fetch_components = nominal.fetch_components
 
-    def rows(self, tokens: Batch) -> list[OpRow]:
-        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
-        return [self._stretched(row) for row in self._nominal.rows(tokens)]
-
-    def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
-        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
-        return [(kind, self._stretched(row)) for kind, row in self._nominal.context_rows(batch)]
-
-    def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
-        """The same in successive decode steps of one batch."""
-        return [(kind, self._stretched(row)) for kind, row in self._nominal.run_rows(batch, n_steps)]
-
-    def _stretched(self, row: OpRow) -> OpRow:
+    def _changed(self, row: OpRow) -> OpRow:
+        """One op, stretched."""
         launch, compute, fetch, wait, exchange = row
         launch, compute, fetch = (_times(self._factor, ticks) for ticks in (launch, compute, fetch))
         return OpRow(launch, compute, fetch, wait, _times(self._of_exchange, exchange))

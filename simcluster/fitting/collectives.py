@@ -17,9 +17,10 @@ import numpy as np
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, time_s
 from simcluster.costs.gpu import Floats
-from simcluster.fitting.collective_tables import KERNELS, SYSTEMS, Exchanges, exchanges
-from simcluster.fitting.points import errors, median_and_p90
+from simcluster.fitting.collective_tables import Exchanges, exchanges
+from simcluster.fitting.points import errors, judged, median_and_p90
 from simcluster.fitting.search import rounded, search
+from simcluster.fitting.text import percent
 
 START: dict[str, tuple[dict[str, float], ...]] = {
     "one_shot": ({"fixed": 3e-6, "step": 1e-7, "bandwidth": 0.6},),
@@ -54,7 +55,6 @@ def fit_link(file: dict[str, Any], link_bytes_per_s: float, folder: Path) -> dic
         folder: with the collective tables.
     """
     rows: dict[str, Rows] = {name: [dict(row) for row in file[name]] for name in COLLECTIVES}
-    before = {name: [dict(row) for row in file[name]] for name in COLLECTIVES}
     residuals: Rows = []
     for names, library, launch in GROUPS:
         own = [row for row in rows[names[0]] if _is_of(row, library, launch)]
@@ -65,9 +65,10 @@ def fit_link(file: dict[str, Any], link_bytes_per_s: float, folder: Path) -> dic
         _fit_rows(own, others, {name: some.half(True) for name, some in points.items()}, link_bytes_per_s)
         for name, some in points.items():
             alike = own if name == names[0] else _alike(own, rows[name], library, launch)
-            residuals += _residuals([_line(row) for row in alike] + others, name, library, launch, some, alike[0])
+            lines = [_line(row) for row in alike] + others
+            residuals.append(_residual(lines, name, library, launch, some, alike[0]["source"]))
     for collective in COLLECTIVES:
-        _rescale(rows[collective], before[collective])
+        _rescale(rows[collective], file[collective])
         _cap(rows[collective])
     kept = [r for r in file.get("residuals", []) if not any(_same(r, found) for found in residuals)
             and r["algorithm"] != "auto" and r.get("n_ranks") is None]  # fmt: skip
@@ -82,12 +83,9 @@ def judge(fabric: Fabric, folder: Path) -> Iterator[dict[str, Any]]:
         points = exchanges(folder, fabric.name, collective, library, launch).half(False)
         if not lines or not len(points.seconds):
             continue
-        relative = errors(_fastest_s(lines, collective, points), points.seconds)
-        median, p90 = median_and_p90(relative)
         yield {
             "link": fabric.name, "collective": collective, "library": library, "launch": launch,
-            "points": len(relative), "median_abs_err_pct": 100 * median, "p90_abs_err_pct": 100 * p90,
-            "bias_pct": 100 * float(np.median(relative)),
+            **judged(errors(_fastest_s(lines, collective, points), points.seconds)),
         }  # fmt: skip
 
 
@@ -144,18 +142,18 @@ def _fit_rows(
         row["fixed"], row["step"] = f"{line.fixed_s * 1e6:.4g} us", f"{line.step_s * 1e6:.4g} us"
         row["bandwidth"] = f"{line.bytes_per_s / 1e9:.4g} GB/s"
         median, p90 = median_and_p90(used) if len(used) else (0.0, 0.0)
-        row["points"], row["median_error"], row["p90_error"] = max(len(used), 1), _percent(median), _percent(p90)
+        row["points"], row["median_error"], row["p90_error"] = max(len(used), 1), percent(median), percent(p90)
 
 
-def _residuals(
+def _residual(
     lines: Sequence[CollectiveFit], collective: Collective, library: str, launch: Launch, points: Exchanges,
-    row: dict[str, Any],
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    source: str,
+) -> dict[str, Any]:  # fmt: skip
     """What is left on the sizes that were not fitted."""
     other = points.half(False)
     median, p90 = median_and_p90(errors(_fastest_s(lines, collective, other), other.seconds))
-    yield {"collective": collective, "algorithm": library, "launch": launch, "points": len(other.seconds),
-           "median_error": _percent(median), "p90_error": _percent(p90), "source": row["source"]}  # fmt: skip
+    return {"collective": collective, "algorithm": library, "launch": launch, "points": len(other.seconds),
+            "median_error": percent(median), "p90_error": percent(p90), "source": source}  # fmt: skip
 
 
 def _rescale(rows: Rows, before: Rows) -> None:
@@ -222,10 +220,3 @@ def _times_s(line: CollectiveFit, collective: Collective, points: Exchanges) -> 
             here = points.n_ranks == n_ranks
             found[here] = time_s(COLLECTIVES[collective][line.algorithm], line, int(n_ranks), points.n_bytes[here])
     return found
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.3g} %"
-
-
-__all__ = ["KERNELS", "SYSTEMS", "fit_link", "judge"]

@@ -48,10 +48,8 @@ def fit(file: Path, gpus: dict[str, GpuCalibration]) -> dict[str, Any]:
     measured, busy = [], []
     for (hardware, ranks, prompt, batch, tokens), row in runs.items():
         if row["average_power"] > 0 and batch == 1 and prompt <= 1024 and tokens == TOKENS:
-            gpu = gpus[hardware].model_copy(update={
-                "launch_s": {"graph": 0.0, "eager": extra}, "eager_host_s": host[hardware],
-                "idle_power_share": 0.0, "busy_power_share": 1.0,
-            })  # fmt: skip
+            gpu = _launching(gpus[hardware], extra, host[hardware])
+            gpu = gpu.model_copy(update={"idle_power_share": 0.0, "busy_power_share": 1.0})
             measured.append(row["average_power"])
             busy.append(_summary(hardware, ranks, prompt, batch, tokens, gpu)["average_power_share"])
     slope, idle = np.polyfit(busy, measured, 1)
@@ -66,9 +64,7 @@ def _passes(
     ratios = []
     for hardware, ranks, prompt, batch, tokens in runs:
         if (prompt, batch, tokens) == (LONG_PROMPT, 1, TOKENS):
-            launched = gpus[hardware].model_copy(
-                update={"launch_s": {"graph": 0.0, "eager": extra_s}, "eager_host_s": host[hardware]}
-            )
+            launched = _launching(gpus[hardware], extra_s, host[hardware])
             times_ms = []
             for passes in (1.0, 2.0):
                 gpu = launched.model_copy(update={"eager_passes": passes})
@@ -79,8 +75,13 @@ def _passes(
 
 
 def _token_ms(hardware: str, gpu: GpuCalibration) -> float:
-    bare = gpu.model_copy(update={"launch_s": {"graph": 0.0, "eager": 0.0}, "eager_host_s": 0.0})
+    bare = _launching(gpu, 0.0, 0.0)
     return float(_summary(hardware, 2, PROMPT, 1, TOKENS, bare)["mean_itl_ms"])
+
+
+def _launching(gpu: GpuCalibration, extra_s: float, host_s: float) -> GpuCalibration:
+    """With these two times of an eager launch."""
+    return gpu.model_copy(update={"launch_s": {"graph": 0.0, "eager": extra_s}, "eager_host_s": host_s})
 
 
 def _summary(hardware: str, ranks: int, prompt: int, batch: int, tokens: int, gpu: GpuCalibration) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.accuracy import deploy
 from simcluster.accuracy.cases import Case
-from simcluster.accuracy.play import Outcome, simulate_all
+from simcluster.accuracy.play import Outcome, played, simulate_all
 from simcluster.calibration.collectives import Fabric
 from simcluster.calibration.engines import skew_s
 from simcluster.calibration.gpu import GpuCalibration
@@ -113,7 +114,7 @@ class Slopes:
 
         kept = np.ones(len(self.cases), dtype=bool) if kept is None else kept
         columns = self._columns()
-        x0 = np.array([_value(self.at, *column) / MOST[column[1]] for column in columns])
+        x0 = _scaled(self.at, columns)
 
         def loss(x: Floats) -> float:
             return float(np.abs(self._predicted(columns, x) - self.measured)[kept].mean())
@@ -134,8 +135,8 @@ class Slopes:
     def errors(self, constants: Constants) -> Floats:
         """Relative errors of all cases with other constants."""
         columns = self._columns()
-        x = np.array([_value(constants, *column) / MOST[column[1]] for column in columns])
-        return np.asarray(np.expm1(self._predicted(columns, x, bounded=False) - self.measured))
+        predicted = self._predicted(columns, _scaled(constants, columns), bounded=False)
+        return np.asarray(np.expm1(predicted - self.measured))
 
     def _columns(self) -> list[tuple[str, str]]:
         return [(name, key) for name in sorted(set(self.engines)) for key in HOST] + [("", key) for key in COMMON]
@@ -156,7 +157,7 @@ class Slopes:
 def slopes(cases: Sequence[Case], at: Constants, jobs: int = 1) -> Slopes:
     """Simulate all cases, and once more for each constant changed."""
     base = simulate_all(cases, jobs, With(at), most_waves=WAVES)
-    kept = [outcome for outcome in base if not outcome.skipped]
+    kept = played(base)
     chosen = [outcome.case for outcome in kept]
     here = np.log([outcome.tpot_ms for outcome in kept])
     of: dict[str, Floats] = {}
@@ -201,13 +202,16 @@ def left_out(last: Slopes) -> dict[str, tuple[int, float]]:
 
 def engine_of(case: Case) -> str:
     """The family of a case's serving engine."""
-    from simcluster.accuracy.deploy import ENGINES as NAMES
-
-    return NAMES[case.backend.lower()]
+    return deploy.ENGINES[case.backend.lower()]
 
 
 def _value(at: Constants, name: str, key: str) -> float:
     return at.common[key] if key in at.common else at.host[name][key]
+
+
+def _scaled(at: Constants, columns: Sequence[tuple[str, str]]) -> Floats:
+    """Constants as shares of the most that each may be."""
+    return np.array([_value(at, *column) / MOST[column[1]] for column in columns])
 
 
 def _moved(at: Constants, key: str) -> Constants:
@@ -233,7 +237,6 @@ def fit_lag(cases: Sequence[Case], found: Constants, jobs: int = 1, most: int = 
 def by_engine(outcomes: Sequence[Outcome], error: str) -> dict[str, Floats]:
     """Relative errors of the cases that were played, by engine."""
     found: dict[str, list[float]] = {}
-    for outcome in outcomes:
-        if not outcome.skipped:
-            found.setdefault(engine_of(outcome.case), []).append(getattr(outcome, error))
+    for outcome in played(outcomes):
+        found.setdefault(engine_of(outcome.case), []).append(getattr(outcome, error))
     return {name: np.array(errors) for name, errors in found.items()}

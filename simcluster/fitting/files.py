@@ -15,16 +15,15 @@ import numpy as np
 import yaml
 
 from simcluster import catalog, source
-from simcluster.accuracy.cases import Case, read
+from simcluster.accuracy.cases import Case, read, tables
 from simcluster.accuracy.deploy import model
-from simcluster.accuracy.play import Outcome, simulate_all
-from simcluster.accuracy.wafer import calibration as wafer_calibration
+from simcluster.accuracy.play import Outcome, played, simulate_all
 from simcluster.calibration import collectives as links
-from simcluster.calibration import gpu
+from simcluster.calibration import gpu, wafer
 from simcluster.fitting import collectives, eager, engines, h100, kernels, wafers
 from simcluster.fitting.collective_tables import SYSTEMS
 from simcluster.fitting.points import median_and_p90
-from simcluster.fitting.text import dump
+from simcluster.fitting.text import dump, microseconds, percent
 
 Files = dict[str, str]
 """Text of each calibration file, by name."""
@@ -38,8 +37,7 @@ SCHEDULERS = {
 }
 SLOPE_LAG = {"vllm": 0, "trtllm": 2, "sglang": 0}
 """While slopes are taken: time per output token hardly depends on it, except where prompts go one a step."""
-SERVED = {"served": {"title": "InferenceMAX public runs and NVIDIA aiconfigurator gap-analysis runs on H100 SXM",
-                     "url": "https://github.com/ai-dynamo/aiconfigurator"}}  # fmt: skip
+SERVED = {"served": h100.SOURCES["served"]}
 ENGINE_METHOD = (
     "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
     "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
@@ -55,7 +53,7 @@ def fit(data: Path, jobs: int, say: Say) -> Files:
     Raises:
         InputError: a table of the data folder is missing or broken.
     """
-    measured = data / "measured" if (data / "measured").is_dir() else data
+    measured = tables(data)
     say("kernels")
     fitted = kernels.fit_all(measured / "kernels")
     say("collectives")
@@ -103,9 +101,9 @@ def _gpu_file(
         found, n_points, judged = served
         median, p90 = _errors(judged, "tpot_error")
         sustained = {
-            "slowdown": h100.percent(found.common["sustained_slowdown"]),
-            "from_share": h100.percent(engines.SUSTAINED_FROM), "status": "fitted", "points": n_points,
-            "median_error": h100.percent(median), "p90_error": h100.percent(p90), "source": "served",
+            "slowdown": percent(found.common["sustained_slowdown"]),
+            "from_share": percent(engines.SUSTAINED_FROM), "status": "fitted", "points": n_points,
+            "median_error": percent(median), "p90_error": percent(p90), "source": "served",
             "note": h100.SUSTAINED,
         }  # fmt: skip
     launching = h100.launch(extra_s, host_s, launched["passes"] if launched else 1.0)
@@ -113,12 +111,12 @@ def _gpu_file(
 
 
 def _read_gpu(data: dict[str, Any]) -> gpu.GpuCalibration:
-    return gpu.read(source.parse(dump(data), "h100-sxm"), lambda name: catalog.entry("calibration", name))
+    return gpu.read(source.parse(dump(data), "h100-sxm"), gpu.shipped_file)
 
 
 def _scaled_gpu(name: str, base: dict[str, Any]) -> gpu.GpuCalibration:
     document = source.parse(dump(base), "h100-sxm")
-    return gpu.read(catalog.entry("calibration", name), lambda _: document)
+    return gpu.read(gpu.shipped_file(name), lambda _: document)
 
 
 def _a100(launched: Mapping[str, Any]) -> str:
@@ -136,12 +134,12 @@ def _engine(
 ) -> str:  # fmt: skip
     """The file of one engine."""
     own = [case for case in engines.usable(half) if engines.engine_of(case) == name]
-    played = [outcome for outcome in judged if not outcome.skipped and engines.engine_of(outcome.case) == name]
+    others = [outcome for outcome in played(judged) if engines.engine_of(outcome.case) == name]
     scheduler, note = SCHEDULERS[name]
     host = found.host[name]
 
     def time(value_s: float, note: str) -> dict[str, Any]:
-        return {"value": f"{value_s * 1e6:.3g} us", "status": "fitted", "source": "served", "note": note}
+        return {"value": microseconds(value_s), "status": "fitted", "source": "served", "note": note}
 
     def span(values: Sequence[int]) -> list[int]:
         return [min(values), max(values)]
@@ -154,8 +152,8 @@ def _engine(
         "host_per_sequence": time(host["host_per_sequence_s"], "Of every request in a step."),
         "collective_skew": time(found.common["collective_skew_s"], "One for all engines."),
         "points": len(own),
-        "tpot": _error(played, "tpot_error"), "ttft": _error(played, "ttft_error"),
-        "left_out": {model(key).name: {"points": left_out[key][0], "median": h100.percent(left_out[key][1])}
+        "tpot": _error(others, "tpot_error"), "ttft": _error(others, "ttft_error"),
+        "left_out": {model(key).name: {"points": left_out[key][0], "median": percent(left_out[key][1])}
                      for key in models if key in left_out},
         "fitted_range": {
             "devices": ["h100-sxm"], "models": sorted({model(key).name for key in models}),
@@ -167,18 +165,18 @@ def _engine(
     })  # fmt: skip
 
 
-def _error(played: Sequence[Outcome], key: str) -> dict[str, Any]:
-    median, p90 = _errors(played, key)
-    return {"points": len(played), "median": h100.percent(median), "p90": h100.percent(p90)}
+def _error(outcomes: Sequence[Outcome], key: str) -> dict[str, Any]:
+    median, p90 = _errors(outcomes, key)
+    return {"points": len(outcomes), "median": percent(median), "p90": percent(p90)}
 
 
 def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
-    return median_and_p90(np.array([getattr(outcome, key) for outcome in outcomes if not outcome.skipped]))
+    return median_and_p90(np.array([getattr(outcome, key) for outcome in played(outcomes)]))
 
 
 def _wafers() -> Files:
     """The three generations: the second fitted, the others scaled from it."""
-    values, left = wafers.fit(wafer_calibration("wse-2"))
+    values, left = wafers.fit(wafer.shipped("wse-2"))
     files = {}
     for name, flop_share in (("wse-1", 1.0), ("wse-2", 1.0), ("wse-3", 2.0)):
         data = _shipped(name)
@@ -188,8 +186,8 @@ def _wafers() -> Files:
             data[key]["value"] = float(f"{values[key] * share:.3g}")
             if data[key]["status"] == "fitted":
                 n_points, median, p90 = left[key]
-                data[key]["residual"] = {"points": n_points, "median_error": h100.percent(median),
-                                         "p90_error": h100.percent(p90)}  # fmt: skip
+                data[key]["residual"] = {"points": n_points, "median_error": percent(median),
+                                         "p90_error": percent(p90)}  # fmt: skip
         files[name] = dump(data)
     return files
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simcluster.fitting.kernels import Fitted
+from simcluster.fitting.text import microseconds, percent
 
 DATE = "2026-11-26"
 """Of the forms and of the choice of points; the fit itself follows from these and the tables."""
@@ -79,9 +80,9 @@ def launch(extra_s: float, host_s: float, passes: float) -> dict[str, Any]:
     """Launching: in a graph, one by one, and what a launch takes the host."""
     return {
         "graph": dict(GRAPH),
-        "eager": {"value": f"{extra_s * 1e6:.3g} us", "status": "fitted", "points": 2, "source": "splitwise",
+        "eager": {"value": microseconds(extra_s), "status": "fitted", "points": 2, "source": "splitwise",
                   "note": EAGER},
-        "eager_host": {"value": f"{host_s * 1e6:.3g} us", "status": "fitted", "points": 1, "source": "splitwise",
+        "eager_host": {"value": microseconds(host_s), "status": "fitted", "points": 1, "source": "splitwise",
                        "note": EAGER_HOST},
         "eager_passes": {"value": f"{passes:.3g} x", "status": "fitted", "points": 5, "source": "splitwise",
                          "note": PASSES},
@@ -117,7 +118,7 @@ def entry(found: Fitted) -> dict[str, Any]:
     """One class of op: constants with units, and their evidence."""
     fit = found.of.fit(found.constants)
     data: dict[str, Any] = {
-        "fixed": f"{fit.fixed_s * 1e6:.3g} us",
+        "fixed": microseconds(fit.fixed_s),
         "memory_efficiency": percent(fit.memory_efficiency),
         "compute_efficiency": percent(fit.compute_efficiency),
     }
@@ -138,8 +139,3 @@ def entry(found: Fitted) -> dict[str, Any]:
         "median_error": percent(found.median_error), "p90_error": percent(found.p90_error),
         "source": found.of.source, "note": found.of.note,
     }  # fmt: skip
-
-
-def percent(ratio: float) -> str:
-    """Three significant digits."""
-    return f"{100 * ratio:.3g} %"

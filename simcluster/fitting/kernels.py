@@ -12,7 +12,7 @@ import numpy as np
 from simcluster.calibration.gpu import GpuCalibration, OpFit
 from simcluster.costs.gpu import Floats, op_s
 from simcluster.fitting import kernel_tables as tables
-from simcluster.fitting.points import Points, errors, median_and_p90
+from simcluster.fitting.points import Points, errors, judged, median_and_p90
 from simcluster.fitting.search import Constants, search
 
 PEAK_FLOP_PER_S = {16: 989e12, 8: 1978e12}
@@ -139,7 +139,6 @@ class Fitted:
     of: Class
     constants: Constants
     n_points: int
-    n_judged: int
     median_error: float
     p90_error: float
 
@@ -169,7 +168,7 @@ def fit_class(of: Class, kernels: Path) -> Fitted:
     own, other = points.half(True), points.half(False)
     constants = search(lambda found: predicted_s(own, of.fit(found)), own.seconds, of.start, MOST)
     median, p90 = median_and_p90(errors(predicted_s(other, of.fit(constants)), other.seconds))
-    return Fitted(of, constants, len(own.seconds), len(other.seconds), median, p90)
+    return Fitted(of, constants, len(own.seconds), median, p90)
 
 
 def judge(calibration: GpuCalibration, kernels: Path) -> Iterator[dict[str, Any]]:
@@ -177,9 +176,4 @@ def judge(calibration: GpuCalibration, kernels: Path) -> Iterator[dict[str, Any]
     for of in CLASSES:
         fit = calibration.ops[of.op][of.bits]  # type: ignore[index]
         points = of.points(kernels, of.bits).half(False)
-        relative = errors(predicted_s(points, fit), points.seconds)
-        median, p90 = median_and_p90(relative)
-        yield {
-            "op": of.op, "bits": of.bits, "points": len(relative), "median_abs_err_pct": 100 * median,
-            "p90_abs_err_pct": 100 * p90, "bias_pct": 100 * float(np.median(relative)),
-        }  # fmt: skip
+        yield {"op": of.op, "bits": of.bits, **judged(errors(predicted_s(points, fit), points.seconds))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,12 +36,21 @@ def is_fitted(names: Sequence[str]) -> Bools:
     return np.array([zlib.crc32(name.encode()) % 2 == 1 for name in names], dtype=bool)
 
 
-def errors(predicted_s: Floats, measured_s: Floats) -> Floats:
+def errors(predicted: Floats, measured: Floats) -> Floats:
     """Relative errors, signed."""
-    return predicted_s / measured_s - 1
+    return predicted / measured - 1
 
 
 def median_and_p90(relative: Floats) -> tuple[float, float]:
     """Of the sizes of relative errors."""
     sizes = np.abs(relative)
     return float(np.median(sizes)), float(np.quantile(sizes, 0.9))
+
+
+def judged(relative: Floats) -> dict[str, Any]:
+    """What relative errors leave, in percent: of their sizes median and 90th percentile, and the median with sign."""
+    median, p90 = median_and_p90(relative)
+    return {
+        "points": len(relative), "median_abs_err_pct": 100 * median, "p90_abs_err_pct": 100 * p90,
+        "bias_pct": 100 * float(np.median(relative)),
+    }  # fmt: skip

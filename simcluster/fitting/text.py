@@ -1,4 +1,4 @@
-"""Data to YAML text: the same data, the same bytes."""
+"""Calibrations as text: the same data, the same bytes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def dump(data: dict[str, Any], comment: str = "") -> str:
+def dump(data: dict[str, Any]) -> str:
     """A YAML file in the order of the data."""
     text: str = yaml.dump(
         data, Dumper=_Plain, sort_keys=False, width=116, allow_unicode=True, default_flow_style=False
     )
-    return (f"# {comment}\n" if comment else "") + text
+    return text
+
+
+def percent(ratio: float) -> str:
+    """Three significant digits."""
+    return f"{100 * ratio:.3g} %"
+
+
+def microseconds(time_s: float) -> str:
+    """Three significant digits."""
+    return f"{time_s * 1e6:.3g} us"

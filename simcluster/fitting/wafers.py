@@ -9,6 +9,7 @@ import numpy as np
 
 from simcluster.accuracy.wafer import POINTS, Published, tokens_per_s
 from simcluster.calibration.wafer import WaferCalibration
+from simcluster.fitting.points import errors, median_and_p90
 from simcluster.fitting.search import search
 
 FITTED_MODEL = "llama-3.1-8b"
@@ -48,5 +49,6 @@ def _searched(
 
 
 def _left(points: Sequence[Published], constants: WaferCalibration) -> tuple[int, float, float]:
-    sizes = [abs(tokens_per_s(point, constants) / point.tokens_per_s - 1) for point in points]
-    return len(sizes), float(np.median(sizes)), float(np.quantile(sizes, 0.9))
+    predicted = np.array([tokens_per_s(point, constants) for point in points])
+    relative = errors(predicted, np.array([point.tokens_per_s for point in points]))
+    return len(relative), *median_and_p90(relative)

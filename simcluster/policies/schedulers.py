@@ -140,8 +140,7 @@ def prefill_first(view: View) -> Decision:
             grants.append((seen.request, n_tokens))
             budget, free = budget - n_tokens, free - needed
     else:
-        places = min(view.max_running - view.n_running, view.max_requests - len(grants))
-        grants += chunks(view.waiting, Room(budget, view.max_tokens, free, view.block_size, places))
+        grants += chunks(view.waiting, _room(view, budget, free, len(grants)))
     return Decision(grants, []) if grants else _running_first(view._replace(waiting=()), chunks)
 
 
@@ -173,9 +172,13 @@ def _running_first(view: View, admit: Admission) -> Decision:
         index += 1
     if preempted:
         return Decision(grants, preempted)
-    places = min(view.max_running - view.n_running, view.max_requests - len(grants))
-    room = Room(budget, view.max_tokens, free, view.block_size, places)
-    return Decision(grants + admit(view.waiting, room), preempted)
+    return Decision(grants + admit(view.waiting, _room(view, budget, free, len(grants))), preempted)
+
+
+def _room(view: View, budget: int, free: int, n_served: int) -> Room:
+    """What is left for those that wait in a step that serves so many already."""
+    places = min(view.max_running - view.n_running, view.max_requests - n_served)
+    return Room(budget, view.max_tokens, free, view.block_size, places)
 
 
 SCHEDULERS: dict[str, Scheduler] = {"fcfs": fcfs, "whole_prompts": whole_prompts, "prefill_first": prefill_first}

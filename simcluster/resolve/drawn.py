@@ -17,7 +17,8 @@ _SPREAD: dict[Source, tuple[str, ...]] = {
     "host_pauses": ("every_s",),
 }
 """Parameters of which one must be positive for a source to draw anything that matters."""
-_OF_COLLECTIVES = ("arrival_skew", "small_messages")
+OF_COLLECTIVES = ("arrival_skew", "small_messages")
+"""Sources that draw for ranks which meet, and nothing for a rank alone."""
 _OF_GROUPS = ("op_jitter", "small_messages", "rare_stalls")
 
 
@@ -36,7 +37,7 @@ def drawn_sources(scenario: Scenario) -> list[str]:
     for source, parameters in _SPREAD.items():
         values = scenario.noise.values(source, kind) or {}
         matters = any(values.get(name, 0) > 0 for name in parameters)
-        drawn[source] = matters and (several or source not in _OF_COLLECTIVES)
+        drawn[source] = matters and (several or source not in OF_COLLECTIVES)
     return [source for source in DRAWN if drawn.get(source)]
 
 

@@ -8,6 +8,7 @@ from simcluster.calibration import gpu, wafer
 from simcluster.costs.memory_device import nearest_width
 from simcluster.hardware import Device
 from simcluster.noise.sources import Noise
+from simcluster.resolve.drawn import OF_COLLECTIVES
 from simcluster.scenario import Group
 from simcluster.shapes import ModelShape
 from simcluster.spec import Deployment
@@ -44,9 +45,7 @@ def assumptions(
             if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
                 yield f"{fabric.name}: some costs of collectives are assumed"
     for row in noise.rows:
-        if device.kind in row.device_kinds and (
-            group is not None or row.source not in ("arrival_skew", "small_messages")
-        ):
+        if device.kind in row.device_kinds and (group is not None or row.source not in OF_COLLECTIVES):
             yield f"noise {row.source}: {row.basis}"
     yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
 

@@ -257,14 +257,15 @@ class Resolver:
             found = f"{blocks:,} KV blocks of {deployment.block_size:,} tokens"
             raise self._fail(at, found, f"expected room for the {needed:,} tokens of a request")
         gpu_constants, wafer_constants = self._calibration(device)
-        group = self._group(deployment, names, topology)
-        replicas = self._replicas(deployment, stages, names, topology, blocks, group)
+        n_ranks = deployment.tensor_parallel_size
+        groups = [tuple(names[start : start + n_ranks]) for start in range(0, len(names), n_ranks)]
+        group = self._group(deployment, groups, topology)
+        replicas = _replicas(deployment, stages, groups, topology, blocks)
         happening = (*happening, *noise_events(noise, device.kind, topology, names))
         needed_at_all = bool(happening) or file.fidelity == "message"
         served_by = _served_by(deployment)
         host_fixed_s, host_per_sequence_s = _host(deployment, gpu_constants, wafer_constants, served_by)
         given = deployment.model_fields_set
-        n_ranks = deployment.tensor_parallel_size
         return Scenario(
             name=self._path.stem,
             title=file.title or self._path.stem,
@@ -391,15 +392,14 @@ class Resolver:
 
     def _calibration(self, device: Device) -> tuple[gpu.GpuCalibration | None, wafer.WaferCalibration | None]:
         if device.kind == "wafer":
-            return None, _wafer_constants(device.name)
-        return _gpu_constants(device.name), None
+            return None, wafer.shipped(device.name)
+        return gpu.shipped(device.name), None
 
-    def _group(self, deployment: Deployment, names: list[str], topology: Topology) -> Group | None:
+    def _group(self, deployment: Deployment, groups: list[tuple[str, ...]], topology: Topology) -> Group | None:
         """The fabric of a tensor-parallel group; all groups are laid out alike."""
         n_ranks = deployment.tensor_parallel_size
         if n_ranks == 1:
             return None
-        groups = [names[start : start + n_ranks] for start in range(0, len(names), n_ranks)]
         link = group_link(topology, groups[0])
         enclosures = [topology.plain.nodes[name]["group"] for name in groups[0]]
         n_nodes = len(set(enclosures)) if len(link.links) > 1 else 1
@@ -425,24 +425,6 @@ class Resolver:
             raise self._fail(("deployment", "all_reduce"), f"'{deployment.all_reduce}'", str(error)) from None
         return Group(ranks_per_node=n_ranks // n_nodes, n_nodes=n_nodes, inside=inside, across=across)
 
-    def _replicas(
-        self, deployment: Deployment, stages: list[StageLayers], names: list[str], topology: Topology, blocks: int,
-        group: Group | None,
-    ) -> tuple[Replica, ...]:  # fmt: skip
-        n_ranks = deployment.tensor_parallel_size
-        groups = [tuple(names[start : start + n_ranks]) for start in range(0, len(names), n_ranks)]
-        replicas = []
-        for number in range(deployment.replicas):
-            own = groups[number * len(stages) : (number + 1) * len(stages)]
-            hops = [_hop(topology, a[0], b[0], deployment) for a, b in pairwise(own)]
-            laid = [
-                Stage(devices=devices, layers=layers, next_hop=hop)
-                for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
-            ]
-            back = _hop(topology, own[-1][0], own[0][0], deployment) if len(own) > 1 else None
-            replicas.append(Replica(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
-        return tuple(replicas)
-
     def _stream(self, topology: Topology, device: str) -> Hop:
         """The way from the memory node to the device."""
         memories = [node for node, said in topology.plain.nodes(data=True) if said["kind"] == "memory"]
@@ -460,21 +442,6 @@ def _preset(name: str) -> Noise:
     return read_noise(name)
 
 
-@cache
-def _engine(name: str) -> engines.EngineCalibration:
-    return engines.read(catalog.entry("calibration", f"engine-{name}"), name)
-
-
-@cache
-def _gpu_constants(device: str) -> gpu.GpuCalibration:
-    return gpu.read(catalog.entry("calibration", device), lambda name: catalog.entry("calibration", name))
-
-
-@cache
-def _wafer_constants(device: str) -> wafer.WaferCalibration:
-    return wafer.read(catalog.entry("calibration", device))
-
-
 def _as_written(path: Path) -> Path:
     """Where in a scenario file something stands that a resolved scenario has at this path."""
     if path[0] in ("events", "source_seeds"):
@@ -482,7 +449,7 @@ def _as_written(path: Path) -> Path:
     return ("deployment", "all_reduce") if path == ("engine", "all_reduce") else ("topology",)
 
 
-def _by_node(topology: Topology, group: list[str]) -> list[int]:
+def _by_node(topology: Topology, group: tuple[str, ...]) -> list[int]:
     """How many ranks of a group each node holds."""
     return sorted(Counter(topology.plain.nodes[name]["group"] for name in group).values())
 
@@ -501,6 +468,23 @@ def _buffers_only(model: ModelShape, stages: list[StageLayers], deployment: Depl
     return [stage.model_copy(update={"weight_bytes": min(stage.weight_bytes, two_layers)}) for stage in stages]
 
 
+def _replicas(
+    deployment: Deployment, stages: list[StageLayers], groups: list[tuple[str, ...]], topology: Topology, blocks: int
+) -> tuple[Replica, ...]:
+    """Each with the next groups of ranks, one for a stage."""
+    replicas = []
+    for number in range(deployment.replicas):
+        own = groups[number * len(stages) : (number + 1) * len(stages)]
+        hops = [_hop(topology, a[0], b[0], deployment) for a, b in pairwise(own)]
+        laid = [
+            Stage(devices=devices, layers=layers, next_hop=hop)
+            for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
+        ]
+        back = _hop(topology, own[-1][0], own[0][0], deployment) if len(own) > 1 else None
+        replicas.append(Replica(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
+    return tuple(replicas)
+
+
 def _hop(topology: Topology, a: str, b: str, deployment: Deployment) -> Hop:
     """The way between two stages: the links of the idle graph, and what the library's send costs besides."""
     found = route(topology, a, b)
@@ -517,7 +501,7 @@ def _served_by(deployment: Deployment) -> engines.EngineCalibration | None:
     """The constants of the serving engine, when one is named."""
     if deployment.engine is None:
         return None
-    return _engine(deployment.engine)
+    return engines.shipped(deployment.engine)
 
 
 def _lag(deployment: Deployment, served_by: engines.EngineCalibration | None) -> int:

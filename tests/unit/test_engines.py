@@ -9,6 +9,7 @@ from support import load as requests
 from simcluster import catalog
 from simcluster.calibration.engines import read, skew_s
 from simcluster.policies.schedulers import Decision, Seen, View, fcfs, prefill_first, whole_prompts
+from simcluster.problems import InputError
 from simcluster.resolve import load
 from simcluster.run import simulate
 
@@ -41,6 +42,17 @@ def test_an_engine_brings_its_constants(name: str) -> None:
     low, high = summary["mean_tpot_interval_ms"]
     assert low < summary["mean_tpot_ms"] < high
     assert summary["calibration"]["engine"] == constants.title
+
+
+def test_a_source_that_no_time_names_is_a_fault_of_the_file() -> None:
+    """Sources that are listed and not named are told as other faults of a calibration are, with the file."""
+    document = catalog.entry("calibration", "engine-vllm")
+    document.data["sources"]["another"] = document.data["sources"]["served"]
+    with pytest.raises(InputError) as error:
+        read(document, "vllm")
+
+    assert ["source 'another'"] == [problem.found for problem in error.value.problems]
+    assert "engine-vllm.yaml" in error.value.problems[0].file
 
 
 def test_without_an_engine_there_is_no_interval() -> None:
