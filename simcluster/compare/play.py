@@ -13,7 +13,7 @@ import numpy as np
 from simcluster import source
 from simcluster.compare.parts import Parts, PartSums
 from simcluster.compare.side import TRACE_DIGITS, Row, Side, mean_parts, row_of, world_of
-from simcluster.metrics import DEFINITIONS
+from simcluster.metrics import DEFINITIONS, are_finished
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import RunFolder
 from simcluster.replications import read_all
@@ -128,7 +128,7 @@ def from_folder(folder: Path) -> Side:
 def _parts_of(run: RunFolder) -> Parts:
     """What the metrics of a run on disk are made of."""
     parts = PartSums()
-    finished = np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
+    finished = are_finished(run.requests)
     for columns in run.tokens():
         block = np.stack([columns[name] for name in TOKEN_COLUMNS])
         parts.add(block[:, finished[block[0]]])
