@@ -22,7 +22,7 @@ import numpy as np
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import REPLICATIONS, RunFolder, read_runs
 from simcluster.resolve import dump
-from simcluster.run import INCOMPLETE, expected_s, provenance, record
+from simcluster.run import INCOMPLETE, RESOLVED, expected_s, provenance, record
 from simcluster.scenario import Scenario
 from simcluster.source import read_text
 from simcluster.tables import write_table
@@ -191,7 +191,7 @@ def _is_of(run: Path, scenario: Scenario) -> bool:
     """Whether this version, with these packages, would make the same run."""
     try:
         found = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-        resolved = (run / "scenario.resolved.yaml").read_text(encoding="utf-8")
+        resolved = (run / RESOLVED).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
     digest = found.pop("trace_digest", None) if isinstance(found, dict) else None

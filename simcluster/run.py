@@ -35,6 +35,8 @@ PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 TOKENS_PER_S = 50_000
 
 INCOMPLETE = ".incomplete"
+RESOLVED = "scenario.resolved.yaml"
+"""The file that a run folder has its scenario in."""
 RUN_FORMAT = "simcluster-run-1"
 
 
@@ -134,7 +136,7 @@ def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
         file.describe({"trace_digest": summary["trace_digest"]})
     origin["trace_digest"] = summary["trace_digest"]
     write_table(folder / "requests.parquet", outcome.requests, origin)
-    (folder / "scenario.resolved.yaml").write_text(dump(scenario), encoding="utf-8")
+    (folder / RESOLVED).write_text(dump(scenario), encoding="utf-8")
     _write_json(folder / "summary.json", summary)
     _write_json(folder / "provenance.json", origin)
     return summary

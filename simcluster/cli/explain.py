@@ -140,8 +140,9 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     """The scenario of this name or file, or that of a run or of replications."""
     from simcluster.replications import read_all
     from simcluster.resolve import load
+    from simcluster.run import RESOLVED
 
-    return load(read_all(Path(what))[0].folder / "scenario.resolved.yaml" if _is_folder(what) else what, settings)
+    return load(read_all(Path(what))[0].folder / RESOLVED if _is_folder(what) else what, settings)
 
 
 def _print_json(found: dict[str, Any]) -> None:

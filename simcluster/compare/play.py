@@ -17,7 +17,7 @@ from simcluster.metrics import DEFINITIONS, are_finished
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import RunFolder
 from simcluster.replications import read_all
-from simcluster.run import observe, provenance
+from simcluster.run import RESOLVED, observe, provenance
 from simcluster.scenario import Scenario
 from simcluster.trace import TOKEN_COLUMNS
 from simcluster.validation import validate
@@ -108,7 +108,7 @@ def from_folder(folder: Path) -> Side:
         InputError: there is none, or it was made by an older version.
     """
     runs = read_all(folder)
-    document = source.read(runs[0].folder / "scenario.resolved.yaml")
+    document = source.read(runs[0].folder / RESOLVED)
     scenario = validate(document, Scenario, from_json=True)
     seeds = [int(run.summary["seed"]) for run in runs]
     expected = scenario.model_copy(update={"seed": seeds[0]}).digest()

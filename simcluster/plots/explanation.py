@@ -21,7 +21,6 @@ from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
-from simcluster.resolve import load
 from simcluster.variance.critical import last_over_time
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells
@@ -89,7 +88,7 @@ def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple
 def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: dict[str, Any] | None) -> Figure | None:
     """Where ranks wait and how busy links are; None without the scenario, or where the graph is not known."""
     try:
-        topology = topology_of(load(runs[0].folder / "scenario.resolved.yaml"))
+        topology = topology_of(runs[0].scenario())
         use = link_use(runs, topology) if topology is not None else None
     except InputError:  # the explanation says why
         return None

@@ -53,8 +53,7 @@ def gather(runs: Sequence[RunFolder]) -> list[Gathered]:
 
 
 def _end_s(run: RunFolder) -> float:
-    last_token_s = float(run.requests["last_token_at_ticks"].max(initial=0)) / TICKS_PER_S
-    return max(float(run.summary["duration"]), last_token_s)
+    return max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S)
 
 
 def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, many_requests: bool) -> Gathered:
