@@ -183,6 +183,13 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
     return summary | uncertainty(scenario, summary)
 
 
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """What a reader of a run's summary must know besides its numbers and its assumptions."""
+    failures = [f"{n:,} requests failed: {why}" for why, n in summary["failures"].items()]
+    dropped = [f"{n:,} rows of the trace dropped: {why}" for why, n in summary["dropped_trace_rows"].items()]
+    return [*failures, *dropped, *summary["notes"]]
+
+
 def provenance(scenario: Scenario) -> dict[str, Any]:
     """
     Where a run comes from, all but the digest of its trace.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def explain(
     read = read_all(Path(what))
     found = explained(read)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from simcluster.cli.shares import print_explanation
 
@@ -104,7 +104,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
                     record(scenarios[name], folders[-1])
         found = [explained(read_all(folder)) for folder in folders]
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
         from simcluster.cli.spreads import print_spreads
 
@@ -128,7 +128,7 @@ def _causal(
     with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
         found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from simcluster.cli.effects import print_effects
 
@@ -143,7 +143,3 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     from simcluster.run import RESOLVED
 
     return load(read_all(Path(what))[0].folder / RESOLVED if _is_folder(what) else what, settings)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.many import bar, counted, playable, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def replay(
         with _progress(scenario) as advance, playable(scenario.name):
             summaries.append(record(scenario, folder, advance))
     if as_json:
-        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+        print_json(summaries)
     else:
         from simcluster.cli.summary import print_summaries
 
@@ -89,7 +89,7 @@ def _replicated(
         with counted(scenario.name, n_seeds, "runs") as done, playable(scenario.name):
             summaries.append(replicate(scenario, n_seeds, folder, jobs, scheduler, done))
     if as_json:
-        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+        print_json(summaries)
     else:
         from simcluster.cli.intervals import print_replications
 
@@ -131,19 +131,13 @@ def _numbered(output: Path, names: list[str]) -> list[Path]:
 @contextmanager
 def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
     """A progress bar over output tokens on a terminal; nothing in a pipe."""
-    stderr = sys.stderr
-    if not stderr.isatty():
+    if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from simcluster.workload import materialise
 
     requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
     total = int(requests.output_tokens.sum())
-    done = TextColumn("{task.completed:,} tokens")
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=stderr), transient=True) as bar:
-        task = bar.add_task(scenario.name, total=total)
-        yield lambda n_tokens: bar.advance(task, n_tokens)
+    with bar("{task.completed:,} tokens") as shown:
+        task = shown.add_task(scenario.name, total=total)
+        yield lambda n_tokens: shown.advance(task, n_tokens)

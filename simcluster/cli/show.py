@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.printed import bare_table
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def _listing(kind: str) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = bare_table()
     for column in columns:
         table.add_column(column)
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simcluster.cli.many import counted, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import INPUT_ERROR, tell, told
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def sweep(
     with counted(plan.name, plan.n_possible, "runs") as done:
         summary, rows = record(plan, folder, jobs, scheduler, done)
     if as_json:
-        click.echo(json.dumps(summary | {"rows": [_plain(row) for row in rows]}, indent=2, ensure_ascii=False))
+        print_json(summary | {"rows": [_plain(row) for row in rows]})
     else:
         from simcluster.cli.points import print_points
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simcluster.cli.shares import plain_table, wide_console
+from simcluster.cli.printed import plain_table, print_remarks, wide_console
 from simcluster.compare.comparison import Compared, Comparison, Row
 from simcluster.compare.differences import summarised
 from simcluster.compare.ranking import Ranking
+from simcluster.compare.side import Side
 from simcluster.compare.words import allowed, counted, listed, percent, sentence, shown
 from simcluster.gates import METRICS
 
@@ -29,7 +31,7 @@ def print_comparison(found: Comparison, exit_code: int) -> None:
     if all(candidate.status == "identical" and not candidate.rows for candidate in found.candidates):
         return
     console.print(f"{sentence(_counts(found))}; exit code {exit_code}", markup=False, soft_wrap=True)
-    _remarks(console, [r for side in (found.base, *(c.side for c in found.candidates)) for r in side.remarks])
+    _remarks(console, (found.base, *(candidate.side for candidate in found.candidates)))
 
 
 def _candidate(console: Console, found: Comparison, candidate: Compared) -> None:
@@ -107,13 +109,14 @@ def print_ranking(found: Ranking, exit_code: int) -> None:
     sure = {"PASS": f"best: {names}", "FAIL": "none keeps the limits", "INCONCLUSIVE": f"not decided: {names or '-'}"}
     text = f"{sure[found.verdict]}; alpha {found.alpha:g} over all pairs and limits; exit code {exit_code}"
     console.print(text, markup=False, soft_wrap=True)
-    _remarks(console, [remark for side in found.sides for remark in side.remarks])
+    _remarks(console, found.sides)
 
 
 def _relation(relation: str) -> str:
     return {"better": "no", "as good": "yes", "not decided": "not decided"}[relation]
 
 
-def _remarks(console: Console, remarks: list[str]) -> None:
-    for text in list(dict.fromkeys(remarks))[:MOST_REMARKS]:
-        console.print(f"* {text}", markup=False, soft_wrap=True)
+def _remarks(console: Console, sides: Sequence[Side]) -> None:
+    """What is to be known of any side, each once."""
+    remarks = dict.fromkeys(remark for side in sides for remark in side.remarks)
+    print_remarks(console, list(remarks)[:MOST_REMARKS])

@@ -6,16 +6,13 @@ from collections.abc import Iterable
 
 from simcluster.compare.comparison import Row
 from simcluster.gates import METRICS, Gate
+from simcluster.units import number
 
 
 def shown(metric: str, value: float | None) -> str:
     """A value of a metric with its unit, four significant digits."""
-    if value is None:
-        return "-"
     unit = METRICS[metric].unit
-    value = value * 100 if unit == "%" else value
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{text} {unit}"
+    return "-" if value is None else number(value * 100 if unit == "%" else value, unit)
 
 
 def percent(change: float | None, sign: bool = True) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from simcluster.report.measured import NAMES, text
+from simcluster.report.measured import NAMES
 from simcluster.report.table import Cell, Row, Table
 from simcluster.trace import COMPONENTS
+from simcluster.units import number
 
 Explained = Mapping[str, Any]
 """By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None
@@ -61,4 +62,4 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
 
 
 def _share(share: float | None) -> Cell:
-    return Cell("-") if share is None else Cell(f"{text(round(share * 100, 1))} %", share=max(share, 0.0))
+    return Cell("-") if share is None else Cell(f"{number(round(share * 100, 1))} %", share=max(share, 0.0))
