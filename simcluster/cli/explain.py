@@ -91,11 +91,12 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     from simcluster.replications import read_all
     from simcluster.resolve import load
     from simcluster.run import record
+    from simcluster.source import is_folder
     from simcluster.variance.explain import explain as explained
 
     with TemporaryDirectory() as scratch:
         folders = []
-        scenarios = {name: load(name) for name in names if not _is_folder(name)}
+        scenarios = {name: load(name) for name in names if not is_folder(name)}
         for name in names:
             folders.append(Path(name))
             if name in scenarios:
@@ -110,13 +111,6 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
 
         print_spreads(found)
     return 0
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # longer than the system looks up, say
-        return False
 
 
 def _causal(
@@ -141,5 +135,6 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     from simcluster.replications import read_all
     from simcluster.resolve import load
     from simcluster.run import RESOLVED
+    from simcluster.source import is_folder
 
-    return load(read_all(Path(what))[0].folder / RESOLVED if _is_folder(what) else what, settings)
+    return load(read_all(Path(what))[0].folder / RESOLVED if is_folder(what) else what, settings)
