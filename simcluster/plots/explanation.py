@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +9,10 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from simcluster.plots.bands import latency_bands, together
+from simcluster.plots.files import save_all
 from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
-from simcluster.plots.save import save
-from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
 from simcluster.plots.topology_map import topology_map
@@ -51,16 +49,7 @@ def draw_explanation(
         InputError: the token table of a run is damaged.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with plain_style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        for name, figure in _figures(runs, found):
-            if figure is not None:
-                path = folder / f"{name}.{format}"
-                save(figure, path)
-                written.append(path)
-    return written
+    return save_all(_figures(runs, found), folder, format)
 
 
 def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simcluster.plots.heat_maps import axes_of
+from simcluster.plots.heat_maps import axes_of, differs
 from simcluster.plots.sheet import FAINT, INK, fit_axis, frame, style, wrapped
-from simcluster.sweep.columns import HIGHER, objectives, short_key, title, unit
+from simcluster.sweep.columns import HIGHER, objectives, short_key, title, titled, unit
 from simcluster.sweep.plan import Plan
 from simcluster.sweep.table import ON_FRONT, Row
 
@@ -27,7 +27,7 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
 
     Points of the front are filled and carry their number in the table.
     """
-    names = [name for name in objectives(plan.file) if len({row[name] for row in rows if _has(row, name)}) > 1]
+    names = [name for name in objectives(plan.file) if differs(rows, name)]
     if len(names) < 2:
         return None
     first, *others = names
@@ -85,7 +85,7 @@ def _scatter(
     axes: Axes, rows: Sequence[Row], first: str, name: str, groups: dict[int, int], currency: str | None
 ) -> None:
     """All points by two figures."""
-    (x_unit, x_scale), (y_unit, y_scale) = unit(first, currency), unit(name, currency)
+    (_, x_scale), (_, y_scale) = unit(first, currency), unit(name, currency)
     there = [(number, row) for number, row in enumerate(rows) if _has(row, first) and _has(row, name)]
     n_front = sum(row[ON_FRONT] for _, row in there)
     for is_on in (0, 1):  # the front is drawn over the others
@@ -103,6 +103,6 @@ def _scatter(
     if there:
         fit_axis(axes, "x", [(min(xs), max(xs))])
         fit_axis(axes, "y", [(min(ys), max(ys))])
-    axes.set_xlabel(f"{title(first)}, {x_unit}" if x_unit else title(first))
-    axes.set_ylabel(f"{title(name)}, {y_unit}" if y_unit else title(name))
+    axes.set_xlabel(titled(first, currency))
+    axes.set_ylabel(titled(name, currency))
     axes.spines[:].set_color(FAINT)

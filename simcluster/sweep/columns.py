@@ -62,6 +62,12 @@ def unit(name: str, currency: str | None) -> tuple[str, float]:
     return next((found for end, found in _UNITS.items() if name.endswith(end)), ("", 1.0))
 
 
+def titled(name: str, currency: str | None) -> str:
+    """A column's name for people, with its unit."""
+    said, _ = unit(name, currency)
+    return f"{title(name)}, {said}" if said else title(name)
+
+
 def objectives(file: SweepFile) -> tuple[str, ...]:
     """The columns that a sweep weighs against each other."""
     if file.pareto is not None:
