@@ -31,7 +31,7 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     if len(names) < 2:
         return None
     first, *others = names
-    currency = None if plan.file.cost is None else plan.file.cost.currency
+    currency = plan.file.currency
     groups = _groups(plan)
     n_styles = 1 + max(groups.values()) if groups else 1
     handles = _legend(plan, n_styles)

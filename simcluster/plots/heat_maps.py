@@ -65,7 +65,7 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     n_across = min(_MOST_ACROSS, n_fixed if n_fixed > 1 else len(names), len(panels))
     n_down = math.ceil(len(panels) / n_across)
     panel_in = _CELL_IN * sizes[down]
-    currency = None if plan.file.cost is None else plan.file.cost.currency
+    currency = plan.file.currency
     notes = ["Yellow is better, purple is worse. Grey: the point cannot be, failed, or has no such figure."]
     notes += [f"{left_out} more panels are left out."] if left_out > 0 else []
     under_in = 0.06 * max(map(len, map(_short, axes[across].labels)))
