@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.problems import InputError, Problem
+from simcluster.problems import InputError, Problem, all_or_problems
 from simcluster.resolve import load
 from simcluster.run import INCOMPLETE, RESOLVED, RUN_FORMAT
 from simcluster.scenario import Scenario
@@ -116,16 +116,7 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
     Raises:
         InputError: with the faults of all of them.
     """
-    runs: list[RunFolder] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        try:
-            runs.append(read(folder))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return runs
+    return all_or_problems(read, folders)
 
 
 def require_scenario(run: RunFolder, digest: str) -> None:

@@ -15,7 +15,6 @@ from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
-    from simcluster.problems import Problem
     from simcluster.scenario import Scenario
 
 
@@ -99,19 +98,10 @@ def _replicated(
 
 def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | None) -> list[Scenario]:
     """All scenarios, or the problems of all."""
-    from simcluster.problems import InputError
+    from simcluster.problems import all_or_problems
     from simcluster.resolve import load
 
-    resolved: list[Scenario] = []
-    problems: list[Problem] = []
-    for name in scenarios:
-        try:
-            resolved.append(load(name, settings, seed))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return resolved
+    return all_or_problems(lambda name: load(name, settings, seed), scenarios)
 
 
 def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:

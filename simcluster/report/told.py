@@ -10,7 +10,7 @@ from typing import Any
 
 from simcluster import source
 from simcluster.metrics import LATENCIES, PERCENTILES
-from simcluster.problems import InputError, Problem, shown
+from simcluster.problems import InputError, Problem, all_or_problems, shown
 from simcluster.read_run import RunFolder, assumes_zero_spread, read, require_scenario
 from simcluster.run import RESOLVED
 from simcluster.scenario import Scenario
@@ -54,16 +54,7 @@ def read_all(folders: Iterable[str | Path]) -> list[Told]:
     Raises:
         InputError: with what is wrong with any of them: no run, not finished, damaged, files of different runs.
     """
-    read_in: list[Told] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        try:
-            read_in.append(_read(Path(folder)))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return read_in
+    return all_or_problems(_read, map(Path, folders))
 
 
 def _read(folder: Path) -> Told:
