@@ -33,8 +33,7 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     first, *others = names
     currency = plan.file.currency
     groups = _groups(plan)
-    n_styles = 1 + max(groups.values()) if groups else 1
-    handles = _legend(plan, n_styles)
+    handles = _legend(plan)
     n_across = min(_MOST_ACROSS, len(others))
     n_down = math.ceil(len(others) / n_across)
     better = {name: "more" if name in HIGHER else "less" for name in objectives(plan.file)}
@@ -58,11 +57,16 @@ def _has(row: Row, name: str) -> bool:
     return not math.isnan(row.get(name, math.nan))
 
 
+def _told_apart(plan: Plan) -> int | None:
+    """Place of the design's first axis of several values, but few."""
+    sizes = [len(axis.labels) for axis in axes_of(plan)]
+    return next((place for place, size in enumerate(sizes) if 1 < size <= _MOST_STYLES), None)
+
+
 def _groups(plan: Plan) -> dict[int, int]:
-    """Points by number to the style of their place on the design's first axis of several values, if it has few."""
-    axes = axes_of(plan)
-    sizes = [len(axis.labels) for axis in axes]
-    place = next((place for place, size in enumerate(sizes) if 1 < size <= _MOST_STYLES), None)
+    """Points by number to the style of their place on the axis by which they are told apart."""
+    sizes = [len(axis.labels) for axis in axes_of(plan)]
+    place = _told_apart(plan)
     if place is None:
         return {}
     n_samples = 1 if plan.file.design.samples is None else plan.file.design.samples.points
@@ -70,10 +74,11 @@ def _groups(plan: Plan) -> dict[int, int]:
     return {number: number // inner % sizes[place] for number in range(len(plan.points))}
 
 
-def _legend(plan: Plan, n_styles: int) -> list[Line2D]:
-    if n_styles == 1:
+def _legend(plan: Plan) -> list[Line2D]:
+    place = _told_apart(plan)
+    if place is None:
         return []
-    axis = next(axis for axis in axes_of(plan) if 1 < len(axis.labels) <= _MOST_STYLES)
+    axis = axes_of(plan)[place]
     return [
         Line2D([], [], linestyle="none", marker=style(place).marker, color=style(place).colour, markersize=6,
                label=label if axis.name == "variant" else f"{short_key(axis.name)} {label}")
