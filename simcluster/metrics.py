@@ -27,7 +27,8 @@ Table = dict[str, Any]
 
 TICKS_PER_MS = TICKS_PER_S // 1000
 PERCENTILES = (50, 90, 95, 99, 99.9)
-LATENCIES = ("ttft", "tpot", "itl", "e2el")
+LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
+"""By the name in a summary, as people write them."""
 
 
 class TokenSums:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.printed import percent, plain_table, plus_minus, print_remarks, wide_console
-from simcluster.cli.shares import TITLES
+from simcluster.metrics import LATENCIES
 from simcluster.units import number
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def print_effects(found: dict[str, Any]) -> None:
 def title(figure: str) -> str:
     """A figure in words: `p99_itl_ms` is ITL p99."""
     kind, latency, _ = figure.split("_")
-    return f"{TITLES[latency]} {kind}"
+    return f"{LATENCIES[latency]} {kind}"
 
 
 def _sources(console: Console, name: str, figure: dict[str, Any]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.metrics import LATENCIES
 from simcluster.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 LEVELS = {
     "replication": "between replications",
     "request": "between requests",
@@ -27,7 +27,7 @@ def print_explanation(found: dict[str, Any]) -> None:
     seeds = found["seeds"]
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds from {seeds[0]}"
     console.print(f"{found['scenario']}, {which}, noise {found['noise']}", markup=False, style="bold", soft_wrap=True)
-    for name, title in TITLES.items():
+    for name, title in LATENCIES.items():
         console.print()
         _latency(console, title, found[name])
     if len(found["replicas"]) > 1:

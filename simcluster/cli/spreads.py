@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
-from simcluster.cli.shares import TITLES
+from simcluster.metrics import LATENCIES
 from simcluster.units import number
 
 MOST_COMPONENTS = 3
@@ -15,7 +15,7 @@ MOST_COMPONENTS = 3
 def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> None:
     """Print the spread of one latency of several runs, the widest named first, and their assumptions apart."""
     console = wide_console()
-    title = TITLES[latency]
+    title = LATENCIES[latency]
     spread = [one for one in explained if one[latency]["n"] and one[latency]["std_ms"] is not None]
     for place, one in enumerate(sorted(spread, key=lambda one: -one[latency]["std_ms"])):
         found = one[latency]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from simcluster.report.measured import NAMES
+from simcluster.metrics import LATENCIES
 from simcluster.report.table import Cell, Row, Table
 from simcluster.trace import COMPONENTS
 from simcluster.units import number
@@ -35,7 +35,7 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
     assumed = (0,) if zero_is_assumed else ()
     tables = []
     levels: dict[str, Mapping[str, float | None]] = {}
-    for name, shown in NAMES.items():
+    for name, shown in LATENCIES.items():
         said = explained.get(name) or {}
         columns = {"variance": said.get("variance_shares")}
         columns |= {f"beyond {percentile}": shares for percentile, shares in (said.get("tail_shares") or {}).items()}

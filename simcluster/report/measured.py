@@ -11,7 +11,6 @@ from simcluster.report.told import STATISTICS, Told, assumed_places
 from simcluster.trace import COMPONENTS
 from simcluster.units import number
 
-NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 SAME = 0.0005
 """Relative difference below which two values count as equal: they are shown with four digits."""
 ZERO_ASSUMED = (
@@ -34,7 +33,7 @@ class Metric(NamedTuple):
 
 METRICS = (
     *(
-        Metric(f"{NAMES[name]} {statistic}", f"{statistic}_{name}_ms", "ms", "low", NAMES[name])
+        Metric(f"{LATENCIES[name]} {statistic}", f"{statistic}_{name}_ms", "ms", "low", LATENCIES[name])
         for name in LATENCIES
         for statistic in ("mean", "median", "p99", "p99.9", "std")
     ),
@@ -112,7 +111,7 @@ def _compared(metric: Metric, values: Sequence[float | None]) -> list[Cell]:
 def latencies(run: Told) -> Table:
     """All statistics of one run's latencies, a line for each latency."""
     rows = [
-        Row(NAMES[name], [Cell(number(run.summary[f"{statistic}_{name}_ms"])) for statistic in STATISTICS])
+        Row(LATENCIES[name], [Cell(number(run.summary[f"{statistic}_{name}_ms"])) for statistic in STATISTICS])
         for name in LATENCIES
     ]
     return Table("Latencies in ms", STATISTICS, rows, assumed=() if not run.zero_is_assumed else (0,))
