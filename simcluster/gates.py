@@ -181,9 +181,10 @@ def parse_all(texts: Sequence[str]) -> tuple[Gate, ...]:
     Raises:
         GateError: as `parse`.
     """
-    gates: dict[tuple[str, str, bool], Gate] = {}
-    for text in texts:
-        several: Iterable[Gate] = default_gates() if text.strip() == DEFAULTS else [parse(text)]
-        for gate in several:
-            gates[gate.metric, gate.fails, gate.is_change] = gate
-    return tuple(gates.values())
+    read = (default_gates() if text.strip() == DEFAULTS else (parse(text),) for text in texts)
+    return last_of_each(gate for several in read for gate in several)
+
+
+def last_of_each(gates: Iterable[Gate]) -> tuple[Gate, ...]:
+    """Of several gates on one metric, of one direction and kind, the last, in the place of the first."""
+    return tuple({(gate.metric, gate.fails, gate.is_change): gate for gate in gates}.values())

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from simcluster import source
 from simcluster.read_run import RunFolder, read
+from simcluster.run import RESOLVED
 from simcluster.scenario import Scenario
 from simcluster.ticks import Ticks
 from simcluster.trace import COMPONENTS, STATUSES, TOKEN_COLUMNS
@@ -145,7 +146,7 @@ def check_run(folder: Path) -> list[Violation]:
         InputError: no complete run is there.
     """
     run = read(folder)
-    scenario = validate(source.read(folder / "scenario.resolved.yaml"), Scenario, from_json=True)
+    scenario = validate(source.read(folder / RESOLVED), Scenario, from_json=True)
     return check(_Columns(run), run.requests, Limits.of(scenario))
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import TICKS_PER_S, Ticks
+from simcluster.ticks import TICKS_PER_S, Ticks, total
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
 DEFINITIONS = "simcluster-metrics-1"
@@ -27,7 +27,8 @@ Table = dict[str, Any]
 
 TICKS_PER_MS = TICKS_PER_S // 1000
 PERCENTILES = (50, 90, 95, 99, 99.9)
-LATENCIES = ("ttft", "tpot", "itl", "e2el")
+LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
+"""By the name in a summary, as people write them."""
 
 
 class TokenSums:
@@ -54,7 +55,7 @@ class TokenSums:
 
     def finish(self, requests: Table) -> None:
         """The run is over: count the rows of finished requests that were kept."""
-        finished = _finished(requests)
+        finished = are_finished(requests)
         for block in self._kept:
             self._count(block[:, finished[block[0]]])
         self._kept = []
@@ -66,9 +67,9 @@ class TokenSums:
         for index, ticks in enumerate(components):
             if ticks.any():
                 latencies += ticks
-                of_first = _sum(ticks[first])
+                of_first = total(ticks[first])
                 self._sums["ttft"][index] += of_first
-                self._sums["itl"][index] += _sum(ticks) - of_first
+                self._sums["itl"][index] += total(ticks) - of_first
         gaps = np.delete(latencies, first)
         if len(gaps):
             starts = np.flatnonzero(np.diff(gaps, prepend=gaps[0] - 1))
@@ -89,11 +90,6 @@ class TokenSums:
         sums = self._sums[kind]
         total = sum(sums)
         return {name: ticks / total if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
-
-
-def _sum(ticks: Ticks) -> int:
-    """Of ticks that may add up to more than an int64 holds: in two halves."""
-    return (int((ticks >> 32).sum()) << 32) + int((ticks & (2**32 - 1)).sum())
 
 
 class Weighted(NamedTuple):
@@ -124,14 +120,14 @@ class Weighted(NamedTuple):
         return found
 
 
-def _finished(requests: Table) -> npt.NDArray[np.bool_]:
+def are_finished(requests: Table) -> npt.NDArray[np.bool_]:
     """Which requests finished, by number."""
     return np.array([status == "finished" for status in requests["status"]], dtype=bool)
 
 
 def latencies_ms(requests: Table) -> dict[str, Floats]:
     """ttft, tpot and e2el of the finished requests in ms; tpot has only those with more than one token."""
-    finished = _finished(requests)
+    finished = are_finished(requests)
     arrived, first, last, n_tokens = (
         np.asarray(requests[name], np.int64)[finished]
         for name in ("arrived_at_ticks", "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted")
@@ -174,7 +170,7 @@ def good_requests(requests: Table, limits_ms: dict[str, float]) -> int | None:
         return None
     values = latencies_ms(requests)
     n_tokens = np.asarray(requests["tokens_emitted"], np.int64)
-    finished = _finished(requests)
+    finished = are_finished(requests)
     tpot = np.zeros(int(finished.sum()))
     tpot[n_tokens[finished] > 1] = values["tpot"]
     good = np.ones(len(tpot), dtype=bool)
@@ -203,7 +199,7 @@ def summarise(
         limits_ms: of the service level, by latency name.
     """
     tokens.finish(requests)
-    status, finished = requests["status"], _finished(requests)
+    status, finished = requests["status"], are_finished(requests)
     completed = int(finished.sum())
     duration_s = duration_ticks / TICKS_PER_S
     n_emitted = int(np.sum(requests["tokens_emitted"]))

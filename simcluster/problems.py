@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 LONGEST_SHOWN = 60
 """Characters of a value that a message repeats."""
@@ -41,6 +44,25 @@ class InputError(ValueError):
 
 class Impossible(InputError):
     """Everything is well-formed and known, but cannot be together: the model does not fit, say."""
+
+
+def all_or_problems(read: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """
+    What a function gives for each of some items.
+
+    Raises:
+        InputError: with the problems of all of them.
+    """
+    found: list[R] = []
+    problems: list[Problem] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 UPDATE = "--simcluster-update-baselines"
 
 
-class SimclusterGate(Protocol):
-    """What the fixture `simcluster_gate` is."""
+class SimclusterGate:
+    """What the fixture `simcluster_gate` is; with `update` it writes baselines instead of comparing."""
+
+    def __init__(self, update: bool) -> None:
+        self._update = update
 
     def __call__(
         self,
@@ -46,29 +49,6 @@ class SimclusterGate(Protocol):
         Returns:
             The comparison; None when the baseline was written instead.
         """
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes baselines anew."""
-    parser.getgroup("simcluster").addoption(
-        UPDATE, action="store_true", help="Write what candidates do to their baselines instead of comparing."
-    )
-
-
-@pytest.fixture
-def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
-    """A function that holds a scenario against a baseline and fails the test where a gate fails."""
-    update = bool(request.config.getoption(UPDATE))
-
-    def gate(
-        base: str | Path,
-        candidate: str | Path,
-        *,
-        settings: Sequence[str] = (),
-        fail_if: Sequence[str] = (),
-        worlds: int | None = None,
-        inconclusive: Literal["pass", "fail", "skip"] = "fail",
-    ) -> Comparison | None:
         from simcluster.compare.hold import hold, renew
         from simcluster.compare.play import play_on
         from simcluster.compare.read import parse_gates, read
@@ -79,7 +59,7 @@ def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
         wrong = ""
         found: Comparison | None = None
         try:
-            if update:
+            if self._update:
                 stated = parse_gates(fail_if, "fail_if") if fail_if else None
                 renew(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
             else:
@@ -98,4 +78,15 @@ def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
             pytest.skip(text)
         return found
 
-    return gate
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes baselines anew."""
+    parser.getgroup("simcluster").addoption(
+        UPDATE, action="store_true", help="Write what candidates do to their baselines instead of comparing."
+    )
+
+
+@pytest.fixture
+def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
+    """A function that holds a scenario against a baseline and fails the test where a gate fails."""
+    return SimclusterGate(bool(request.config.getoption(UPDATE)))

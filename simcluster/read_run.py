@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.problems import InputError, Problem
-from simcluster.run import INCOMPLETE, RUN_FORMAT
+from simcluster.problems import InputError, Problem, all_or_problems
+from simcluster.resolve import load
+from simcluster.run import INCOMPLETE, RESOLVED, RUN_FORMAT
+from simcluster.scenario import Scenario
 from simcluster.source import read_text
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
@@ -49,6 +51,20 @@ class RunFolder:
     """The request table: int64 arrays of `trace.REQUEST_COLUMNS`, and lists of text `status` and `reason`."""
     n_tokens: int
     """Rows of the token table."""
+
+    @property
+    def end_ticks(self) -> int:
+        """When its last token was there; 0 without any."""
+        return int(self.requests["last_token_at_ticks"].max(initial=0))
+
+    def scenario(self) -> Scenario:
+        """
+        What was played.
+
+        Raises:
+            InputError: the resolved scenario is not there, or cannot be used any more.
+        """
+        return load(self.folder / RESOLVED)
 
     def tokens(self, columns: Sequence[str] = TOKEN_COLUMNS) -> Iterator[Columns]:
         """
@@ -100,16 +116,7 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
     Raises:
         InputError: with the faults of all of them.
     """
-    runs: list[RunFolder] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        try:
-            runs.append(read(folder))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return runs
+    return all_or_problems(read, folders)
 
 
 def require_scenario(run: RunFolder, digest: str) -> None:
@@ -121,7 +128,7 @@ def require_scenario(run: RunFolder, digest: str) -> None:
     """
     if digest != run.summary["scenario_digest"]:
         found, expected = f"another scenario (digest {digest[:16]})", run.summary["scenario_digest"][:16]
-        raise _fail(run.folder / "scenario.resolved.yaml", found, f"expected {expected}, as in summary.json")
+        raise _fail(run.folder / RESOLVED, found, f"expected {expected}, as in summary.json")
 
 
 def assumes_zero_spread(summary: dict[str, Any]) -> bool:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import REPLICATIONS, RunFolder, read_runs
 from simcluster.resolve import dump
-from simcluster.run import INCOMPLETE, expected_s, provenance, record
+from simcluster.run import INCOMPLETE, RESOLVED, expected_s, provenance, record, write_json
 from simcluster.scenario import Scenario
 from simcluster.source import read_text
 from simcluster.tables import write_table
@@ -75,6 +74,13 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = student(n - 1, confidence) * std / math.sqrt(n)
     return Interval(n, mean, std, mean - half, mean + half, least, most)
+
+
+def intervals(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Interval]:
+    """Of every metric, over the rows in which it has a value; those that have none in any are left out."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    there = {name: [value for row in rows if (value := row.get(name)) is not None] for name in names}
+    return {name: interval(values) for name, values in there.items() if values}
 
 
 def student(degrees: int, confidence: float = CONFIDENCE) -> float:
@@ -191,7 +197,7 @@ def _is_of(run: Path, scenario: Scenario) -> bool:
     """Whether this version, with these packages, would make the same run."""
     try:
         found = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-        resolved = (run / "scenario.resolved.yaml").read_text(encoding="utf-8")
+        resolved = (run / RESOLVED).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
     digest = found.pop("trace_digest", None) if isinstance(found, dict) else None
@@ -251,21 +257,19 @@ def _describe(folder: Path, names: Iterable[str]) -> dict[str, Any]:
         name: np.array([_or_nan(row.get(name)) for row in rows]) for name in columns
     }
     write_table(folder / TABLE, table, {"format": REPLICATIONS_FORMAT, "scenario": first["scenario"]})
-    there = {name: [value for row in rows if (value := row.get(name)) is not None] for name in columns}
     summary = {
         "format": REPLICATIONS_FORMAT,
         **{name: first[name] for name in _SAID},
         "seeds": [summary["seed"] for summary in summaries],
         "confidence": CONFIDENCE,
-        "metrics": {name: _as_json(interval(values)) for name, values in there.items() if values},
+        "metrics": {name: _as_json(found) for name, found in intervals(rows).items()},
         "trace_digests": [summary["trace_digest"] for summary in summaries],
         **{
             name: list(dict.fromkeys(text for each_of in summaries for text in each_of[name]))
             for name in ("notes", "assumptions")
         },
     }
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + os.linesep
-    (folder / SUMMARY).write_text(text, encoding="utf-8")
+    write_json(folder / SUMMARY, summary)
     return summary
 
 

@@ -35,6 +35,8 @@ PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 TOKENS_PER_S = 50_000
 
 INCOMPLETE = ".incomplete"
+RESOLVED = "scenario.resolved.yaml"
+"""The file that a run folder has its scenario in."""
 RUN_FORMAT = "simcluster-run-1"
 
 
@@ -72,9 +74,8 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
         progress: called now and then with the number of tokens made since the last call.
     """
     blocks: list[Block] = []
-    outcome, digest, sums = _play(scenario, [blocks.append, *_reporting(progress)])
-    summary = _summary(scenario, outcome, digest, sums)
-    return Result(scenario, summary, outcome.requests, tuple(blocks))
+    summary, requests = observe(scenario, [blocks.append, *_reporting(progress)])
+    return Result(scenario, summary, requests, tuple(blocks))
 
 
 def expected_s(scenario: Scenario) -> float:
@@ -90,8 +91,10 @@ def measure(scenario: Scenario) -> dict[str, Any]:
 
 def observe(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Play a scenario while token rows go to the sinks; returns its summary and its request table."""
-    outcome, digest, sums = _play(scenario, sinks)
-    return _summary(scenario, outcome, digest, sums), outcome.requests
+    digest, sums = Digest(), TokenSums("horizon" in scenario.workload)
+    outcome = play(scenario, [*sinks, digest.add_tokens, sums.add])
+    digest.add_requests(outcome.requests)
+    return _summary(scenario, outcome, digest.hexdigest(), sums), outcome.requests
 
 
 def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
@@ -129,22 +132,14 @@ def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
 
     origin = provenance(scenario)
     with TokenFile(folder / "tokens.parquet", origin) as file:
-        outcome, digest, sums = _play(scenario, [file.write, *_reporting(progress)])
-        summary = _summary(scenario, outcome, digest, sums)
+        summary, requests = observe(scenario, [file.write, *_reporting(progress)])
         file.describe({"trace_digest": summary["trace_digest"]})
     origin["trace_digest"] = summary["trace_digest"]
-    write_table(folder / "requests.parquet", outcome.requests, origin)
-    (folder / "scenario.resolved.yaml").write_text(dump(scenario), encoding="utf-8")
-    _write_json(folder / "summary.json", summary)
-    _write_json(folder / "provenance.json", origin)
+    write_table(folder / "requests.parquet", requests, origin)
+    (folder / RESOLVED).write_text(dump(scenario), encoding="utf-8")
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "provenance.json", origin)
     return summary
-
-
-def _play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[Outcome, str, TokenSums]:
-    digest, sums = Digest(), TokenSums("horizon" in scenario.workload)
-    outcome = play(scenario, [*sinks, digest.add_tokens, sums.add])
-    digest.add_requests(outcome.requests)
-    return outcome, digest.hexdigest(), sums
 
 
 def _reporting(progress: Callable[[int], None] | None) -> list[Callable[[Block], None]]:
@@ -179,6 +174,13 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "assumptions": list(scenario.assumptions),
     }
     return summary | uncertainty(scenario, summary)
+
+
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """What a reader of a run's summary must know besides its numbers and its assumptions."""
+    failures = [f"{n:,} requests failed: {why}" for why, n in summary["failures"].items()]
+    dropped = [f"{n:,} rows of the trace dropped: {why}" for why, n in summary["dropped_trace_rows"].items()]
+    return [*failures, *dropped, *summary["notes"]]
 
 
 def provenance(scenario: Scenario) -> dict[str, Any]:
@@ -216,5 +218,6 @@ def _require_replaceable(folder: Path) -> None:
         raise InputError([Problem(str(folder), 0, "", found, "expected a free place or a former run")])
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write what a folder of results says of itself."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + os.linesep, encoding="utf-8")

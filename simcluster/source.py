@@ -133,6 +133,21 @@ def is_file(path: FilePath) -> bool:
         return False
 
 
+def is_folder(path: str | FilePath) -> bool:
+    """Whether a folder is there; a path that the system does not even look up is none."""
+    try:
+        return FilePath(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def shipped(kind: str) -> FilePath:
+    """Where files that come with simcluster are: inside the installed package, or beside it in a checkout."""
+    package = FilePath(__file__).parent
+    packaged = package / "data" / kind
+    return packaged if packaged.is_dir() else package.parent / kind
+
+
 def parse(text: str, name: str = "<text>") -> Document:
     """
     Read YAML text; `name` stands for the file in error messages.

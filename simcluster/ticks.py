@@ -27,3 +27,8 @@ def array_to_ticks(durations_s: Seconds) -> Ticks:
     if ticks.size and not np.abs(ticks).max() < 2.0**63:
         raise OverflowError("a duration of more than 106 days, the most that ticks can hold")
     return ticks.astype(np.int64)
+
+
+def total(ticks: Ticks) -> int:
+    """The sum of ticks, up to 2^31 of them, that may be more than an int64 holds: in two halves."""
+    return (int((ticks >> 32).sum()) << 32) + int((ticks & (2**32 - 1)).sum())

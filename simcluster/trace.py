@@ -33,7 +33,8 @@ COMPONENTS = {
 """The components of a token's latency and what each means; the order is that of the columns."""
 
 KEYS = ("request", "token", "replica", "step", "batch_size", "emitted_at_ticks")
-TOKEN_COLUMNS = (*KEYS, *(f"{name}_ticks" for name in COMPONENTS))
+COMPONENT_COLUMNS = tuple(f"{name}_ticks" for name in COMPONENTS)
+TOKEN_COLUMNS = (*KEYS, *COMPONENT_COLUMNS)
 """Columns of the token table, all int64; a token's latency is the time since the request's previous token, or since
 its arrival, and equals the sum of the component columns."""
 

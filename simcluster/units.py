@@ -136,3 +136,12 @@ def show(value: float, dimension: str, digits: int = 4) -> str:
     fallback = scales[-1] if value else next(((s, u) for s, u in scales if s == 1), scales[0])
     scale, unit = next(((s, u) for s, u in scales if value and abs(value) >= s), fallback)
     return f"{value / scale:.{digits}g} {unit}" if abs(value / scale) < 1e4 else f"{value / scale:,.0f} {unit}"
+
+
+def number(value: float | None, unit: str = "", digits: int = 4) -> str:
+    """Four significant digits, or so many, without exponents in the range people read; a dash for no value."""
+    if value is None:
+        return "-"
+    least_whole = 10 ** min(digits, 3) - (0.5 if digits < 4 else 0)  # which `g` would round up to an exponent
+    text = f"{value:,.0f}" if abs(value) >= least_whole else f"{value:.{digits}g}"
+    return f"{text} {unit}".rstrip()

@@ -133,10 +133,7 @@ def _flow_here(
         if deadline_s is not None and n_done and so_far_s * (1 + len(waiting) / n_done) > deadline_s:
             return
         item = waiting.popleft()
-        try:
-            outcome: R | Failure = function(item)
-        except Exception as error:
-            outcome = _failure(error)
+        outcome = _outcome(function, item)
         n_done += 1
         waiting.extend(then(item, outcome))
 
@@ -181,12 +178,7 @@ def _flow_there(
 def _several(function: Callable[[T], R], items: Sequence[T]) -> tuple[float, list[R | Failure]]:
     """In a worker: what comes of some items, and how many CPU seconds they took."""
     began = time.thread_time()
-    outcomes: list[R | Failure] = []
-    for item in items:
-        try:
-            outcomes.append(function(item))
-        except Exception as error:
-            outcomes.append(_failure(error))
+    outcomes = [_outcome(function, item) for item in items]
     return time.thread_time() - began, outcomes
 
 
@@ -204,6 +196,14 @@ def _outcomes(result: Any, n_items: int) -> tuple[float | None, list[Any]]:
     if isinstance(result, BaseException):
         return None, [_failure(result)] * n_items
     return result  # type: ignore[no-any-return]
+
+
+def _outcome(function: Callable[[T], R], item: T) -> R | Failure:
+    """What comes of one call."""
+    try:
+        return function(item)
+    except Exception as error:
+        return _failure(error)
 
 
 def _failure(error: BaseException) -> Failure:

@@ -44,12 +44,14 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
 
 def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     """Check one thing; returns violated invariants of a run."""
-    if _is_folder(file):
+    from simcluster import source
+
+    if source.is_folder(file):
         from simcluster.invariants import check_run
         from simcluster.replications import run_folders
 
         return [str(violation) for run in run_folders(Path(file)) for violation in check_run(run)]
-    from simcluster import resolve, source
+    from simcluster import resolve
 
     path = resolve.find(file)
     document = source.read(path)
@@ -64,13 +66,6 @@ def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     else:
         resolve.load(file, settings)
     return []
-
-
-def _is_folder(file: str) -> bool:
-    try:
-        return Path(file).is_dir()
-    except (OSError, ValueError):  # longer than the system looks up, say
-        return False
 
 
 def _is_topology(data: dict[str, object]) -> bool:

@@ -143,12 +143,13 @@ def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks:
 def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ...] | None:
     """The gates of the command line; None without any."""
     from simcluster.compare.read import parse_gates, read_gates
+    from simcluster.gates import last_of_each
 
     if gates_file is None and not fail_if:
         return None
     of_file = read_gates(gates_file) if gates_file is not None else ()
     own = parse_gates(fail_if, "--fail-if")
-    return tuple({(gate.metric, gate.fails, gate.is_change): gate for gate in (*of_file, *own)}.values())
+    return last_of_each([*of_file, *own])
 
 
 def _player(jobs: int | None, scheduler: str | None) -> Play:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from simcluster.cli.shares import percent, plain_table, wide_console
-from simcluster.cli.summary import number
+from simcluster.cli.printed import percent, plain_table, plus_minus, print_remarks, wide_console
+from simcluster.metrics import LATENCIES
+from simcluster.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 OF_ENTITIES = ("mean_itl_ms", "p99_itl_ms", "mean_ttft_ms", "p99_ttft_ms", "mean_e2el_ms")
 MOST_ROWS = 10
 
@@ -30,14 +30,13 @@ def print_effects(found: dict[str, Any]) -> None:
         console.print()
         _entities(console, figures)
     console.print()
-    for text in (*found["notes"], *found["assumptions"]):
-        console.print(f"* {text}", markup=False, soft_wrap=True)
+    print_remarks(console, (*found["notes"], *found["assumptions"]))
 
 
 def title(figure: str) -> str:
     """A figure in words: `p99_itl_ms` is ITL p99."""
     kind, latency, _ = figure.split("_")
-    return f"{TITLES[latency]} {kind}"
+    return f"{LATENCIES[latency]} {kind}"
 
 
 def _sources(console: Console, name: str, figure: dict[str, Any]) -> None:
@@ -79,5 +78,4 @@ def _entities(console: Console, figures: dict[str, Any]) -> None:
 def _effect(one: dict[str, float | None]) -> str:
     """By how much a figure is larger, with the half-width, and relative to what it is."""
     effect, high, relative = one["effect"] or 0.0, one["high"], one["relative"]
-    half_width = "" if high is None else f" ± {number(high - effect, digits=2)}"
-    return f"{number(effect)}{half_width} ms ({percent(relative)})"
+    return f"{plus_minus(effect, None if high is None else high - effect, 'ms')} ({percent(relative)})"

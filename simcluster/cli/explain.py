@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def explain(
     read = read_all(Path(what))
     found = explained(read)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from simcluster.cli.shares import print_explanation
 
@@ -91,11 +91,12 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     from simcluster.replications import read_all
     from simcluster.resolve import load
     from simcluster.run import record
+    from simcluster.source import is_folder
     from simcluster.variance.explain import explain as explained
 
     with TemporaryDirectory() as scratch:
         folders = []
-        scenarios = {name: load(name) for name in names if not _is_folder(name)}
+        scenarios = {name: load(name) for name in names if not is_folder(name)}
         for name in names:
             folders.append(Path(name))
             if name in scenarios:
@@ -104,19 +105,12 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
                     record(scenarios[name], folders[-1])
         found = [explained(read_all(folder)) for folder in folders]
     if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
         from simcluster.cli.spreads import print_spreads
 
         print_spreads(found)
     return 0
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # longer than the system looks up, say
-        return False
 
 
 def _causal(
@@ -128,7 +122,7 @@ def _causal(
     with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
         found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         from simcluster.cli.effects import print_effects
 
@@ -140,9 +134,7 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     """The scenario of this name or file, or that of a run or of replications."""
     from simcluster.replications import read_all
     from simcluster.resolve import load
+    from simcluster.run import RESOLVED
+    from simcluster.source import is_folder
 
-    return load(read_all(Path(what))[0].folder / "scenario.resolved.yaml" if _is_folder(what) else what, settings)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    return load(read_all(Path(what))[0].folder / RESOLVED if is_folder(what) else what, settings)

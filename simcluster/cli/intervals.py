@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simcluster.cli.summary import number
+from simcluster.cli.printed import plus_minus
+from simcluster.cli.summary import print_side_by_side
 
 ROWS = (
     ("requests finished", "completed", ""),
@@ -35,38 +34,29 @@ ROWS = (
 
 def print_replications(summaries: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     """Print mean and interval of the metrics side by side, what they assume, and where they are."""
-    from rich.console import Console
-    from rich.table import Table
+    print_side_by_side(
+        "mean over seeds ± 95 %",
+        [_head(summary) for summary in summaries],
+        [
+            (title, [_cell(summary["metrics"].get(metric), unit) for summary in summaries])
+            for title, metric, unit in ROWS
+        ],
+        [text for summary in summaries for text in (*_few(summary), *summary["notes"], *summary["assumptions"])],
+        [f"runs: {folder}" for folder in folders],
+    )
 
-    stdout = sys.stdout
-    width = max(shutil.get_terminal_size().columns, 60) if stdout.isatty() else 200
-    console = Console(file=stdout, width=width, highlight=False, soft_wrap=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("mean over seeds ± 95 %")
-    for summary in summaries:
-        seeds = summary["seeds"]
-        table.add_column(f"{summary['scenario']}\n{len(seeds)} seeds from {seeds[0]}, noise {summary['noise']}",
-                         justify="right", overflow="fold")  # fmt: skip
-    for title, metric, unit in ROWS:
-        cells = [_cell(summary["metrics"].get(metric), unit) for summary in summaries]
-        if any(text != "-" for text in cells):
-            table.add_row(title, *cells)
-    console.print(table)
-    console.print()
-    remarks = [text for summary in summaries for text in (*_few(summary), *summary["notes"], *summary["assumptions"])]
-    for text in dict.fromkeys(remarks):
-        console.print(f"* {text}", markup=False, soft_wrap=True)
-    for folder in folders:
-        console.print(f"runs: {folder}", markup=False, soft_wrap=True)
+
+def _head(summary: dict[str, Any]) -> str:
+    seeds = summary["seeds"]
+    return f"{summary['scenario']}\n{len(seeds)} seeds from {seeds[0]}, noise {summary['noise']}"
 
 
 def _cell(found: dict[str, Any] | None, unit: str) -> str:
     """Mean and half the width of the interval."""
     if found is None:
         return "-"
-    if found["high"] is None:
-        return number(found["mean"], unit)
-    return f"{number(found['mean'])} ± {number(found['high'] - found['mean'], unit, 2)}"
+    mean, high = found["mean"], found["high"]
+    return plus_minus(mean, None if high is None else high - mean, unit)
 
 
 def _few(summary: dict[str, Any]) -> list[str]:

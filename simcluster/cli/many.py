@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def with_workers(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,14 +28,20 @@ def counted(name: str, total: int, what: str) -> Iterator[Callable[..., None]]:
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
+    with bar(f"{{task.completed}} of {{task.total}} {what}") as shown:
+        task = shown.add_task(name, total=total)
+        yield lambda n_done, n_all=total: shown.update(task, completed=n_done, total=n_all)
+
+
+def bar(done: str) -> Progress:
+    """A bar on stderr with a name, what is done in words of rich's tasks, and the time left; it does not stay."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    done = TextColumn(f"{{task.completed}} of {{task.total}} {what}")
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda n_done, n_all=total: bar.update(task, completed=n_done, total=n_all)
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn(done), TimeRemainingColumn(),
+        console=Console(file=sys.stderr), transient=True,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from simcluster.cli.printed import print_json
 
 if TYPE_CHECKING:
     from simcluster.compare.comparison import Comparison
@@ -35,7 +36,7 @@ def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool,
     if outputs.as_json:
         from simcluster.compare.as_json import of_comparison
 
-        _print_json(of_comparison(found, exit_code))
+        print_json(of_comparison(found, exit_code))
     else:
         from simcluster.cli.verdicts import print_comparison
 
@@ -60,12 +61,8 @@ def tell_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:
     if outputs.as_json:
         from simcluster.compare.as_json import of_ranking
 
-        _print_json(of_ranking(found, exit_code))
+        print_json(of_ranking(found, exit_code))
     else:
         from simcluster.cli.verdicts import print_ranking
 
         print_ranking(found, exit_code)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from simcluster.cli.summary import number
+from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
+from simcluster.units import number
 
 if TYPE_CHECKING:
     from simcluster.sweep.plan import Plan
@@ -18,19 +17,15 @@ LONGEST_SETTING = 40
 
 def print_points(plan: Plan, summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Print the points that were played, those that cannot be, and what all of them assume."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from simcluster.sweep import columns
 
-    stdout = sys.stdout
-    width = max(shutil.get_terminal_size().columns, 60) if stdout.isatty() else 200
-    console = Console(file=stdout, width=width, highlight=False, soft_wrap=False)
+    console = wide_console()
     played = [point for point, row in enumerate(rows) if row["status"] == "ok"]
     shown = sorted(sorted(played, key=lambda point: -rows[point]["on_front"])[:MOST_ROWS])
     settings, figures = _settings(plan), _figures(summary, rows)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = bare_table()
     table.add_column("point", justify="right")
     for title, values in settings.items():
         is_text = any(isinstance(value, str) for value in values)
@@ -46,14 +41,13 @@ def print_points(plan: Plan, summary: dict[str, Any], rows: Sequence[dict[str, A
         console.print(table)
         console.print()
     if len(played) > len(shown):
-        console.print(f"* {len(shown)} of {len(played):,} points are shown, those on the front first", soft_wrap=True)
-    for text in (*_impossible(plan, rows), *_explained(summary), *summary["notes"], *summary["assumptions"]):
-        console.print(f"* {text}", markup=False, soft_wrap=True)
+        print_remarks(console, [f"{len(shown)} of {len(played):,} points are shown, those on the front first"])
+    remarks = (*_impossible(settings, rows), *_explained(summary), *summary["notes"], *summary["assumptions"])
+    print_remarks(console, remarks)
 
 
-def _impossible(plan: Plan, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _impossible(settings: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
     """Points that cannot be, those with the same reason together."""
-    settings = _settings(plan)
     points: dict[str, list[int]] = {}
     for point, row in enumerate(rows):
         if row["status"] == "impossible":
@@ -97,6 +91,7 @@ def _setting(value: Any) -> str:
 def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
     """A figure with its unit, and half the width of its interval where there is one."""
     from simcluster.sweep import columns
+    from simcluster.sweep.table import HALF_WIDTH
 
     value = row.get(name)
     unit, scale = columns.unit(name, currency)
@@ -104,10 +99,8 @@ def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
         is_below = row.get(columns.BOUND) == "below" and name == columns.CAPACITY
         return f"below {number(row[columns.NEXT_RATE], unit)}" if is_below else "-"
     prefix = "≥ " if row.get(columns.BOUND) == "above" and name == columns.CAPACITY else ""
-    half_width = row.get(f"half_width.{name}")
-    if half_width:
-        return f"{number(value * scale)} ± {number(half_width * scale, unit, 2)}"
-    return prefix + number(value * scale, unit)
+    half_width = row.get(HALF_WIDTH + name)
+    return prefix + plus_minus(value * scale, half_width * scale if half_width else None, unit)
 
 
 def _explained(summary: dict[str, Any]) -> list[str]:

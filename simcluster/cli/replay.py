@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from simcluster.cli.many import counted, playable, with_workers
+from simcluster.cli.many import bar, counted, playable, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
-    from simcluster.problems import Problem
     from simcluster.scenario import Scenario
 
 
@@ -69,7 +68,7 @@ def replay(
         with _progress(scenario) as advance, playable(scenario.name):
             summaries.append(record(scenario, folder, advance))
     if as_json:
-        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+        print_json(summaries)
     else:
         from simcluster.cli.summary import print_summaries
 
@@ -89,7 +88,7 @@ def _replicated(
         with counted(scenario.name, n_seeds, "runs") as done, playable(scenario.name):
             summaries.append(replicate(scenario, n_seeds, folder, jobs, scheduler, done))
     if as_json:
-        click.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+        print_json(summaries)
     else:
         from simcluster.cli.intervals import print_replications
 
@@ -99,19 +98,10 @@ def _replicated(
 
 def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | None) -> list[Scenario]:
     """All scenarios, or the problems of all."""
-    from simcluster.problems import InputError
+    from simcluster.problems import all_or_problems
     from simcluster.resolve import load
 
-    resolved: list[Scenario] = []
-    problems: list[Problem] = []
-    for name in scenarios:
-        try:
-            resolved.append(load(name, settings, seed))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return resolved
+    return all_or_problems(lambda name: load(name, settings, seed), scenarios)
 
 
 def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:
@@ -131,19 +121,13 @@ def _numbered(output: Path, names: list[str]) -> list[Path]:
 @contextmanager
 def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
     """A progress bar over output tokens on a terminal; nothing in a pipe."""
-    stderr = sys.stderr
-    if not stderr.isatty():
+    if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from simcluster.workload import materialise
 
     requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
     total = int(requests.output_tokens.sum())
-    done = TextColumn("{task.completed:,} tokens")
-    columns: tuple[Any, ...] = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=stderr), transient=True) as bar:
-        task = bar.add_task(scenario.name, total=total)
-        yield lambda n_tokens: bar.advance(task, n_tokens)
+    with bar("{task.completed:,} tokens") as shown:
+        task = shown.add_task(scenario.name, total=total)
+        yield lambda n_tokens: shown.advance(task, n_tokens)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from typing import TYPE_CHECKING, Any
 
-from simcluster.cli.summary import number
+from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.metrics import LATENCIES
+from simcluster.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 LEVELS = {
     "replication": "between replications",
     "request": "between requests",
@@ -29,7 +27,7 @@ def print_explanation(found: dict[str, Any]) -> None:
     seeds = found["seeds"]
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds from {seeds[0]}"
     console.print(f"{found['scenario']}, {which}, noise {found['noise']}", markup=False, style="bold", soft_wrap=True)
-    for name, title in TITLES.items():
+    for name, title in LATENCIES.items():
         console.print()
         _latency(console, title, found[name])
     if len(found["replicas"]) > 1:
@@ -39,31 +37,7 @@ def print_explanation(found: dict[str, Any]) -> None:
         console.print()
         _ranks(console, found["critical_path"], found["itl"])
     console.print()
-    for text in (*found["notes"], *found["assumptions"]):
-        console.print(f"* {text}", markup=False, soft_wrap=True)
-
-
-def wide_console() -> Console:
-    """Where tables go: as wide as the terminal, or wide enough in a pipe."""
-    from rich.console import Console
-
-    width = max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else 200
-    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
-
-
-def plain_table(*columns: str) -> Table:
-    """A table without lines; the first column is text, the others are figures."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left", no_wrap=True)
-    return table
-
-
-def percent(share: float | None) -> str:
-    """A share with its sign, to a tenth of a percent."""
-    return "-" if share is None else f"{100 * share + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
+    print_remarks(console, (*found["notes"], *found["assumptions"]))
 
 
 def _latency(console: Console, title: str, found: dict[str, Any]) -> None:

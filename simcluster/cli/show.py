@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.printed import bare_table
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -31,21 +32,8 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
         _print_table(_listing(kind))
     elif kind == "topologies":
         _show_topology(name, plot)
-    elif kind == "scenarios":
-        from simcluster import catalog, resolve, source
-        from simcluster.problems import nearest
-
-        if name not in resolve.names():
-            raise catalog.UnknownName(f"no scenario '{name[:80]}'", nearest(name[:80], resolve.names()))
-        click.echo(source.read_text(resolve.find(name)).rstrip())
-    elif kind == "sweeps":
-        from simcluster import catalog, source
-        from simcluster.problems import nearest
-        from simcluster.sweep import files
-
-        if name not in files.names():
-            raise catalog.UnknownName(f"no sweep '{name[:80]}'", nearest(name[:80], files.names()))
-        click.echo(source.read_text(files.find(name)).rstrip())
+    elif kind in ("scenarios", "sweeps"):
+        _show_file(kind, name)
     else:
         _show_entry(kind, name)
     return 0
@@ -94,21 +82,18 @@ def _listing(kind: str) -> Table:
             topology = read.load(name)
             table.add_row(name, topology.title, str(len(topology.devices)))
     else:
-        from simcluster import resolve, source
-        from simcluster.sweep import files
+        from simcluster import source
 
         table = _table("name", "title")
-        names, find = (files.names, files.find) if kind == "sweeps" else (resolve.names, resolve.find)
-        for name in names():
-            data = source.read(find(name)).data
+        files = _files(kind)
+        for name in files.names():
+            data = source.read(files.find(name)).data
             table.add_row(name, str(data.get("title", "")))
     return table
 
 
 def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = bare_table()
     for column in columns:
         table.add_column(column)
     return table
@@ -119,6 +104,26 @@ def _print_table(table: Table) -> None:
 
     stdout = sys.stdout
     Console(file=stdout, highlight=False, width=None if stdout.isatty() else 160).print(table)
+
+
+def _files(kind: str) -> Any:
+    """The module that knows where scenarios or sweeps are."""
+    from simcluster import resolve
+    from simcluster.sweep import files
+
+    return files if kind == "sweeps" else resolve
+
+
+def _show_file(kind: str, name: str) -> None:
+    """A scenario or a sweep as it stands."""
+    from simcluster import catalog, source
+    from simcluster.problems import nearest
+
+    files = _files(kind)
+    names = files.names()
+    if name not in names:
+        raise catalog.UnknownName(f"no {kind.removesuffix('s')} '{name[:80]}'", nearest(name[:80], names))
+    click.echo(source.read_text(files.find(name)).rstrip())
 
 
 def _show_entry(kind: str, name: str) -> None:

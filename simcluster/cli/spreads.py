@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from simcluster.cli.shares import TITLES, percent, plain_table, wide_console
-from simcluster.cli.summary import number
+from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.metrics import LATENCIES
+from simcluster.units import number
 
 MOST_COMPONENTS = 3
 
@@ -14,7 +15,7 @@ MOST_COMPONENTS = 3
 def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> None:
     """Print the spread of one latency of several runs, the widest named first, and their assumptions apart."""
     console = wide_console()
-    title = TITLES[latency]
+    title = LATENCIES[latency]
     spread = [one for one in explained if one[latency]["n"] and one[latency]["std_ms"] is not None]
     for place, one in enumerate(sorted(spread, key=lambda one: -one[latency]["std_ms"])):
         found = one[latency]
@@ -37,8 +38,7 @@ def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> 
     for one in explained:
         console.print()
         console.print(f"{one['scenario']}, noise {one['noise']}:", markup=False, style="bold", soft_wrap=True)
-        for text in one["assumptions"]:
-            console.print(f"* {text}", markup=False, soft_wrap=True)
+        print_remarks(console, one["assumptions"])
 
 
 def _components(explained: Sequence[dict[str, Any]], latency: str) -> list[str]:

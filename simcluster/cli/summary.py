@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
+from simcluster.run import remarks
+from simcluster.units import number
 
 Summary = dict[str, Any]
 
@@ -15,22 +17,11 @@ def _ms(key: str) -> Callable[[Summary], str]:
     return lambda summary: number(summary[key], "ms")
 
 
-def number(value: float | None, unit: str = "", digits: int = 4) -> str:
-    """Four significant digits, or so many, without exponents in the range people read."""
-    if value is None:
-        return "-"
-    least_whole = 10 ** min(digits, 3) - (0.5 if digits < 4 else 0)  # which `g` would round up to an exponent
-    text = f"{value:,.0f}" if abs(value) >= least_whole else f"{value:.{digits}g}"
-    return f"{text} {unit}".rstrip()
-
-
 def _steady(summary: Summary, name: str) -> str:
     """The mean in the long run and half the width of its interval, where the scenario asks for it."""
     found = summary.get("steady_state", {})
     mean, half_width = found.get(f"mean_{name}_ms"), found.get(f"half_width_{name}_ms")
-    if half_width is None:
-        return number(mean, "ms")
-    return f"{number(mean)} ± {number(half_width, 'ms', 2)}"
+    return plus_minus(mean, half_width, "ms")
 
 
 def _per_user(summary: Summary) -> str:
@@ -71,31 +62,33 @@ def _largest(shares: dict[str, float]) -> str:
 
 def print_summaries(summaries: Sequence[Summary], folders: Sequence[Path]) -> None:
     """Print the runs side by side, what they assume, and where they are."""
-    from rich.console import Console
-    from rich.table import Table
+    print_side_by_side(
+        "",
+        [f"{summary['scenario']}\nseed {summary['seed']}, noise {summary['noise']}" for summary in summaries],
+        [(title, [cell(summary) for summary in summaries]) for title, cell in ROWS],
+        [text for summary in summaries for text in (*remarks(summary), *summary["assumptions"])],
+        [f"run: {folder}" for folder in folders],
+    )
 
-    stdout = sys.stdout
-    width = max(shutil.get_terminal_size().columns, 60) if stdout.isatty() else 200
-    console = Console(file=stdout, width=width, highlight=False, soft_wrap=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for summary in summaries:
-        table.add_column(f"{summary['scenario']}\nseed {summary['seed']}, noise {summary['noise']}", justify="right",
-                         overflow="fold")  # fmt: skip
-    for title, cell in ROWS:
-        cells = [cell(summary) for summary in summaries]
+
+def print_side_by_side(
+    corner: str,
+    columns: Sequence[str],
+    rows: Iterable[tuple[str, Sequence[str]]],
+    remarks: Iterable[str],
+    places: Iterable[str],
+) -> None:
+    """Print a column for each scenario, rows in which none has anything left out; then remarks, each once; places."""
+    console = wide_console()
+    table = bare_table()
+    table.add_column(corner)
+    for column in columns:
+        table.add_column(column, justify="right", overflow="fold")
+    for title, cells in rows:
         if any(text != "-" for text in cells):
             table.add_row(title, *cells)
     console.print(table)
     console.print()
-    for text in dict.fromkeys(text for summary in summaries for text in _remarks(summary)):
-        console.print(f"* {text}", markup=False, soft_wrap=True)
-    for folder in folders:
-        console.print(f"run: {folder}", markup=False, soft_wrap=True)
-
-
-def _remarks(summary: Summary) -> list[str]:
-    """What a reader must know besides the numbers."""
-    dropped = [f"{n:,} rows of the trace dropped: {why}" for why, n in summary["dropped_trace_rows"].items()]
-    failures = [f"{n:,} requests failed: {why}" for why, n in summary["failures"].items()]
-    return [*failures, *dropped, *summary["notes"], *summary["assumptions"]]
+    print_remarks(console, dict.fromkeys(remarks))
+    for place in places:
+        console.print(place, markup=False, soft_wrap=True)

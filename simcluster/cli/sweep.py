@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simcluster.cli.many import counted, with_workers
+from simcluster.cli.printed import print_json
 from simcluster.cli.problems import INPUT_ERROR, tell, told
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def sweep(
     models that do not fit, are told with the reason; runs that fail do not stop the others.
     """
     from simcluster.sweep.plan import read
-    from simcluster.sweep.record import record
+    from simcluster.sweep.record import plain, record
 
     plan = read(sweep, settings)
     folder = output / f"{plan.name}-sweep"
     with counted(plan.name, plan.n_possible, "runs") as done:
         summary, rows = record(plan, folder, jobs, scheduler, done)
     if as_json:
-        click.echo(json.dumps(summary | {"rows": [_plain(row) for row in rows]}, indent=2, ensure_ascii=False))
+        print_json(summary | {"rows": [{name: plain(value) for name, value in row.items()} for row in rows]})
     else:
         from simcluster.cli.points import print_points
 
@@ -88,8 +88,3 @@ def _failure(plan: Plan, failed: dict[str, Any], settings: tuple[str, ...]) -> s
     for setting in (*settings, *said):
         alone += ["--set", setting]
     return f"point {failed['point']}: failed: {failed['reason']}; alone: {shlex.join(alone)}"
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON has it."""
-    return {name: None if value != value else value for name, value in row.items()}

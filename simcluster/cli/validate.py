@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.printed import bare_table, print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def validate(
         _draw(found, plot)
     if as_json:
         whole = next(iter(found.values())) if len(found) == 1 else {"suites": found}
-        click.echo(json.dumps(whole, indent=2, ensure_ascii=False))
+        print_json(whole)
     else:
         for name, part in found.items():
             _print(name, part)
@@ -163,7 +163,6 @@ def _draw(found: dict[str, Any], path: Path) -> None:
 def _print(name: str, part: dict[str, Any]) -> None:
     """One suite for people."""
     from rich.console import Console
-    from rich.table import Table
 
     from simcluster.accuracy.table import HEADER, summary_rows
 
@@ -176,7 +175,7 @@ def _print(name: str, part: dict[str, Any]) -> None:
         shown = [row for row in part["rows"] if "skipped" not in row]
         header = list(dict.fromkeys(key for row in shown for key in row))
         lines = [tuple(_text(row.get(key)) for key in header) for row in shown]
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = bare_table()
     for index, column in enumerate(header):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
     for line in lines:

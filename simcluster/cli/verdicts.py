@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simcluster.cli.shares import plain_table, wide_console
+from simcluster.cli.printed import plain_table, print_remarks, wide_console
 from simcluster.compare.comparison import Compared, Comparison, Row
 from simcluster.compare.differences import summarised
 from simcluster.compare.ranking import Ranking
-from simcluster.compare.words import allowed, counted, listed, percent, sentence, shown
+from simcluster.compare.side import Side
+from simcluster.compare.words import allowed, bounds, counted, figure, judged, listed, percent, sentence, shown, where
 from simcluster.gates import METRICS
 
 if TYPE_CHECKING:
@@ -29,14 +31,13 @@ def print_comparison(found: Comparison, exit_code: int) -> None:
     if all(candidate.status == "identical" and not candidate.rows for candidate in found.candidates):
         return
     console.print(f"{sentence(_counts(found))}; exit code {exit_code}", markup=False, soft_wrap=True)
-    _remarks(console, [r for side in (found.base, *(c.side for c in found.candidates)) for r in side.remarks])
+    _remarks(console, (found.base, *(candidate.side for candidate in found.candidates)))
 
 
 def _candidate(console: Console, found: Comparison, candidate: Compared) -> None:
-    base, seeds = found.base, found.base.world.seeds
-    worlds = f"{len(seeds)} worlds from seed {seeds[0]}, noise {base.world.noise}"
+    base = found.base
     console.print(f"{base.name} → {candidate.side.name}", markup=False, style="bold", soft_wrap=True)
-    same = f"{worlds}; {summarised(base, candidate.side)}"
+    same = f"{where(base.world)}; {summarised(base, candidate.side)}"
     console.print(same, markup=False, soft_wrap=True)
     if candidate.status == "identical":
         console.print("identical: every trace is the same, to the picosecond", markup=False, soft_wrap=True)
@@ -55,16 +56,12 @@ def _candidate(console: Console, found: Comparison, candidate: Compared) -> None
 
 def _cells(row: Row) -> list[str]:
     gate = row.gate
-    if gate is None or gate.is_change:
-        low, high, would_see = percent(row.low), percent(row.high), percent(row.detectable) if gate else ""
-    else:
-        low, high, would_see = (shown(row.metric, value) for value in (row.low, row.high, row.detectable))
     limit = f"{gate.fails} {allowed(gate)}" if gate is not None else ""
-    bounds = f"{low} to {high}" if row.low is not None else "-"
-    verdict = WORDS[row.verdict] + (f", needs {row.needs:,} worlds" if row.needs else "")
+    would_see = figure(row, row.detectable) if gate is not None else ""
     return [
-        shown(row.metric, row.base), shown(row.metric, row.candidate), percent(row.change), bounds, limit,
-        f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict, would_see,
+        shown(row.metric, row.base), shown(row.metric, row.candidate), percent(row.change),
+        "-" if row.low is None else bounds(row), limit,
+        judged(row, WORDS[row.verdict]), would_see,
         "" if row.pairing is None else f"x{row.pairing:.0f}" if row.pairing >= 10 else f"x{row.pairing:.1f}",
     ]  # fmt: skip
 
@@ -85,8 +82,8 @@ def _counts(found: Comparison) -> list[str]:
 def print_ranking(found: Ranking, exit_code: int) -> None:
     """Print the systems in order, who keeps the limits, and what is known of neighbours."""
     console = wide_console()
-    seeds, metric = found.sides[0].world.seeds, METRICS[found.metric]
-    said = f"by {metric.title}, {len(seeds)} worlds from seed {seeds[0]}, noise {found.sides[0].world.noise}"
+    metric = METRICS[found.metric]
+    said = f"by {metric.title}, {where(found.sides[0].world)}"
     console.print(said, markup=False, style="bold", soft_wrap=True)
     limits = [limit.gate for limit in found.limits[0]]
     columns = (f"{METRICS[gate.metric].title}, fails {gate.fails} {allowed(gate)}" for gate in limits)
@@ -107,13 +104,14 @@ def print_ranking(found: Ranking, exit_code: int) -> None:
     sure = {"PASS": f"best: {names}", "FAIL": "none keeps the limits", "INCONCLUSIVE": f"not decided: {names or '-'}"}
     text = f"{sure[found.verdict]}; alpha {found.alpha:g} over all pairs and limits; exit code {exit_code}"
     console.print(text, markup=False, soft_wrap=True)
-    _remarks(console, [remark for side in found.sides for remark in side.remarks])
+    _remarks(console, found.sides)
 
 
 def _relation(relation: str) -> str:
     return {"better": "no", "as good": "yes", "not decided": "not decided"}[relation]
 
 
-def _remarks(console: Console, remarks: list[str]) -> None:
-    for text in list(dict.fromkeys(remarks))[:MOST_REMARKS]:
-        console.print(f"* {text}", markup=False, soft_wrap=True)
+def _remarks(console: Console, sides: Sequence[Side]) -> None:
+    """What is to be known of any side, each once."""
+    remarks = dict.fromkeys(remark for side in sides for remark in side.remarks)
+    print_remarks(console, list(remarks)[:MOST_REMARKS])

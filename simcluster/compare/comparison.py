@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from simcluster.compare.judge import Estimate, Verdict, estimate, gain, judge, log_ratios
+from simcluster.compare.judge import Estimate, Verdict, estimate, gain, judge, log_ratios, worst
 from simcluster.compare.parts import split
 from simcluster.compare.side import Side, require_comparable
 from simcluster.gates import METRICS, Gate
@@ -93,12 +93,6 @@ class Comparison:
     def verdict(self) -> Verdict:
         """The worst of all candidates."""
         return worst([candidate.verdict for candidate in self.candidates])
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """FAIL before INCONCLUSIVE before PASS."""
-    order: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE")
-    return next((verdict for verdict in order if verdict in verdicts), "PASS")
 
 
 def compare(

@@ -10,7 +10,7 @@ from simcluster import source
 from simcluster.compare.comparison import Comparison, Row
 from simcluster.compare.side import Side
 from simcluster.compare.words import told
-from simcluster.gates import DEFAULTS, GateError, parse, parse_all
+from simcluster.gates import GateError, parse_all
 from simcluster.problems import InputError
 
 MOST_SUMMARY_BYTES = 1024 * 1024
@@ -89,7 +89,7 @@ def _line(side: Side, row: Row) -> int:
     gates = document.data.get("gates") if isinstance(document.data, dict) else None
     for number, text in enumerate(gates if isinstance(gates, list) else ()):
         try:
-            if row.gate in (parse_all([text]) if text == DEFAULTS else [parse(text)]):
+            if row.gate in parse_all([text]):
                 return document.line(("gates", number)) or 1
         except (GateError, TypeError, AttributeError):
             continue

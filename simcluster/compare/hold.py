@@ -12,7 +12,7 @@ from simcluster.compare import baseline
 from simcluster.compare.comparison import ALPHA, Comparison
 from simcluster.compare.looks import DEFAULT_WORLDS, compare_in_looks, planned
 from simcluster.compare.play import play_on
-from simcluster.compare.read import is_folder, parse_gates, read
+from simcluster.compare.read import parse_gates, read
 from simcluster.compare.side import Side
 from simcluster.gates import Gate, default_gates, parse_all
 from simcluster.problems import InputError, Problem
@@ -73,7 +73,7 @@ def require_baseline_place(path: Path) -> Side | None:
         InputError: something else is there, or it would not be found as a baseline.
     """
     expected = "expected a baseline, or a free place whose name ends in .yaml"
-    if is_folder(str(path)) or path.suffix not in (".yaml", ".yml"):
+    if source.is_folder(path) or path.suffix not in (".yaml", ".yml"):
         raise InputError([Problem(str(path), 0, "", "no place for a baseline", expected)])
     if not source.is_file(path):
         return None

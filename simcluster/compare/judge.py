@@ -54,6 +54,12 @@ class Judgement:
     """The least threshold excess, in the estimate's scale, that would be found with 80 % probability."""
 
 
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """FAIL before INCONCLUSIVE before PASS."""
+    order: tuple[Verdict, ...] = ("FAIL", "INCONCLUSIVE")
+    return next((verdict for verdict in order if verdict in verdicts), "PASS")
+
+
 def estimate(values: Sequence[float], level: float) -> Estimate:
     """
     A mean over at least two worlds, or of values that are all equal, with one-sided bounds.

@@ -8,6 +8,7 @@ equal part of alpha, and what is decided at one stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from simcluster.compare.comparison import Comparison, compare
@@ -62,8 +63,7 @@ def as_if_played(side: Side, n_worlds: int) -> Side:
     if side.kind != "scenario" or side.scenario is None:
         return side
     first = side.scenario.seed
-    world = vars(side.world) | {"seeds": tuple(range(first, first + n_worlds))}
-    return Side(**(vars(side) | {"world": type(side.world)(**world)}))
+    return replace(side, world=replace(side.world, seeds=tuple(range(first, first + n_worlds))))
 
 
 def compare_in_looks(

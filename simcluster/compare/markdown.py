@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from simcluster.compare.comparison import Compared, Comparison, Row
 from simcluster.compare.differences import summarised
 from simcluster.compare.judge import Verdict
-from simcluster.compare.words import allowed, counted, listed, percent, shown
+from simcluster.compare.words import allowed, bounds, counted, judged, listed, percent, shown, where
 from simcluster.gates import METRICS
 
 WORDS: dict[Verdict | None, str] = {"PASS": "ok", "FAIL": "**FAIL**", "INCONCLUSIVE": "inconclusive", None: ""}
@@ -22,18 +22,17 @@ def markdown(found: Comparison) -> str:
 
 
 def _candidate(found: Comparison, candidate: Compared) -> Iterator[str]:
-    base, seeds = found.base, found.base.world.seeds
+    base = found.base
     word = "identical" if candidate.status == "identical" and not candidate.rows else candidate.verdict.lower()
     yield f"### {escaped(base.name)} → {escaped(candidate.side.name)}: {word}"
     yield ""
-    what = f"{len(seeds)} worlds from seed {seeds[0]}, noise {base.world.noise}; {summarised(base, candidate.side)}"
-    yield f"{escaped(what)}."
+    yield escaped(f"{where(base.world)}; {summarised(base, candidate.side)}") + "."
     if candidate.status == "identical":
         yield "Every trace is the same, to the picosecond."
     yield ""
     rows = sorted(candidate.rows, key=lambda row: _ORDER[row.verdict])
-    judged = [row for row in rows if row.gate is not None]
-    open_ones = [row for row in judged if row.verdict != "PASS"]
+    gated = [row for row in rows if row.gate is not None]
+    open_ones = [row for row in gated if row.verdict != "PASS"]
     rest = [row for row in rows if row not in open_ones]
     if open_ones:
         yield from _table(open_ones)
@@ -44,7 +43,7 @@ def _candidate(found: Comparison, candidate: Compared) -> Iterator[str]:
         yield from _table(rest)
         yield "</details>"
         yield ""
-    if judged:
+    if gated:
         total = counted(found.n_gates, "gate")
         yield f"False alarms: at most {percent(found.alpha, False)} over {total} of this comparison together."
         yield ""
@@ -59,15 +58,11 @@ def _table(rows: list[Row]) -> Iterator[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    gate = row.gate
-    is_limit = gate is not None and not gate.is_change
-    low, high = (shown(row.metric, v) if is_limit else percent(v) for v in (row.low, row.high))
-    threshold = "" if gate is None else allowed(gate)
-    verdict = WORDS[row.verdict] + (f", needs {row.needs:,} worlds" if row.needs else "")
+    threshold = "" if row.gate is None else allowed(row.gate)
     return [
         METRICS[row.metric].title, shown(row.metric, row.base), shown(row.metric, row.candidate),
-        percent(row.change), "" if row.low is None else f"{low} to {high}", threshold,
-        f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict,
+        percent(row.change), "" if row.low is None else bounds(row), threshold,
+        judged(row, WORDS[row.verdict]),
         listed(row.parts) if row.parts and row.change else "",
     ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.metrics import are_finished
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +55,7 @@ class PartSums:
 
     def shares(self, requests: dict[str, Any]) -> Parts:
         """What each metric is made of, once the run is over; metrics without values are left out."""
-        finished = np.array([status == "finished" for status in requests["status"]], dtype=bool)
+        finished = are_finished(requests)
         for block in self._kept:
             rows = block[:, finished[block[0]]]
             if rows.shape[1]:

@@ -13,11 +13,11 @@ import numpy as np
 from simcluster import source
 from simcluster.compare.parts import Parts, PartSums
 from simcluster.compare.side import TRACE_DIGITS, Row, Side, mean_parts, row_of, world_of
-from simcluster.metrics import DEFINITIONS
+from simcluster.metrics import DEFINITIONS, are_finished
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import RunFolder
 from simcluster.replications import read_all
-from simcluster.run import observe, provenance
+from simcluster.run import RESOLVED, observe, provenance
 from simcluster.scenario import Scenario
 from simcluster.trace import TOKEN_COLUMNS
 from simcluster.validation import validate
@@ -108,7 +108,7 @@ def from_folder(folder: Path) -> Side:
         InputError: there is none, or it was made by an older version.
     """
     runs = read_all(folder)
-    document = source.read(runs[0].folder / "scenario.resolved.yaml")
+    document = source.read(runs[0].folder / RESOLVED)
     scenario = validate(document, Scenario, from_json=True)
     seeds = [int(run.summary["seed"]) for run in runs]
     expected = scenario.model_copy(update={"seed": seeds[0]}).digest()
@@ -128,7 +128,7 @@ def from_folder(folder: Path) -> Side:
 def _parts_of(run: RunFolder) -> Parts:
     """What the metrics of a run on disk are made of."""
     parts = PartSums()
-    finished = np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
+    finished = are_finished(run.requests)
     for columns in run.tokens():
         block = np.stack([columns[name] for name in TOKEN_COLUMNS])
         parts.add(block[:, finished[block[0]]])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from simcluster.compare.judge import Verdict, estimate, judge, log_ratios
+from simcluster.compare.judge import Verdict, estimate, judge, log_ratios, worst
 from simcluster.compare.side import Side, require_comparable
 from simcluster.gates import METRICS, Gate
 from simcluster.problems import InputError, Problem
@@ -62,8 +62,7 @@ class Ranking:
 
     def meets(self, side: int) -> Verdict:
         """Whether a system keeps all limits."""
-        verdicts = [limit.verdict for limit in self.limits[side]]
-        return "FAIL" if "FAIL" in verdicts else "INCONCLUSIVE" if "INCONCLUSIVE" in verdicts else "PASS"
+        return worst([limit.verdict for limit in self.limits[side]])
 
     @property
     def best(self) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: i
     Raises:
         InputError: it is none of these, it is wrong, or something that is no scenario is to be changed.
     """
-    if is_folder(name):
+    if source.is_folder(name):
         _require_unchanged(name, "a folder of runs", own)
         return from_folder(Path(name))
     path = resolve.find(name)
@@ -42,14 +42,6 @@ def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: i
     scenario = resolve.load(name, (*shared, *own), seed)
     changed = f" ({', '.join(own)})" if own else ""
     return unplayed(scenario, str(path), f"{scenario.name}{changed}"[:LONGEST_NAME])
-
-
-def is_folder(name: str) -> bool:
-    """Whether a folder is there; a path that the system does not even look up is none."""
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _require_unchanged(name: str, what: str, settings: Sequence[str]) -> None:

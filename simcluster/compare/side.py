@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from simcluster.compare.parts import Parts
@@ -65,9 +65,8 @@ class Side:
 
     def first(self, n_worlds: int) -> Side:
         """The same with the first few worlds alone."""
-        world = World(**(vars(self.world) | {"seeds": self.world.seeds[:n_worlds]}))
-        fewer = {"world": world, "traces": self.traces[:n_worlds], "rows": self.rows[:n_worlds]}
-        return Side(**(vars(self) | fewer))
+        world = replace(self.world, seeds=self.world.seeds[:n_worlds])
+        return replace(self, world=world, traces=self.traces[:n_worlds], rows=self.rows[:n_worlds])
 
 
 def row_of(summary: dict[str, Any]) -> Row:

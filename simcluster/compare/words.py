@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simcluster.compare.comparison import Row
+from simcluster.compare.side import World
 from simcluster.gates import METRICS, Gate
+from simcluster.units import number
 
 
 def shown(metric: str, value: float | None) -> str:
     """A value of a metric with its unit, four significant digits."""
-    if value is None:
-        return "-"
     unit = METRICS[metric].unit
-    value = value * 100 if unit == "%" else value
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{text} {unit}"
+    return "-" if value is None else number(value * 100 if unit == "%" else value, unit)
 
 
 def percent(change: float | None, sign: bool = True) -> str:
@@ -61,17 +59,36 @@ def allowed(gate: Gate) -> str:
     return f"{gate.threshold * 100:+.4g} %" if gate.is_change else shown(gate.metric, gate.threshold)
 
 
+def figure(row: Row, value: float | None) -> str:
+    """A value of a row as its gate has it: of a limit in the metric's unit, else a relative change."""
+    is_limit = row.gate is not None and not row.gate.is_change
+    return shown(row.metric, value) if is_limit else percent(value)
+
+
+def bounds(row: Row) -> str:
+    """From the lower one to the upper one."""
+    return f"{figure(row, row.low)} to {figure(row, row.high)}"
+
+
+def judged(row: Row, word: str) -> str:
+    """A row's verdict, which is called so, with the worlds that it needs, and why."""
+    verdict = word + (f", needs {row.needs:,} worlds" if row.needs else "")
+    return f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict
+
+
+def where(world: World) -> str:
+    """The worlds of a side: `20 worlds from seed 1, noise datacenter`."""
+    return f"{len(world.seeds)} worlds from seed {world.seeds[0]}, noise {world.noise}"
+
+
 def told(row: Row) -> str:
     """A row in one line: how far it went, how far it may go, and what it is made of."""
     title, gate = METRICS[row.metric].title, row.gate
     if row.low is None or row.high is None:
         return f"{title} {row.why or 'has no bounds'}"
     is_limit = gate is not None and not gate.is_change
-    value, low, high = (
-        shown(row.metric, number) if is_limit else percent(number)
-        for number in (row.candidate if is_limit else row.change, row.low, row.high)
-    )
+    value = figure(row, row.candidate if is_limit else row.change)
     limit = f", allowed {allowed(gate)}" if gate is not None else ""
     needs = f"; {row.needs:,} worlds would probably decide it" if row.needs else ""
     cause = f": {listed(row.parts)}" if row.parts and row.change else ""
-    return f"{title} {value} ({low} to {high}){limit}{cause}{needs}"
+    return f"{title} {value} ({bounds(row)}){limit}{cause}{needs}"

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simcluster.plots.distributions import NAMES
+from simcluster.plots.distributions import NAMES, fit_cumulative_axes
 from simcluster.plots.gather import Gathered
-from simcluster.plots.sheet import fit_axis, say, sheet, style
+from simcluster.plots.sheet import say, sheet, style
 from simcluster.plots.tails import LEAST_VALUES, fit_tail_axes
 from simcluster.plots.tally import Floats, Tally
 
@@ -68,10 +68,7 @@ def _bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
     how = style(0)
     places = [int(np.abs(_SHARES - share).argmin()) for share in (0.5, 0.99)]
     axes.plot(middle[places], _SHARES[places], linestyle="none", marker=how.marker, markersize=5, color=how.colour)
-    fit_axis(axes, "x", [(float(least[0]), float(most[-1]))])
-    axes.set_xlabel(f"{NAMES[name]} (ms)")
-    axes.set_ylim(-0.02, 1.04)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 0.99], ["0", "25 %", "p50", "75 %", "p99"])
+    fit_cumulative_axes(axes, name, [(float(least[0]), float(most[-1]))])
 
 
 def _tail_bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -15,6 +15,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import INK, PLATE, WIDTH_IN, number, sheet
 from simcluster.trace import COMPONENTS
+
+if TYPE_CHECKING:
+    from matplotlib.typing import ColorType
 
 OTHER = "other"
 COLOURS = {
@@ -124,7 +127,7 @@ def _shown(name: str) -> str:
     return name.replace("_", " ")
 
 
-def ink(colour: str) -> str:
+def ink(colour: ColorType) -> str:
     """Black or white, whichever is read better on a colour."""
     red, green, blue = to_rgb(colour)
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

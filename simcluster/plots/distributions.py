@@ -69,13 +69,18 @@ def _cdf(axes: Axes, runs: Sequence[Gathered], name: str) -> None:
             gid=run_id(place, name, "marks"),
         )  # fmt: skip
     if drawn:
-        fit_axis(axes, "x", [tally.extent() for tally in drawn])
-        axes.set_xlabel(f"{NAMES[name]} (ms)")
-        axes.set_ylim(-0.02, 1.04)
-        axes.set_yticks([0, 0.25, 0.5, 0.75, 0.99], ["0", "25 %", "p50", "75 %", "p99"])
+        fit_cumulative_axes(axes, name, [tally.extent() for tally in drawn])
     else:
         say(axes, NONE[name])
     axes.legend(
         handles=rows, loc="upper left", bbox_to_anchor=(0, -0.14), borderaxespad=0, borderpad=0, labelspacing=0.35,
         prop={"family": "DejaVu Sans Mono", "size": 8}, handlelength=2.6,
     )  # fmt: skip
+
+
+def fit_cumulative_axes(axes: Axes, name: str, extents: Sequence[tuple[float, float]]) -> None:
+    """Scale the axes of a cumulative distribution to what is drawn, with percentiles by name."""
+    fit_axis(axes, "x", extents)
+    axes.set_xlabel(f"{NAMES[name]} (ms)")
+    axes.set_ylim(-0.02, 1.04)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 0.99], ["0", "25 %", "p50", "75 %", "p99"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,18 +9,16 @@ from typing import Any, Literal
 from matplotlib.figure import Figure
 
 from simcluster.plots.bands import latency_bands, together
+from simcluster.plots.files import save_all
 from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
-from simcluster.plots.save import save
-from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
 from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
-from simcluster.resolve import load
 from simcluster.variance.critical import last_over_time
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells
@@ -52,16 +49,7 @@ def draw_explanation(
         InputError: the token table of a run is damaged.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with plain_style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        for name, figure in _figures(runs, found):
-            if figure is not None:
-                path = folder / f"{name}.{format}"
-                save(figure, path)
-                written.append(path)
-    return written
+    return save_all(_figures(runs, found), folder, format)
 
 
 def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:
@@ -89,7 +77,7 @@ def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple
 def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: dict[str, Any] | None) -> Figure | None:
     """Where ranks wait and how busy links are; None without the scenario, or where the graph is not known."""
     try:
-        topology = topology_of(load(runs[0].folder / "scenario.resolved.yaml"))
+        topology = topology_of(runs[0].scenario())
         use = link_use(runs, topology) if topology is not None else None
     except InputError:  # the explanation says why
         return None

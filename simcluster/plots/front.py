@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simcluster.plots.heat_maps import axes_of
+from simcluster.plots.heat_maps import axes_of, differs
 from simcluster.plots.sheet import FAINT, INK, fit_axis, frame, style, wrapped
-from simcluster.sweep.columns import HIGHER, objectives, short_key, title, unit
+from simcluster.sweep.columns import HIGHER, objectives, short_key, title, titled, unit
 from simcluster.sweep.plan import Plan
 from simcluster.sweep.table import ON_FRONT, Row
 
@@ -27,14 +27,13 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
 
     Points of the front are filled and carry their number in the table.
     """
-    names = [name for name in objectives(plan.file) if len({row[name] for row in rows if _has(row, name)}) > 1]
+    names = [name for name in objectives(plan.file) if differs(rows, name)]
     if len(names) < 2:
         return None
     first, *others = names
-    currency = None if plan.file.cost is None else plan.file.cost.currency
+    currency = plan.file.currency
     groups = _groups(plan)
-    n_styles = 1 + max(groups.values()) if groups else 1
-    handles = _legend(plan, n_styles)
+    handles = _legend(plan)
     n_across = min(_MOST_ACROSS, len(others))
     n_down = math.ceil(len(others) / n_across)
     better = {name: "more" if name in HIGHER else "less" for name in objectives(plan.file)}
@@ -58,11 +57,16 @@ def _has(row: Row, name: str) -> bool:
     return not math.isnan(row.get(name, math.nan))
 
 
+def _told_apart(plan: Plan) -> int | None:
+    """Place of the design's first axis of several values, but few."""
+    sizes = [len(axis.labels) for axis in axes_of(plan)]
+    return next((place for place, size in enumerate(sizes) if 1 < size <= _MOST_STYLES), None)
+
+
 def _groups(plan: Plan) -> dict[int, int]:
-    """Points by number to the style of their place on the design's first axis of several values, if it has few."""
-    axes = axes_of(plan)
-    sizes = [len(axis.labels) for axis in axes]
-    place = next((place for place, size in enumerate(sizes) if 1 < size <= _MOST_STYLES), None)
+    """Points by number to the style of their place on the axis by which they are told apart."""
+    sizes = [len(axis.labels) for axis in axes_of(plan)]
+    place = _told_apart(plan)
     if place is None:
         return {}
     n_samples = 1 if plan.file.design.samples is None else plan.file.design.samples.points
@@ -70,10 +74,11 @@ def _groups(plan: Plan) -> dict[int, int]:
     return {number: number // inner % sizes[place] for number in range(len(plan.points))}
 
 
-def _legend(plan: Plan, n_styles: int) -> list[Line2D]:
-    if n_styles == 1:
+def _legend(plan: Plan) -> list[Line2D]:
+    place = _told_apart(plan)
+    if place is None:
         return []
-    axis = next(axis for axis in axes_of(plan) if 1 < len(axis.labels) <= _MOST_STYLES)
+    axis = axes_of(plan)[place]
     return [
         Line2D([], [], linestyle="none", marker=style(place).marker, color=style(place).colour, markersize=6,
                label=label if axis.name == "variant" else f"{short_key(axis.name)} {label}")
@@ -85,7 +90,7 @@ def _scatter(
     axes: Axes, rows: Sequence[Row], first: str, name: str, groups: dict[int, int], currency: str | None
 ) -> None:
     """All points by two figures."""
-    (x_unit, x_scale), (y_unit, y_scale) = unit(first, currency), unit(name, currency)
+    (_, x_scale), (_, y_scale) = unit(first, currency), unit(name, currency)
     there = [(number, row) for number, row in enumerate(rows) if _has(row, first) and _has(row, name)]
     n_front = sum(row[ON_FRONT] for _, row in there)
     for is_on in (0, 1):  # the front is drawn over the others
@@ -103,6 +108,6 @@ def _scatter(
     if there:
         fit_axis(axes, "x", [(min(xs), max(xs))])
         fit_axis(axes, "y", [(min(ys), max(ys))])
-    axes.set_xlabel(f"{title(first)}, {x_unit}" if x_unit else title(first))
-    axes.set_ylabel(f"{title(name)}, {y_unit}" if y_unit else title(name))
+    axes.set_xlabel(titled(first, currency))
+    axes.set_ylabel(titled(name, currency))
     axes.spines[:].set_color(FAINT)

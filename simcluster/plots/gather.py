@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.metrics import TICKS_PER_MS, latencies_ms
+from simcluster.metrics import TICKS_PER_MS, are_finished, latencies_ms
 from simcluster.plots.tally import MOST_POINTS, Floats, Ints, Series, Tally
 from simcluster.read_run import RunFolder
 from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENTS
+from simcluster.trace import COMPONENT_COLUMNS
 
 LONGEST_LABEL = 96
-_TICKS = tuple(f"{name}_ticks" for name in COMPONENTS)
-_READ = ("token", "replica", "step", "batch_size", "emitted_at_ticks", *_TICKS)
+_READ = ("token", "replica", "step", "batch_size", "emitted_at_ticks", *COMPONENT_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +53,7 @@ def gather(runs: Sequence[RunFolder]) -> list[Gathered]:
 
 
 def _end_s(run: RunFolder) -> float:
-    last_token_s = float(run.requests["last_token_at_ticks"].max(initial=0)) / TICKS_PER_S
-    return max(float(run.summary["duration"]), last_token_s)
+    return max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S)
 
 
 def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, many_requests: bool) -> Gathered:
@@ -65,7 +63,7 @@ def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, ma
     step_before = (-1, -1)
     for block in run.tokens(_READ):
         times_s = block["emitted_at_ticks"] / TICKS_PER_S
-        gaps_ms = sum((block[name] for name in _TICKS), np.zeros(len(times_s), np.int64)) / TICKS_PER_MS
+        gaps_ms = sum((block[name] for name in COMPONENT_COLUMNS), np.zeros(len(times_s), np.int64)) / TICKS_PER_MS
         later = block["token"] > 0
         itl.add(gaps_ms[later])
         itl_over_time.add(times_s[later], gaps_ms[later])
@@ -77,7 +75,7 @@ def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, ma
         step_before = tuple(steps[-1])
         batch_over_time.add(times_s[is_new], batch[is_new].astype(np.float64))
     values = latencies_ms(run.requests)
-    finished = np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
+    finished = are_finished(run.requests)
     ttft_over_time = Series(end_s, is_binned=many_requests)
     ttft_over_time.add(run.requests["arrived_at_ticks"][finished] / TICKS_PER_S, values["ttft"])
     latencies = {"ttft": Tally(values["ttft"]), "tpot": Tally(values["tpot"]), "itl": itl}

@@ -14,8 +14,9 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from simcluster.plots.sheet import INK, LOG_FROM_RATIO, WIDTH_IN, frame, number, wrapped
-from simcluster.sweep.columns import HIGHER, objectives, short_key, title, unit
+from simcluster.plots.components import ink
+from simcluster.plots.sheet import LOG_FROM_RATIO, WIDTH_IN, frame, number, wrapped
+from simcluster.sweep.columns import HIGHER, objectives, short_key, titled, unit
 from simcluster.sweep.plan import Plan
 from simcluster.sweep.table import Row, text
 
@@ -54,7 +55,7 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
         return None
     across, down = sorted(sorted(range(len(axes)), key=lambda place: -sizes[place])[:2], reverse=True)
     others = [place for place in range(len(axes)) if place not in (across, down)]
-    names = [name for name in objectives(plan.file) if _differs(rows, name)]
+    names = [name for name in objectives(plan.file) if differs(rows, name)]
     panels = [(name, fixed) for name in names for fixed in product(*(range(sizes[place]) for place in others))]
     if not panels:
         return None
@@ -64,7 +65,7 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     n_across = min(_MOST_ACROSS, n_fixed if n_fixed > 1 else len(names), len(panels))
     n_down = math.ceil(len(panels) / n_across)
     panel_in = _CELL_IN * sizes[down]
-    currency = None if plan.file.cost is None else plan.file.cost.currency
+    currency = plan.file.currency
     notes = ["Yellow is better, purple is worse. Grey: the point cannot be, failed, or has no such figure."]
     notes += [f"{left_out} more panels are left out."] if left_out > 0 else []
     under_in = 0.06 * max(map(len, map(_short, axes[across].labels)))
@@ -89,7 +90,7 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
             f"{short_key(axes[other].name)} {_short(axes[other].labels[v])}"
             for other, v in zip(others, fixed, strict=True)
         ]
-        drawn.set_title("\n".join([_named(name, currency), *([", ".join(said)] if others else [])]), size=9)
+        drawn.set_title("\n".join([titled(name, currency), *([", ".join(said)] if others else [])]), size=9)
         drawn.set_xticks(range(sizes[across]), map(_short, axes[across].labels), rotation=40, ha="right",
                          rotation_mode="anchor")  # fmt: skip
         is_left = place % n_across == 0
@@ -100,13 +101,9 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     return figure
 
 
-def _differs(rows: Sequence[Row], name: str) -> bool:
+def differs(rows: Sequence[Row], name: str) -> bool:
+    """Whether points have a figure, and not all the same."""
     return len({row[name] for row in rows if row.get(name, math.nan) == row.get(name)}) > 1
-
-
-def _named(name: str, currency: str | None) -> str:
-    said, _ = unit(name, currency)
-    return f"{title(name)}, {said}" if said else title(name)
 
 
 def _short(label: str) -> str:
@@ -124,10 +121,7 @@ def _panel(drawn: Axes, values: Any, whole: Any, name: str, currency: str | None
         colour = _NOTHING if math.isnan(value) else colours(norm(value))
         drawn.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1))
         if not math.isnan(value):
-            red, green, blue, *_ = colours(norm(value))
-            is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-            drawn.text(column, row, number(value * scale), ha="center", va="center", size=7.5,
-                       color="white" if is_dark else INK)  # fmt: skip
+            drawn.text(column, row, number(value * scale), ha="center", va="center", size=7.5, color=ink(colour))
     drawn.set_xlim(-0.5, values.shape[1] - 0.5)
     drawn.set_ylim(values.shape[0] - 0.5, -0.5)
     drawn.grid(visible=False)

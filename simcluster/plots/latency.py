@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from matplotlib.figure import Figure
 
 from simcluster.plots.components import component_bars
 from simcluster.plots.distributions import latency_cdfs
+from simcluster.plots.files import save_all
 from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.over_time import batch_over_time, latency_over_time
-from simcluster.plots.save import save
-from simcluster.plots.sheet import plain_style
 from simcluster.plots.tails import latency_tails
 from simcluster.plots.violins import latency_violins
 from simcluster.read_run import RunFolder
-
-T = TypeVar("T")
 
 FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
     "latency_cdfs": latency_cdfs,
@@ -54,24 +50,4 @@ def draw(runs: Sequence[RunFolder], folder: Path, format: Literal["svg", "png", 
     if not runs:
         raise ValueError("no run to draw")
     gathered = gather(runs)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(name: str, figure: Figure) -> Path:
-        path = folder / f"{name}.{format}"
-        save(figure, path)
-        return path
-
-    return each_figure(gathered, write)
-
-
-def each_figure(runs: Sequence[Gathered], use: Callable[[str, Figure], T]) -> list[T]:
-    """What `use` makes of the name and the figure of each of `FIGURES`, in matplotlib's own style."""
-    used = []
-    with plain_style(), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        for name, make in FIGURES.items():
-            figure = make(runs)
-            if figure is not None:
-                used.append(use(name, figure))
-    return used
+    return save_all(((name, make(gathered)) for name, make in FIGURES.items()), folder, format)

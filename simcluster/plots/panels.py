@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simcluster.plots.gather import Gathered
-from simcluster.plots.latency import each_figure
+from simcluster.plots.latency import FIGURES
 from simcluster.plots.save import svg
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.topology import draw
@@ -58,7 +58,12 @@ class Drawing:
 
 def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
     """All figures of runs, in the order and style in which they are written to files."""
-    return each_figure(runs, lambda name, figure: _untitled(name, figure, panels(figure)))
+    with plain_style():
+        return [
+            _untitled(name, figure, panels(figure))
+            for name, make in FIGURES.items()
+            if (figure := make(runs)) is not None
+        ]
 
 
 def topology_drawing(topology: Topology) -> Drawing:

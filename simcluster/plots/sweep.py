@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
 
+from simcluster.plots.files import save_all
 from simcluster.plots.front import pareto
 from simcluster.plots.heat_maps import heat_maps
-from simcluster.plots.save import save
-from simcluster.plots.sheet import plain_style
 from simcluster.sweep.plan import Plan
 from simcluster.sweep.table import Row
 
@@ -38,12 +36,4 @@ def draw(plan: Plan, rows: Sequence[Row], folder: Path, format: Literal["svg", "
     Raises:
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    with plain_style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        for name, make in FIGURES.items():
-            if (figure := make(plan, rows)) is not None:
-                save(figure, folder / f"{name}.{format}")
-                written.append(folder / f"{name}.{format}")
-    return written
+    return save_all(((name, make(plan, rows)) for name, make in FIGURES.items()), folder, format)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,9 +137,16 @@ def draw(topology: Topology) -> Figure:
 
 def extent(boxes: Mapping[str, Box]) -> tuple[float, float, float, float]:
     """Left, right, bottom and top of a drawing, with room around it and for the names of frames."""
-    left, right = min(b.x - b.width / 2 for b in boxes.values()), max(b.x + b.width / 2 for b in boxes.values())
-    bottom, top = min(b.y - b.height / 2 for b in boxes.values()), max(b.y + b.height / 2 for b in boxes.values())
+    left, right, bottom, top = _around(boxes.values())
     return left - 0.3, right + 0.3, bottom - 0.3, top + 0.55
+
+
+def _around(boxes: Collection[Box]) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of all of them."""
+    return (
+        min(box.x - box.width / 2 for box in boxes), max(box.x + box.width / 2 for box in boxes),
+        min(box.y - box.height / 2 for box in boxes), max(box.y + box.height / 2 for box in boxes),
+    )  # fmt: skip
 
 
 def boxes_of(topology: Topology) -> dict[str, Box]:
@@ -224,8 +231,7 @@ def frames(axes: Axes, topology: Topology, boxes: Mapping[str, Box], scale: floa
     if len(framed) < 2:
         return
     for group, inside in framed.items():
-        left, right = min(b.x - b.width / 2 for b in inside), max(b.x + b.width / 2 for b in inside)
-        bottom, top = min(b.y - b.height / 2 for b in inside), max(b.y + b.height / 2 for b in inside)
+        left, right, bottom, top = _around(inside)
         frame = FancyBboxPatch(
             (left, bottom),
             right - left,

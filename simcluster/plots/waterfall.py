@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from simcluster.metrics import LATENCIES
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
 from simcluster.trace import COMPONENTS
 
-TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 SMALL = 0.0005
 """Of the variance: components below it are left out."""
 _NOTE = (
@@ -24,7 +24,9 @@ _NOTE = (
 
 def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     """A panel for each latency, with a bar for each component from where the one before it ended."""
-    rows = [name for name in COMPONENTS if any(abs(_shares(found[kind]).get(name, 0.0)) >= SMALL for kind in TITLES)]
+    rows = [
+        name for name in COMPONENTS if any(abs(_shares(found[kind]).get(name, 0.0)) >= SMALL for kind in LATENCIES)
+    ]
     height_in = 0.24 * max(len(rows), 3) + 0.5
     figure, cell = sheet(
         f"Which components carry the variance: {whole.label}", [whole], 2 * height_in + 0.85,
@@ -32,7 +34,7 @@ def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     )  # fmt: skip
     cell.update(left=1.3 / WIDTH_IN)
     grid = cell[0].subgridspec(2, 2, hspace=0.85 / height_in, wspace=0.34)
-    for place, (kind, text) in enumerate(TITLES.items()):
+    for place, (kind, text) in enumerate(LATENCIES.items()):
         axes = figure.add_subplot(grid[place // 2, place % 2])
         shares = _shares(found[kind])
         axes.set_title(f"{text}, std {number(found[kind]['std_ms'])} ms" if shares else text)

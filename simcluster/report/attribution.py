@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from simcluster.report.measured import NAMES, text
+from simcluster.metrics import LATENCIES
 from simcluster.report.table import Cell, Row, Table
 from simcluster.trace import COMPONENTS
+from simcluster.units import number
 
 Explained = Mapping[str, Any]
 """By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None
@@ -34,7 +35,7 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
     assumed = (0,) if zero_is_assumed else ()
     tables = []
     levels: dict[str, Mapping[str, float | None]] = {}
-    for name, shown in NAMES.items():
+    for name, shown in LATENCIES.items():
         said = explained.get(name) or {}
         columns = {"variance": said.get("variance_shares")}
         columns |= {f"beyond {percentile}": shares for percentile, shares in (said.get("tail_shares") or {}).items()}
@@ -61,4 +62,4 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
 
 
 def _share(share: float | None) -> Cell:
-    return Cell("-") if share is None else Cell(f"{text(round(share * 100, 1))} %", share=max(share, 0.0))
+    return Cell("-") if share is None else Cell(f"{number(round(share * 100, 1))} %", share=max(share, 0.0))

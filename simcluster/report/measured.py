@@ -9,8 +9,8 @@ from simcluster.metrics import LATENCIES
 from simcluster.report.table import Cell, Row, Table
 from simcluster.report.told import STATISTICS, Told, assumed_places
 from simcluster.trace import COMPONENTS
+from simcluster.units import number
 
-NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 SAME = 0.0005
 """Relative difference below which two values count as equal: they are shown with four digits."""
 ZERO_ASSUMED = (
@@ -33,7 +33,7 @@ class Metric(NamedTuple):
 
 METRICS = (
     *(
-        Metric(f"{NAMES[name]} {statistic}", f"{statistic}_{name}_ms", "ms", "low", NAMES[name])
+        Metric(f"{LATENCIES[name]} {statistic}", f"{statistic}_{name}_ms", "ms", "low", LATENCIES[name])
         for name in LATENCIES
         for statistic in ("mean", "median", "p99", "p99.9", "std")
     ),
@@ -52,14 +52,6 @@ METRICS = (
 )
 
 
-def text(value: float | None, unit: str = "") -> str:
-    """Four significant digits, without exponents in the range people read; a dash where there is no value."""
-    if value is None:
-        return "-"
-    digits = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{digits} {unit}".rstrip()
-
-
 class Headline(NamedTuple):
     """One figure of a run's card."""
 
@@ -72,12 +64,12 @@ def headlines(summary: dict[str, Any]) -> list[Headline]:
     """What one looks at first."""
     tpot_ms = summary["mean_tpot_ms"]
     return [
-        Headline("TTFT median", text(summary["median_ttft_ms"], "ms")),
-        Headline("ITL median", text(summary["median_itl_ms"], "ms")),
-        Headline("ITL p99", text(summary["p99_itl_ms"], "ms"), is_spread=True),
-        Headline("speed per user", text(1000 / tpot_ms if tpot_ms else None, "tokens/s")),
-        Headline("output", text(summary["output_throughput"], "tokens/s")),
-        Headline("energy per token", text(summary["joules_per_output_token"], "J")),
+        Headline("TTFT median", number(summary["median_ttft_ms"], "ms")),
+        Headline("ITL median", number(summary["median_itl_ms"], "ms")),
+        Headline("ITL p99", number(summary["p99_itl_ms"], "ms"), is_spread=True),
+        Headline("speed per user", number(1000 / tpot_ms if tpot_ms else None, "tokens/s")),
+        Headline("output", number(summary["output_throughput"], "tokens/s")),
+        Headline("energy per token", number(summary["joules_per_output_token"], "J")),
     ]
 
 
@@ -105,7 +97,7 @@ def _compared(metric: Metric, values: Sequence[float | None]) -> list[Cell]:
     first = values[0]
     line = []
     for place, value in enumerate(values):
-        shown = text(None if value is None else value / metric.per, metric.unit)
+        shown = number(None if value is None else value / metric.per, metric.unit)
         if not place or value is None or not first:
             line.append(Cell(shown))
             continue
@@ -119,7 +111,7 @@ def _compared(metric: Metric, values: Sequence[float | None]) -> list[Cell]:
 def latencies(run: Told) -> Table:
     """All statistics of one run's latencies, a line for each latency."""
     rows = [
-        Row(NAMES[name], [Cell(text(run.summary[f"{statistic}_{name}_ms"])) for statistic in STATISTICS])
+        Row(LATENCIES[name], [Cell(number(run.summary[f"{statistic}_{name}_ms"])) for statistic in STATISTICS])
         for name in LATENCIES
     ]
     return Table("Latencies in ms", STATISTICS, rows, assumed=() if not run.zero_is_assumed else (0,))
@@ -134,7 +126,7 @@ def components(run: Told) -> Table:
         if any(shares):
             line = [_part(run.summary[f"mean_{kind}_ms"], share) for kind, share in zip(kinds, shares, strict=True)]
             rows.append(Row(name.replace("_", " "), line, name))
-    means = [text(run.summary[f"mean_{kind}_ms"], "ms") for kind in kinds]
+    means = [number(run.summary[f"mean_{kind}_ms"], "ms") for kind in kinds]
     columns = [f"of mean TTFT, {means[0]}", f"of mean ITL, {means[1]}"]
     return Table("Components of the mean", columns, rows)
 
@@ -142,12 +134,4 @@ def components(run: Told) -> Table:
 def _part(mean_ms: float | None, share: float) -> Cell:
     if mean_ms is None:
         return Cell("-")
-    return Cell(text(mean_ms * share, "ms") if share else "0", f"{share * 100:.1f} %" if share else "", share=share)
-
-
-def remarks(run: Told) -> list[str]:
-    """What a reader must know of one run besides its numbers."""
-    summary = run.summary
-    failures = [f"{n:,} requests failed: {why}" for why, n in summary["failures"].items()]
-    dropped = [f"{n:,} rows of the trace dropped: {why}" for why, n in summary["dropped_trace_rows"].items()]
-    return [*failures, *dropped, *summary["notes"]]
+    return Cell(number(mean_ms * share, "ms") if share else "0", f"{share * 100:.1f} %" if share else "", share=share)

@@ -22,6 +22,7 @@ from simcluster.report import asked, measured, sources
 from simcluster.report.attribution import Explained, attribution
 from simcluster.report.inline import dark_variables, inline
 from simcluster.report.told import Told, assumed_places
+from simcluster.run import remarks
 from simcluster.trace import COMPONENTS
 
 LONGEST_TEXT = 2000
@@ -173,7 +174,7 @@ def _detail(place: int, run: Told, label: str, explained: Explained | None) -> D
     tables = [table for table in tables if table.rows]
     return Detail(
         f"run-{place}", place, label, str(run.summary["title"]), measured.headlines(run.summary), tables, bars,
-        measured.remarks(run), run.zero_is_assumed,
+        remarks(run.summary), run.zero_is_assumed,
     )  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from simcluster import source
 from simcluster.metrics import LATENCIES, PERCENTILES
-from simcluster.problems import InputError, Problem, shown
+from simcluster.problems import InputError, Problem, all_or_problems, shown
 from simcluster.read_run import RunFolder, assumes_zero_spread, read, require_scenario
+from simcluster.run import RESOLVED
 from simcluster.scenario import Scenario
 from simcluster.validation import validate
 
-SCENARIO = "scenario.resolved.yaml"
 STATISTICS = ("mean", "median", "std", *(f"p{percentile:g}" for percentile in PERCENTILES if percentile != 50))
 """What a summary has of each latency."""
 
@@ -54,23 +54,14 @@ def read_all(folders: Iterable[str | Path]) -> list[Told]:
     Raises:
         InputError: with what is wrong with any of them: no run, not finished, damaged, files of different runs.
     """
-    read_in: list[Told] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        try:
-            read_in.append(_read(Path(folder)))
-        except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return read_in
+    return all_or_problems(_read, map(Path, folders))
 
 
 def _read(folder: Path) -> Told:
     run = read(folder)
-    path = folder / SCENARIO
+    path = folder / RESOLVED
     if not path.is_file():
-        raise InputError([Problem(str(folder), 0, "", f"an incomplete run: no {SCENARIO}", "run the scenario again")])
+        raise InputError([Problem(str(folder), 0, "", f"an incomplete run: no {RESOLVED}", "run the scenario again")])
     scenario = validate(source.read(path), Scenario, from_json=True)
     problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME) for fault in _faults(run.summary)]
     if problems:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-import simcluster
 from simcluster import source
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.source import COMMAND_LINE, Document, Given, Path
@@ -39,10 +38,8 @@ def names() -> tuple[str, ...]:
 
 
 def folder() -> FilePath:
-    """Where these are: inside the installed package, or beside it in a checkout."""
-    package = FilePath(simcluster.__file__).parent
-    packaged = package / "data" / "scenarios"
-    return packaged if packaged.is_dir() else package.parent / "scenarios"
+    """Where these are."""
+    return source.shipped("scenarios")
 
 
 def with_settings(document: Document, settings: Sequence[str]) -> Document:

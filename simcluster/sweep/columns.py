@@ -37,7 +37,6 @@ _TITLES = {
     CAPACITY: "capacity", COST_PER_HOUR: "cost per hour", COST_PER_TOKEN: "cost per million tokens",
     "power_w": "power", "joules_per_output_token": "energy per token", ATTAINMENT: "within SLO",
 }  # fmt: skip
-_LATENCY_TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
 
 
 def short_key(key: str) -> str:
@@ -50,8 +49,8 @@ def title(name: str) -> str:
     if name in _TITLES:
         return _TITLES[name]
     statistic, _, latency = name.removesuffix("_ms").rpartition("_")
-    if latency in _LATENCY_TITLES and name.endswith("_ms"):
-        return f"{_LATENCY_TITLES[latency]} {statistic}"
+    if latency in LATENCIES and name.endswith("_ms"):
+        return f"{LATENCIES[latency]} {statistic}"
     return name.replace("_", " ")
 
 
@@ -60,6 +59,12 @@ def unit(name: str, currency: str | None) -> tuple[str, float]:
     if name in (COST_PER_HOUR, COST_PER_TOKEN):
         return currency or "", 1.0
     return next((found for end, found in _UNITS.items() if name.endswith(end)), ("", 1.0))
+
+
+def titled(name: str, currency: str | None) -> str:
+    """A column's name for people, with its unit."""
+    said, _ = unit(name, currency)
+    return f"{title(name)}, {said}" if said else title(name)
 
 
 def objectives(file: SweepFile) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import simcluster
+from simcluster import source
 from simcluster.problems import InputError, Problem, nearest
 
 
@@ -30,7 +30,5 @@ def names() -> tuple[str, ...]:
 
 
 def folder() -> Path:
-    """Where these are: inside the installed package, or beside it in a checkout."""
-    package = Path(simcluster.__file__).parent
-    packaged = package / "data" / "sweeps"
-    return packaged if packaged.is_dir() else package.parent / "sweeps"
+    """Where these are."""
+    return source.shipped("sweeps")

@@ -140,10 +140,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 def _setting_problems(sweep: SweepFile, settings: Sequence[str]) -> Iterator[Problem]:
     """Settings of the command line that the design would undo."""
-    chosen = sweep.design
-    keys = {*(chosen.grid or {}), *(chosen.samples.ranges if chosen.samples else {})}
-    keys |= {key for variant in (chosen.variants or {}).values() for key in variant}
-    keys |= {RATE_KEY} if sweep.capacity is not None else set()
+    keys = sweep.design.keys | ({RATE_KEY} if sweep.capacity is not None else set())
     for setting in settings:
         key = setting.partition("=")[0]
         if any(other == key or key.startswith(f"{other}.") for other in keys):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from simcluster.problems import InputError, Problem
+from simcluster.run import INCOMPLETE, write_json
 from simcluster.sweep.columns import HIGHER, objectives
 from simcluster.sweep.execute import Progress, Tell, execute
 from simcluster.sweep.plan import Plan
@@ -17,7 +16,7 @@ from simcluster.sweep.store import JOURNAL, Store
 from simcluster.sweep.table import ON_FRONT, TABLE_FORMAT, Row, rows, setting_columns, write
 
 TABLE, SUMMARY = "results.parquet", "sweep.json"
-_OURS = {JOURNAL, TABLE, SUMMARY, f"{TABLE}.incomplete", f"{SUMMARY}.incomplete"}
+_OURS = {JOURNAL, TABLE, SUMMARY, TABLE + INCOMPLETE, SUMMARY + INCOMPLETE}
 MOST_TOLD = 1000
 """Failures and impossible points that the summary lists."""
 
@@ -43,8 +42,8 @@ def record(
         made = rows(plan, points)
         write(folder / TABLE, plan, made)
         summary = describe(plan, points, made)
-        beside = folder / f"{SUMMARY}.incomplete"
-        beside.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + os.linesep, encoding="utf-8")
+        beside = folder / (SUMMARY + INCOMPLETE)
+        write_json(beside, summary)
         beside.replace(folder / SUMMARY)
     return summary, made
 
@@ -74,7 +73,7 @@ def describe(plan: Plan, points: Sequence[Progress], made: Sequence[Row]) -> dic
              for name in ("notes", "assumptions")]  # fmt: skip
 
     def told(number: int) -> dict[str, Any]:
-        return {"point": number, "settings": {name: _plain(values[number]) for name, values in settings.items()}}
+        return {"point": number, "settings": {name: plain(values[number]) for name, values in settings.items()}}
 
     return {
         "format": TABLE_FORMAT,
@@ -83,7 +82,7 @@ def describe(plan: Plan, points: Sequence[Progress], made: Sequence[Row]) -> dic
         "scenario": plan.base,
         "seeds": plan.file.seeds,
         "points": {"all": len(points)} | {name: statuses.count(name) for name in ("ok", "impossible", "failed")},
-        "currency": None if plan.file.cost is None else plan.file.cost.currency,
+        "currency": plan.file.currency,
         "capacity": None if plan.file.capacity is None else plan.file.capacity.model_dump(),
         "objectives": {name: "higher" if name in HIGHER else "lower" for name in weighed},
         "front": [
@@ -104,6 +103,6 @@ def describe(plan: Plan, points: Sequence[Progress], made: Sequence[Row]) -> dic
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value as JSON has it."""
     return None if isinstance(value, float) and math.isnan(value) else value

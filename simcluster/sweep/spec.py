@@ -117,6 +117,12 @@ class Design(Frozen):
         """The drawn points, of either kind."""
         return self.random or self.sobol
 
+    @property
+    def keys(self) -> set[str]:
+        """All keys that it sets."""
+        of_variants = {key for settings in (self.variants or {}).values() for key in settings}
+        return of_variants | {*(self.grid or {}), *(self.samples.ranges if self.samples else {})}
+
 
 class Capacity(Frozen):
     """For each point the largest rate of arrivals at which enough requests meet the scenario's `slo`."""
@@ -169,12 +175,13 @@ class SweepFile(Frozen):
     """Columns of the table that are weighed against each other. Default: `mean_tpot_ms`, `output_throughput` (with a
     capacity search `capacity_req_per_s`), `power_w`, and with prices `cost_per_hour`."""
 
+    @property
+    def currency(self) -> str | None:
+        """Of the prices, if there are any."""
+        return None if self.cost is None else self.cost.currency
+
     @model_validator(mode="after")
     def _rate_is_free(self) -> SweepFile:
-        if self.capacity is not None:
-            design = self.design
-            keys = {*self.set, *(design.grid or {}), *(design.samples.ranges if design.samples else {})}
-            keys |= {key for settings in (design.variants or {}).values() for key in settings}
-            if RATE_KEY in keys:
-                raise fault(f"{RATE_KEY} beside a capacity search", "remove one: the search sets the rate")
+        if self.capacity is not None and RATE_KEY in {*self.set, *self.design.keys}:
+            raise fault(f"{RATE_KEY} beside a capacity search", "remove one: the search sets the rate")
         return self

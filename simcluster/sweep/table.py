@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.replications import interval
+from simcluster.replications import intervals
+from simcluster.run import INCOMPLETE
 from simcluster.sweep.columns import (
     ATTAINMENT,
     BOUND,
@@ -131,16 +132,9 @@ def _figures(plan: Plan, progress: Progress) -> Row:
 
 def _means(metrics: Sequence[Mapping[str, float | None]]) -> Row:
     """Means over seeds, and half the width of their intervals where there are several."""
-    means: Row = {}
-    half_widths: Row = {}
-    for name in dict.fromkeys(name for one in metrics for name in one):
-        values = [value for one in metrics if (value := one.get(name)) is not None]
-        if values:
-            over = interval(values)
-            means[name] = over.mean
-            if over.half_width is not None:
-                half_widths[HALF_WIDTH + name] = over.half_width
-    return means | half_widths
+    found = intervals(metrics)
+    half_widths = {HALF_WIDTH + name: one.half_width for name, one in found.items() if one.half_width is not None}
+    return {name: one.mean for name, one in found.items()} | half_widths
 
 
 def _per_million(row: Row, cost: Cost) -> float:
@@ -156,10 +150,10 @@ def write(path: Path, plan: Plan, made: Sequence[Row]) -> None:
     for name in names:
         values = list(range(len(made))) if name == "point" else [row.get(name) for row in made]
         table[name] = _array(values)
-    beside = path.with_name(path.name + ".incomplete")
+    beside = path.with_name(path.name + INCOMPLETE)
     metadata = {"format": TABLE_FORMAT, "sweep": plan.name, "title": plan.file.title}
-    if plan.file.cost is not None:
-        metadata["currency"] = plan.file.cost.currency
+    if plan.file.currency is not None:
+        metadata["currency"] = plan.file.currency
     write_table(beside, table, metadata)
     beside.replace(path)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from simcluster.metrics import are_finished
 from simcluster.read_run import RunFolder
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.parts import cause, in_us, parts_of
 from simcluster.timeline.window import Window, clipped
-from simcluster.trace import COMPONENTS
+from simcluster.trace import COMPONENT_COLUMNS
 
 REQUESTS, QUEUE = 1, 2
 """Groups of lanes."""
@@ -53,13 +54,13 @@ def _rows(shown: Window) -> Iterator[dict[str, int]]:
 
 
 def _ticks(row: Mapping[str, int]) -> list[int]:
-    return [row[f"{name}_ticks"] for name in COMPONENTS]
+    return [row[name] for name in COMPONENT_COLUMNS]
 
 
 def add_queue(events: Events, run: RunFolder, shown: Window) -> None:
     """How many requests wait and how many run, at the instants at which that changes."""
     arrived, scheduled, last = (run.requests[f"{name}_at_ticks"] for name in ("arrived", "scheduled", "last_token"))
-    finished = np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
+    finished = are_finished(run.requests)
     refused = np.array([status == "failed" for status in run.requests["status"]], dtype=bool) & (scheduled < 0)
     arrived, begun, over = (np.sort(ticks[ticks >= 0]) for ticks in (arrived[~refused], scheduled, last[finished]))
     instants = np.unique(np.concatenate([[shown.from_ticks], arrived, begun, over]))

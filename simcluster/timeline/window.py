@@ -74,7 +74,7 @@ def window(run: RunFolder, scenario: Scenario, from_ticks: int, to_ticks: int | 
     alike = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
     with suppress(_Enough):
         play(alike, [], watch)
-    end = max(int(run.requests["last_token_at_ticks"].max(initial=0)), from_ticks)
+    end = max(run.end_ticks, from_ticks)
     until = served[-1].ended if is_cut else end if to_ticks is None else min(to_ticks, end)
     tokens = _tokens(run, from_ticks, until)
     _require_same(run, scenario, served, tokens)

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-import simcluster
 from simcluster import catalog, source
 from simcluster.problems import InputError, Problem, nearest
 from simcluster.quantities import Bandwidth, Bytes, Count, Frozen, Seconds, fault
@@ -141,10 +140,8 @@ def names() -> tuple[str, ...]:
 
 
 def folder() -> FilePath:
-    """Where these are: inside the installed package, or beside it in a checkout."""
-    package = FilePath(simcluster.__file__).parent
-    packaged = package / "data" / "topologies"
-    return packaged if packaged.is_dir() else package.parent / "topologies"
+    """Where these are."""
+    return source.shipped("topologies")
 
 
 def from_document(document: Document, path: Path = ()) -> Topology:

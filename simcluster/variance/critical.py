@@ -22,7 +22,7 @@ from simcluster.kernel.world import Happening
 from simcluster.noise.pace import DevicePace
 from simcluster.noise.slices import STEPS_PER_BLOCK
 from simcluster.read_run import RunFolder
-from simcluster.resolve import load
+from simcluster.scenario import Scenario, Stage
 from simcluster.ticks import TICKS_PER_S, Ticks
 
 MOST_STEPS = 2**13
@@ -54,7 +54,7 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
     Raises:
         InputError: the resolved scenario of a run is not there, or cannot be used any more.
     """
-    scenarios = [load(run.folder / "scenario.resolved.yaml") for run in runs]
+    scenarios = [run.scenario() for run in runs]
     n_groups = sum(len(replica.stages) for replica in scenarios[0].replicas)
     if all(len(stage.devices) < 2 for replica in scenarios[0].replicas for stage in replica.stages):
         return None
@@ -66,14 +66,12 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
         n_looked_at += sum(len(some.numbers) for some in steps.values())
         n_made += n_steps
         planner = Planner(scenario)
-        slow = _slow(planner, int(run.requests["last_token_at_ticks"].max(initial=0)))
-        noise, kind, seeds = scenario.noise, scenario.device.kind, scenario.seeds
+        slow = _slow(planner, run.end_ticks)
         for number, replica in enumerate(scenario.replicas):
             for place, stage in enumerate(replica.stages):
                 if number in steps and len(stage.devices) > 1:
                     group = groups.setdefault((number, place), _Group(stage.devices))
-                    paces = [DevicePace(seeds, device, noise, kind) for device in stage.devices]
-                    group.look_at(steps[number], planner.skew(stage), paces, slow)
+                    group.look_at(steps[number], planner.skew(stage), _paces(scenario, stage), slow)
     found = [{"replica": number, "stage": place, **group.told()} for (number, place), group in sorted(groups.items())]
     return {"steps": n_looked_at, "of_steps": n_made, "groups": found}
 
@@ -100,7 +98,7 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     Raises:
         InputError: the resolved scenario of the run is not there, or cannot be used any more.
     """
-    scenario = load(run.folder / "scenario.resolved.yaml")
+    scenario = run.scenario()
     groups = [
         (number, place, stage)
         for number, replica in enumerate(scenario.replicas)
@@ -110,7 +108,7 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     if not groups:
         return []
     steps, _ = _steps(run, max(MOST_STEPS // len(groups), STEPS_PER_BLOCK))
-    planner, end = Planner(scenario), int(run.requests["last_token_at_ticks"].max(initial=1))
+    planner, end = Planner(scenario), max(run.end_ticks, 1)
     slow = _slow(planner, end)
     found = []
     for number, place, stage in groups:
@@ -119,18 +117,14 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
             bins = np.minimum(steps[number].ends / end * n_bins, n_bins - 1).astype(np.int64)
             for one in np.unique(bins).tolist():
                 group = _Group(stage.devices)
-                paces = [
-                    DevicePace(scenario.seeds, name, scenario.noise, scenario.device.kind) for name in stage.devices
-                ]
-                group.look_at(
-                    Steps(*(column[bins == one] for column in steps[number])), planner.skew(stage), paces, slow
-                )
+                some = Steps(*(column[bins == one] for column in steps[number]))
+                group.look_at(some, planner.skew(stage), _paces(scenario, stage), slow)
                 last[:, one], slowest[:, one] = group.shares()
             missing = np.setdiff1d(np.arange(n_bins), bins)
             last[:, missing] = slowest[:, missing] = np.nan
         edges_s = np.linspace(0, end / TICKS_PER_S, n_bins + 1)
-        some = [table if np.nansum(table) > 0 else None for table in (last, slowest)]
-        found.append(LastOverTime(number, place, stage.devices, edges_s, *some))
+        tables = [table if np.nansum(table) > 0 else None for table in (last, slowest)]
+        found.append(LastOverTime(number, place, stage.devices, edges_s, *tables))
     return found
 
 
@@ -210,6 +204,11 @@ def _factors(pace: DevicePace, ticks: Ticks) -> Floats:
         found[:, place:after] = [[compute], [fetch]]
         place = after
     return found
+
+
+def _paces(scenario: Scenario, stage: Stage) -> list[DevicePace]:
+    """Of the devices of a stage, from the start of a run."""
+    return [DevicePace(scenario.seeds, device, scenario.noise, scenario.device.kind) for device in stage.devices]
 
 
 class _Slow(NamedTuple):

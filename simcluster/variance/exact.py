@@ -21,11 +21,6 @@ MOST_ROWS = 2**17
 _MASK = 2**LIMB_BITS - 1
 
 
-def total(values: Ticks) -> int:
-    """The sum of ticks, any number of them up to 2^31."""
-    return (int((values >> 32).sum()) << 32) + int((values & (2**32 - 1)).sum())
-
-
 def products(rows: Sequence[Ticks], values: Ticks) -> list[int]:
     """
     The sum of each row times `values`, exactly.

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from simcluster.metrics import TICKS_PER_MS
+from simcluster.metrics import LATENCIES, TICKS_PER_MS
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
 from simcluster.replications import interval
 from simcluster.trace import COMPONENTS
 from simcluster.variance.critical import critical_path
-from simcluster.variance.gather import LATENCIES, Gathered, Later, gather, look_again
+from simcluster.variance.gather import Gathered, Later, gather, look_again
 from simcluster.variance.levels import grouped_squares, levels
 from simcluster.variance.moments import Moments, pooled
 from simcluster.variance.tail import FEW, LEVELS, Tail, Worst

@@ -10,17 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.metrics import LATENCIES, are_finished
 from simcluster.read_run import Columns, RunFolder
 from simcluster.ticks import Ticks
-from simcluster.trace import COMPONENTS
+from simcluster.trace import COMPONENT_COLUMNS
 from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
 from simcluster.variance.levels import Residuals
 from simcluster.variance.moments import N_PARTS, Moments, whole_of
 from simcluster.variance.tail import Tail, Worst
 
 Latency = str
-LATENCIES = ("ttft", "tpot", "itl", "e2el")
-_PARTS = tuple(f"{name}_ticks" for name in COMPONENTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +82,9 @@ def gather(run: RunFolder, most_tokens: int) -> Gathered:
     later_parts = np.zeros((N_PARTS, n_requests), np.int64)
     replica_counts = np.zeros(n_replicas, np.int64)
     replica_sums, replica_squares = [0] * n_replicas, [0] * n_replicas
-    finished = _finished(run)
-    for block in run.tokens(("request", "token", "replica", "step", *_PARTS)):
-        first, gaps = _split(block, finished, _PARTS)
+    finished = are_finished(run.requests)
+    for block in run.tokens(("request", "token", "replica", "step", *COMPONENT_COLUMNS)):
+        first, gaps = _split(block, finished, COMPONENT_COLUMNS)
         moments["ttft"].add(first.parts, first.whole)
         worst["ttft"].add(first.parts, first.whole)
         first_parts[:, first.request] = first.parts
@@ -135,10 +134,10 @@ def look_again(gathered: Gathered, tails: dict[str, Tail]) -> Later:
     run, (counts, sums), n_replicas = gathered.run, gathered.requests, len(gathered.replicas.counts)
     means = sums / np.maximum(counts, 1)
     residuals = Residuals()
-    used = [name for name, ticks in zip(_PARTS, gathered.moments["itl"].sums, strict=True) if ticks]
+    used = [name for name, ticks in zip(COMPONENT_COLUMNS, gathered.moments["itl"].sums, strict=True) if ticks]
     above = {name: np.zeros(n_replicas, np.int64) for name in tails}
     at = {name: np.zeros(n_replicas, np.int64) for name in tails}
-    finished = _finished(run)
+    finished = are_finished(run.requests)
     for block in run.tokens(("request", "token", "replica", "step", *used)):
         _, gaps = _split(block, finished, used)
         residuals.add(gaps.replica, gaps.step, gaps.whole - means[gaps.request])
@@ -150,10 +149,6 @@ def look_again(gathered: Gathered, tails: dict[str, Tail]) -> Later:
         for name, tail in tails.items()
     }
     return Later(*residuals.squares(), in_tail)
-
-
-def _finished(run: RunFolder) -> npt.NDArray[np.bool_]:
-    return np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
 
 
 def _split(block: Columns, finished: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Gaps, Gaps]:

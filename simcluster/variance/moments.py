@@ -19,9 +19,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from simcluster.ticks import Ticks
+from simcluster.ticks import Ticks, total
 from simcluster.trace import COMPONENTS
-from simcluster.variance.exact import products, total
+from simcluster.variance.exact import products
 
 N_PARTS = len(COMPONENTS)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.metrics import TICKS_PER_MS
+from simcluster.metrics import TICKS_PER_MS, are_finished
 from simcluster.read_run import RunFolder
 from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENTS
+from simcluster.trace import COMPONENT_COLUMNS, COMPONENTS
 from simcluster.variance.moments import whole_of
 
 Floats = npt.NDArray[np.float64]
@@ -20,7 +20,6 @@ EDGES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 """Shares of all gaps at which the bands of lengths meet."""
 MOST_CAUSES = 4000
 """Long gaps whose causes are told; of more, an even selection."""
-_TICKS = tuple(f"{name}_ticks" for name in COMPONENTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +100,8 @@ def causes(run: RunFolder, p99_ms: float, mean_path_ms: Sequence[float]) -> Caus
 
 def _gaps(run: RunFolder) -> Iterator[tuple[Floats, npt.NDArray[np.int64], Floats]]:
     """Blocks of gaps of finished requests: when they end, their components in ticks, their length."""
-    finished = np.array([status == "finished" for status in run.requests["status"]], dtype=bool)
-    for block in run.tokens(("request", "token", "emitted_at_ticks", *_TICKS)):
+    finished = are_finished(run.requests)
+    for block in run.tokens(("request", "token", "emitted_at_ticks", *COMPONENT_COLUMNS)):
         which = (block["token"] > 0) & finished[block["request"]]
-        parts = np.stack([block[name][which] for name in _TICKS])
+        parts = np.stack([block[name][which] for name in COMPONENT_COLUMNS])
         yield block["emitted_at_ticks"][which] / TICKS_PER_S, parts, whole_of(parts) / TICKS_PER_MS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from simcluster.kernel.plan import Planner
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
-from simcluster.resolve import load
 from simcluster.ticks import TICKS_PER_S
 
 MOST_SPELLS = 60
@@ -18,11 +17,11 @@ def spells(run: RunFolder) -> list[tuple[float, float, str]]:
     Nothing where the run's scenario is not there any more. Transfers are no spells.
     """
     try:
-        scenario = load(run.folder / "scenario.resolved.yaml")
+        scenario = run.scenario()
     except InputError:
         return []
     world = Planner(scenario).world()
-    end = int(run.requests["last_token_at_ticks"].max(initial=0))
+    end = run.end_ticks
     found: list[tuple[float, float, str]] = []
     for happening in world.happenings if world is not None else ():
         if happening.kind == "transfer":

@@ -15,7 +15,6 @@ import numpy as np
 
 from simcluster.kernel.plan import Planner
 from simcluster.read_run import RunFolder
-from simcluster.resolve import load
 from simcluster.resolve.network import network
 from simcluster.topology.model import Topology
 
@@ -48,7 +47,7 @@ def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, s
 
 
 def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] | None:
-    scenario = load(run.folder / "scenario.resolved.yaml")
+    scenario = run.scenario()
     if scenario.network is None:
         scenario = scenario.model_copy(update={"network": network(topology, scenario.replicas, needed=True)})
     planner = Planner(scenario)

@@ -23,6 +23,7 @@ from simcluster.report.inline import inline
 from simcluster.report.page import page, plain
 from simcluster.report.sources import assumptions, entries, provenance
 from simcluster.report.told import STATISTICS, Told, read_all
+from simcluster.units import number
 
 LABELS = ["wafer", "gpus"]
 
@@ -96,7 +97,7 @@ def test_the_comparison_has_the_summarys_numbers_and_their_ratios(runs: list[Tol
     for row in table.rows:
         metric = metrics[row.head]
         first, second = (run.summary[metric.key] for run in runs)
-        assert [measured.text(first / metric.per, metric.unit), measured.text(second / metric.per, metric.unit)] == [
+        assert [number(first / metric.per, metric.unit), number(second / metric.per, metric.unit)] == [
             cell.text for cell in row.cells
         ]
         assert "" == row.cells[0].small

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simcluster.ticks import total
 from simcluster.variance import exact
-from simcluster.variance.exact import products, squares_by, sums_by, total
+from simcluster.variance.exact import products, squares_by, sums_by
 
 TICKS = st.integers(-(2**62), 2**62)
 COLUMNS = st.integers(1, 4).flatmap(

@@ -12,14 +12,14 @@ from made_runs import write_run
 from small_runs import loaded, recorded
 
 import simcluster
-from simcluster.metrics import TICKS_PER_MS
+from simcluster.metrics import LATENCIES, TICKS_PER_MS
 from simcluster.noise.pace import DevicePace
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
 from simcluster.scenario import Scenario
 from simcluster.streams import stream, uniforms
 from simcluster.trace import COMPONENTS
-from simcluster.variance.explain import LATENCIES, explain
+from simcluster.variance.explain import explain
 
 SCENARIO = """
 model: llama-3.1-8b

@@ -1,0 +1,61 @@
+"""What commands print alike: figures with what they may be off by, tables without lines, remarks, JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simcluster.units import number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def plus_minus(value: float | None, half_width: float | None, unit: str = "") -> str:
+    """A value and half the width of its interval, to two digits, if there is one."""
+    return number(value, unit) if half_width is None else f"{number(value)} ± {number(half_width, unit, 2)}"
+
+
+def percent(share: float | None) -> str:
+    """A share with its sign, to a tenth of a percent."""
+    return "-" if share is None else f"{100 * share + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
+
+
+def wide_console() -> Console:
+    """Where tables go: as wide as the terminal, or wide enough in a pipe."""
+    from rich.console import Console
+
+    width = max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else 200
+    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+
+
+def bare_table() -> Table:
+    """A table without lines and, so far, without columns."""
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, header_style="bold")
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines; the first column is text, the others are figures."""
+    table = bare_table()
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
+def print_remarks(console: Console, remarks: Iterable[str]) -> None:
+    """What a reader should know besides the figures, a line each."""
+    for text in remarks:
+        console.print(f"* {text}", markup=False, soft_wrap=True)
+
+
+def print_json(found: Any) -> None:
+    """One JSON document."""
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
