@@ -34,8 +34,10 @@ QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
 }
-"""Settings of Dask that spare a third of a core: workers are not sampled, nobody looks 50 times a second whether event
-loops are late, and memory that a worker frees is not given back to the system each time, only to be asked for again."""
+"""
+Settings of Dask that spare a third of a core: workers are not sampled, nobody looks 50 times a second whether event
+loops are late, and workers do not give memory back to the system whenever they free some, to ask for it again.
+"""
 START_S = 6.0
 """Work that takes less than this is done at once and not in workers, which take as long to start."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.service import Detail, OpTicks, Run, RunModel, Service, as_decoding
+from simcluster.costs.service import Detail, OpTicks, Run, Service, TimedStage, as_decoding
 from simcluster.noise.pace import ONE, Pace, Spell
 from simcluster.noise.tables import FACTOR_BITS
 from simcluster.ticks import Ticks
@@ -13,7 +15,8 @@ from simcluster.trace import COMPONENT
 
 _COMPUTE, _WAIT, _STALL = COMPONENT["compute"], COMPONENT["wait_for_peers"], COMPONENT["stall"]
 _FETCHES = COMPONENT["weight_fetch"], COMPONENT["kv_fetch"]
-_BUSY = [_COMPUTE, *_FETCHES]
+_BUSY = (_COMPUTE, *_FETCHES)
+_BUSY_COLUMNS = slice(min(_BUSY), max(_BUSY) + 1)  # they are neighbours
 _HALF = ONE // 2
 
 
@@ -25,7 +28,7 @@ class PacedStage:
     the longer is decided before. A stall that begins while a step is served comes on top of it.
     """
 
-    def __init__(self, stage: RunModel, pace: Pace) -> None:
+    def __init__(self, stage: TimedStage, pace: Pace) -> None:
         self._stage = stage
         self._pace = pace
 
@@ -48,14 +51,16 @@ class PacedStage:
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """Successive decode steps of one batch that start in the same spell, up to a stall."""
-        inner = self._stage.run(step, batch, n_steps, started)
         spell = self._pace.at(started)
-        components = inner.laid_out()
+        components = self._stage.components(step, batch, n_steps)
         _pace_rows(components, spell)
         ticks: Ticks = components.sum(axis=1)
-        starts = np.cumsum(ticks) - ticks + started
-        n_within = int(starts.searchsorted(spell.until))
+        ends = ticks.cumsum()
         begin, lasts = self._pace.next_stall(started)
+        if started + int(ends[-1]) <= min(begin, spell.until):
+            return Run(ticks, components)
+        starts = ends - ticks + started
+        n_within = int(starts.searchsorted(spell.until))
         stalled = int(starts.searchsorted(begin, side="right")) - 1
         if stalled < n_within and begin < starts[stalled] + ticks[stalled]:
             n_within = stalled + 1
@@ -67,6 +72,12 @@ class PacedStage:
 def _factors(spell: Spell) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Of compute and fetches: rank 0's own factors, and what the slowest rank has more."""
     return (spell.compute, spell.fetch, spell.fetch), (spell.compute_more, spell.fetch_more, spell.fetch_more)
+
+
+@lru_cache(maxsize=64)
+def _factor_rows(spell: Spell) -> Ticks:
+    """The same as an array, shape (2, 1, busy components)."""
+    return np.array(_factors(spell), np.int64)[:, None]
 
 
 def _paced(components: list[int], spell: Spell) -> list[int]:
@@ -81,9 +92,12 @@ def _paced(components: list[int], spell: Spell) -> list[int]:
 
 def _pace_rows(components: Ticks, spell: Spell) -> None:
     """The same in place for many at once, shape (rows, components)."""
-    busy, (own, more) = components[:, _BUSY], np.array(_factors(spell))
-    components[:, _BUSY] = (busy * own + _HALF) >> FACTOR_BITS
-    components[:, _WAIT] += ((busy * more + _HALF) >> FACTOR_BITS).sum(axis=1)
+    busy = components[:, _BUSY_COLUMNS]
+    paced = busy * _factor_rows(spell)
+    paced += _HALF
+    paced >>= FACTOR_BITS
+    busy[:] = paced[0]
+    components[:, _WAIT] += paced[1].sum(axis=1)
 
 
 def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
@@ -94,7 +108,7 @@ def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
         decode_components = _at_pace(inner.decode_components, spell)
         decode_components[-1, _STALL] += stall
     components[-1, _STALL] += stall
-    busy = components[:, _BUSY].sum(axis=1)
+    busy = components[:, _BUSY_COLUMNS].sum(axis=1)
     launch, compute, fetch, _, exchange = inner.ops
     shorter = np.minimum(np.minimum(compute, fetch), busy)
     fetches = fetch > compute

@@ -138,14 +138,14 @@ class Run(NamedTuple):
     growing: tuple[int, Ticks] | None = None
     """A component, and what each step adds to it, shape (steps,), where there is one list."""
 
-    def laid_out(self) -> Ticks:
-        """The components of each step, shape (steps, components), for the caller to change."""
-        if isinstance(self.components, np.ndarray):
-            return self.components
-        components = np.tile(np.array(self.components, np.int64), (len(self.ticks), 1))
-        if self.growing is not None:
-            components[:, self.growing[0]] += self.growing[1]
-        return components
+
+def _laid_out(always: Ticks, charged: Sequence[tuple[int, Any]], n_steps: int) -> Ticks:
+    """Components of successive steps, shape (steps, components): the same in all of them, and what comes on top."""
+    components = np.empty((n_steps, len(always)), np.int64)
+    components[:] = always
+    for component, ticks in charged:
+        components[:, component] += ticks
+    return components
 
 
 class StageModel(Protocol):
@@ -201,8 +201,8 @@ class _Fixed(NamedTuple):
     """What each factor of the noise multiplies, shape (factors, components)."""
     quiet: Ticks
     """What none does, of all ops, shape (components,)."""
-    late: Ticks
-    """Which component each delay adds to, 0 or 1, shape (delays, components): none where the ranks do not meet."""
+    late: tuple[int, ...]
+    """Which component each delay adds to, shape (delays,): none, -1, where the ranks do not meet."""
     most: int
     """Sum of `noisy`, one op of each kind."""
 
@@ -234,26 +234,35 @@ class TimedStage:
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """Successive decode steps of one batch, whenever they start."""
-        fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
-        rows = self._nominal.run_rows(batch, n_steps)
         if self._noise is not None:
-            components = self._in_this_world(fixed, rows, step, n_steps)
+            components = self.components(step, batch, n_steps)
             return Run(components.sum(axis=1), components)
-        charged = [
-            (where, self._counts[kind] * ticks) for kind, row in rows for where, ticks in self._charged(kind, row)
-        ]
+        fixed, charged = self._fixed_of(batch), self._charged_in_run(batch, n_steps)
         if len(charged) == 1 and type(charged[0][1]) is not int:
             return Run(charged[0][1] + fixed.ticks, fixed.components, charged[0])
-        components = np.empty((n_steps, len(COMPONENTS)), np.int64)
-        components[:] = fixed.row
-        for component, ticks in charged:
-            components[:, component] += ticks
+        components = _laid_out(fixed.row, charged, n_steps)
         return Run(components.sum(axis=1), components)
+
+    def components(self, step: int, batch: Batch, n_steps: int) -> Ticks:
+        """Components of successive decode steps of one batch, shape (steps, components), for the caller to change."""
+        fixed = self._fixed_of(batch)
+        if self._noise is not None:
+            return self._in_this_world(fixed, self._nominal.run_rows(batch, n_steps), step, n_steps)
+        return _laid_out(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
+
+    def _fixed_of(self, batch: Batch) -> _Fixed:
+        return self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
+
+    def _charged_in_run(self, batch: Batch, n_steps: int) -> list[tuple[int, Any]]:
+        """What depends on contexts in successive decode steps, without noise, with its components."""
+        rows = self._nominal.run_rows(batch, n_steps)
+        return [
+            (where, self._counts[kind] * ticks) for kind, row in rows for where, ticks in self._charged(kind, row)
+        ]
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
-        fixed = self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
-        rows = self._nominal.context_rows(batch)
+        fixed, rows = self._fixed_of(batch), self._nominal.context_rows(batch)
         if self._noise is not None:
             return self._in_this_world(fixed, rows, step, 1)[0].tolist()  # type: ignore[no-any-return]
         components = list(fixed.components)
@@ -291,7 +300,7 @@ class TimedStage:
         small = self._noise and self._noise.small
         noisy = [[0] * len(COMPONENTS) for _ in range(2 * n_kinds if small else n_kinds)]
         quiet = [0] * len(COMPONENTS)
-        late = np.zeros((3 * n_kinds if small else 2 * n_kinds, len(COMPONENTS)), np.int64)
+        late = [-1] * (3 * n_kinds if small else 2 * n_kinds)
         components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
         most = 0
         for kind, row in enumerate(rows):
@@ -299,7 +308,7 @@ class TimedStage:
                 components[component] += self._counts[kind] * ticks
                 if component == _EXCHANGE and small and ticks <= small.up_to:
                     noisy[n_kinds + kind][_EXCHANGE] = ticks
-                    late[2 * n_kinds + kind, _EXCHANGE] = 1
+                    late[2 * n_kinds + kind] = _EXCHANGE
                 elif component in (_EXCHANGE, _WAIT):
                     quiet[component] += self._counts[kind] * ticks
                     continue
@@ -307,36 +316,47 @@ class TimedStage:
                     noisy[kind][component] += ticks
                 most += ticks
             if row.exchange:
-                late[kind, _LAUNCH] = late[kind + n_kinds, _WAIT] = 1
+                late[kind], late[kind + n_kinds] = _LAUNCH, _WAIT
         whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        return _Fixed(components, whole, sum(components), noisy_, quiet_, late, most)
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, tuple(late), most)
 
     def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
-        factors, delays, greatest = self._noise.sums(step, n_steps)
-        components: Ticks = factors @ fixed.noisy
+        factors, greatest = self._noise.factors(step, n_steps)
         quiet: Any = fixed.quiet
-        late, most = fixed.late, fixed.most
+        noisy, most = fixed.noisy, fixed.most
+        growing: list[tuple[int, int, Ticks]] = []
         for kind, row in rows:
             for component, ticks in self._charged(kind, row):
-                if component not in (_EXCHANGE, _WAIT):
-                    components[:, component] += factors[:, kind] * ticks
-                    most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
-                else:
+                if component in (_EXCHANGE, _WAIT):
                     quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
-            if (not isinstance(row.exchange, int) or row.exchange) and not late[kind, _LAUNCH]:
-                places = [kind, kind + len(self._counts)]
-                late, delays = late.copy(), delays.copy()
-                late[places, [_LAUNCH, _WAIT]] = 1
-                delays[:, places] *= np.reshape(row.exchange, (-1, 1)) > 0
+                elif isinstance(ticks, int):
+                    noisy = noisy.copy() if noisy is fixed.noisy else noisy
+                    noisy[kind, component] += ticks
+                    most += ticks
+                else:
+                    growing.append((kind, component, ticks))
+                    most += int(ticks[-1])  # contexts only grow
+            if fixed.late[kind] < 0 and (not isinstance(row.exchange, int) or row.exchange):
+                meets = np.reshape(row.exchange, (-1, 1)) > 0
+                quiet = quiet + meets * self._noise.delays(step, n_steps, self._late_at(kind))
+        components: Ticks = factors @ noisy
+        for kind, component, ticks in growing:
+            components[:, component] += factors[:, kind] * ticks
         if most * greatest >= _MOST:
             raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
         components += _HALF
         components >>= ONE_BITS
         components += quiet
-        components += delays @ late
+        components += self._noise.delays(step, n_steps, fixed.late)
         return components
+
+    def _late_at(self, kind: int) -> tuple[int, ...]:
+        """Which component each delay adds to if the ranks meet at ops of this kind alone."""
+        late = [-1] * (2 * len(self._counts))
+        late[kind], late[kind + len(self._counts)] = _LAUNCH, _WAIT
+        return tuple(late)
 
     def _detail(self, step: int, batch: Batch) -> Detail:
         """Op by op."""

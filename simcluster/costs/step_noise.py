@@ -7,7 +7,7 @@ the world alone and not on what the step serves: so the sums of many steps are m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from simcluster.noise.slices import STEPS_PER_BLOCK, Slices
 from simcluster.noise.tables import FACTOR_BITS
 from simcluster.ticks import Ticks
+from simcluster.trace import COMPONENTS
 
 ONE_BITS = FACTOR_BITS
 ONE = 2**ONE_BITS
@@ -52,7 +53,7 @@ class Small(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of successive steps."""
+    """Over the ops of each kind, of a block of steps."""
 
     factors: Ticks
     """By kind, of what ops do; then of short exchanges, if these are noisy; shape (steps, kinds or 2 kinds)."""
@@ -117,19 +118,34 @@ class StepNoise:
             if small is not None and len(collectives)
             else None
         )
-        self._block_sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
+        self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
+        self._delays = lru_cache(maxsize=16)(self._delays_of)
 
-    def sums(self, step: int, n_steps: int) -> Sums:
-        """Sums over the ops of each kind, of successive steps."""
-        block, row = divmod(step, STEPS_PER_BLOCK)
-        factors, delays, greatest = self._block_sums(block)
-        found = Sums(factors[row : row + n_steps], delays[row : row + n_steps], greatest)
-        n_found = min(n_steps, STEPS_PER_BLOCK - row)
-        if n_found == n_steps:
-            return found
-        more = self.sums(step + n_found, n_steps - n_found)
-        factors, delays = (np.concatenate(pair) for pair in zip(found[:2], more[:2], strict=True))
-        return Sums(factors, delays, max(greatest, more.greatest))
+    def factors(self, step: int, n_steps: int) -> tuple[Ticks, int]:
+        """
+        Of successive steps the sums of factors by kind, of what ops do; then of short exchanges, if these are noisy.
+
+        Returns:
+            Shape (steps, kinds or 2 kinds); and a number that none of them exceeds.
+        """
+        factors, _, greatest = self._sums(step // STEPS_PER_BLOCK)
+        if step % STEPS_PER_BLOCK + n_steps <= STEPS_PER_BLOCK:
+            return factors[step % STEPS_PER_BLOCK :][:n_steps], greatest
+        blocks = range(step // STEPS_PER_BLOCK, (step + n_steps - 1) // STEPS_PER_BLOCK + 1)
+        greatest = max(self._sums(block).greatest for block in blocks)
+        return _of_steps(lambda block: self._sums(block).factors, step, n_steps), greatest
+
+    def delays(self, step: int, n_steps: int, late: tuple[int, ...]) -> Ticks:
+        """
+        Ticks by component that delays add to successive steps, shape (steps, components).
+
+        Args:
+            step: the first.
+            n_steps: how many.
+            late: by kind, the component that rank 0 coming late adds to, or -1 for none; then that its wait for the
+                last rank adds to; then, unless left out, what short exchanges take on top.
+        """
+        return _of_steps(lambda block: self._delays(block, late), step, n_steps)
 
     def ops(self, step: int) -> Draws:
         """Of one step, op by op."""
@@ -171,6 +187,23 @@ class StepNoise:
             factors, delays = np.hstack([factors, exchange + self._apart * ONE]), np.hstack([delays, longer])
             greatest = int(factors.max())
         return Sums(factors, delays, greatest)
+
+    def _delays_of(self, block: int, late: tuple[int, ...]) -> Ticks:
+        """By component, of a block of steps."""
+        delays, places = self._sums(block).delays, np.array(late)
+        found = np.zeros((STEPS_PER_BLOCK, len(COMPONENTS)), np.int64)
+        for component in set(late) - {-1}:
+            found[:, component] = delays[:, np.flatnonzero(places == component)].sum(axis=1)
+        return found
+
+
+def _of_steps(of_block: Callable[[int], Ticks], step: int, n_steps: int) -> Ticks:
+    """Rows of successive steps, given the rows of each block of steps."""
+    block, row = divmod(step, STEPS_PER_BLOCK)
+    found = of_block(block)[row : row + n_steps]
+    if len(found) == n_steps:
+        return found
+    return np.concatenate([found, _of_steps(of_block, step + len(found), n_steps - len(found))])
 
 
 class _Groups:

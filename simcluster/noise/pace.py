@@ -8,7 +8,8 @@ excursion of its clock from begin to end.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from simcluster.ticks import to_ticks
 ONE = 2**FACTOR_BITS
 FOR_GOOD = 2**63 - 1
 _NORMAL = NormalDist()
+_AT_ONCE = 64
 _STEPS_PER_PERIOD = 240
 """In which the heat of the day is constant: six minutes of a day."""
 
@@ -38,35 +40,31 @@ class Spell(NamedTuple):
     fetch_more: int
 
 
-class _Normals:
-    """Standard normal numbers by their place in a stream."""
+class _Drift:
+    """
+    Factors at equal steps of time: exp of so many times an Ornstein-Uhlenbeck process of unit variance.
 
-    def __init__(self, seed: int, *names: str) -> None:
-        self._generator = stream(seed, *names)
-        self._found: list[float] = []
+    The process is exact at the steps, whatever their length.
+    """
 
-    def __getitem__(self, place: int) -> float:
-        while place >= len(self._found):
-            self._found += map(_NORMAL.inv_cdf, uniforms(self._generator, 64).tolist())
-        return self._found[place]
-
-
-class _Wandering:
-    """An Ornstein-Uhlenbeck process of unit variance at equal steps, exact at these."""
-
-    def __init__(self, normals: _Normals, correlation: float) -> None:
-        self._normals = normals
-        self._correlation = correlation
-        self._innovation = math.sqrt(1 - correlation * correlation)
+    def __init__(self, normals: Iterator[float], scale: float, correlation: float) -> None:
+        innovation = math.sqrt(1 - correlation * correlation)
+        self._states = accumulate(normals, lambda state, normal: correlation * state + innovation * normal)
+        self._scale = scale
         self._found: list[float] = []
 
     def __getitem__(self, step: int) -> float:
         found = self._found
-        if not found:
-            found.append(self._normals[0])
         while step >= len(found):
-            found.append(self._correlation * found[-1] + self._innovation * self._normals[len(found)])
+            found += [math.exp(self._scale * state) for state in islice(self._states, _AT_ONCE)]
         return found[step]
+
+
+def _normals(seed: int, *names: str) -> Iterator[float]:
+    """Standard normal numbers, the same ones for the same names."""
+    generator = stream(seed, *names)
+    while True:
+        yield from map(_NORMAL.inv_cdf, uniforms(generator, _AT_ONCE).tolist())
 
 
 class DevicePace:
@@ -82,8 +80,8 @@ class DevicePace:
         if self._drift is not None:
             self._step = max(1, to_ticks(self._drift["time_s"] / 10))
             correlation = math.exp(-0.1)
-            self._of_compute = _Wandering(_Normals(seed, "drift", device, "compute"), correlation)
-            self._of_fetch = _Wandering(_Normals(seed, "drift", device, "fetch"), correlation)
+            self._of_compute = _Drift(_normals(seed, "drift", device, "compute"), self._drift["compute"], correlation)
+            self._of_fetch = _Drift(_normals(seed, "drift", device, "fetch"), self._drift["memory"], correlation)
         if (excursions := noise.values("clock_excursions", kind)) is not None:
             self._slower = excursions["times_slower"]
             self._excursions = clock_excursions(seed, device, excursions["every_s"], excursions["lasts_s"])
@@ -93,8 +91,8 @@ class DevicePace:
         compute, fetch, until = self._compute, self._fetch, FOR_GOOD
         if self._drift is not None:
             step = tick // self._step
-            compute *= math.exp(self._drift["compute"] * self._of_compute[step])
-            fetch *= math.exp(self._drift["memory"] * self._of_fetch[step])
+            compute *= self._of_compute[step]
+            fetch *= self._of_fetch[step]
             until = (step + 1) * self._step
         if self._diurnal is not None:
             step = tick // self._of_day
@@ -111,8 +109,8 @@ def _own_factors(seed: int, device: str, spread: dict[str, Any] | None) -> tuple
     """How much slower than its kind a device is for good, in arithmetic and in fetching."""
     if spread is None:
         return 1.0, 1.0
-    compute = math.exp(spread["compute"] * _Normals(seed, "device_spread", device, "compute")[0])
-    fetch = math.exp(spread["memory"] * _Normals(seed, "device_spread", device, "fetch")[0])
+    compute = math.exp(spread["compute"] * next(_normals(seed, "device_spread", device, "compute")))
+    fetch = math.exp(spread["memory"] * next(_normals(seed, "device_spread", device, "fetch")))
     # One uniform says whether it is one of the slow ones, and how slow.
     (u,) = uniforms(stream(seed, "device_spread", device, "outlier"), 1).tolist()
     if u < spread["outliers"]:

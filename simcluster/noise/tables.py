@@ -25,21 +25,27 @@ def _mid_points() -> npt.NDArray[np.float64]:
     return (np.arange(SLICES) + 0.5) / SLICES
 
 
+@lru_cache(maxsize=1)
+def _normal_quantiles() -> npt.NDArray[np.float64]:
+    """Of the standard normal distribution, shape (65536,); the lower half mirrors the upper one."""
+    upper = np.array([*map(NormalDist().inv_cdf, _mid_points()[SLICES // 2 :].tolist())])
+    return np.concatenate([-upper[::-1], upper])
+
+
 @lru_cache(maxsize=64)
 def lognormal_factors(cv: float) -> Ticks:
     """Quantiles of a lognormal with mean 1 and this coefficient of variation, in units of 2^-16, shape (65536,)."""
     variance = math.log1p(cv * cv)
     sigma = math.sqrt(variance)
-    normal = NormalDist()
-    quantiles = [math.exp(sigma * normal.inv_cdf(u) - variance / 2) for u in _mid_points().tolist()]
-    factors: Ticks = np.rint(np.array(quantiles) * 2**FACTOR_BITS).astype(np.int64)
+    quantiles = np.exp(sigma * _normal_quantiles() - variance / 2)
+    factors: Ticks = np.rint(quantiles * 2**FACTOR_BITS).astype(np.int64)
     return factors
 
 
 @lru_cache(maxsize=64)
 def exponential_ticks(mean_s: float) -> Ticks:
     """Quantiles of an exponential delay with this mean, in ticks, shape (65536,)."""
-    return array_to_ticks(np.array([-mean_s * math.log1p(-u) for u in _mid_points().tolist()]))
+    return array_to_ticks(-mean_s * np.log1p(-_mid_points()))
 
 
 def pareto_s(u: float, exponent: float, shortest_s: float, longest_s: float) -> float:

@@ -201,7 +201,8 @@ def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: 
     jitter = Jitter(lognormal_factors(0.2), Slices(len(kinds), 5, "op_jitter", "gpu0"))
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))
     noise = StepNoise(kinds, collectives, jitter, Skew(exponential_ticks(1e-6), ranks))
-    factors, delays, greatest = noise.sums(step, n_steps)
+    factors, greatest = noise.factors(step, n_steps)
+    delays = noise.delays(step, n_steps, tuple(range(10)))  # a component each for both delays of five kinds
     for later in range(0, n_steps, 37):
         by_kind = [np.bincount(kinds, drawn, minlength=5).tolist() for drawn in noise.ops(step + later)]
 
