@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 from simcluster.hardware import Device
 from simcluster.quantities import Frozen
@@ -65,7 +66,7 @@ def cut(shape: ModelShape, n_stages: int, n_ranks: int, weight_bits: float, kv_b
     if shape.tied and n_stages > 1:
         head = shape.vocab * shape.hidden
     last = (head + final_norm_parameters(shape)) * bytes_per_parameter
-    bounds = _balanced(sizes, n_stages, first, last)
+    bounds = _balanced(tuple(sizes), n_stages, first, last)
     kv = kv_bytes_per_token_per_layer(shape, kv_bits)
     if shape.mla is None:
         kv *= math.ceil(shape.kv_heads / n_ranks) / shape.kv_heads
@@ -86,7 +87,8 @@ def cut(shape: ModelShape, n_stages: int, n_ranks: int, weight_bits: float, kv_b
     return stages
 
 
-def _balanced(sizes: list[float], n_stages: int, first: float, last: float) -> list[tuple[int, int]]:
+@lru_cache(maxsize=64)
+def _balanced(sizes: tuple[float, ...], n_stages: int, first: float, last: float) -> list[tuple[int, int]]:
     """Contiguous runs, none empty, whose largest sum (with `first` and `last` at the ends) is least."""
     low, high = max(sizes), sum(sizes) + first + last
     for _ in range(60):
@@ -101,7 +103,7 @@ def _balanced(sizes: list[float], n_stages: int, first: float, last: float) -> l
 
 
 def _filled(
-    sizes: list[float], n_stages: int, first: float, last: float, limit: float
+    sizes: tuple[float, ...], n_stages: int, first: float, last: float, limit: float
 ) -> list[tuple[int, int]] | None:
     """Runs within the limit, each stage as full as it may be while later ones keep a layer; None if impossible."""
     bounds: list[tuple[int, int]] = []

@@ -27,6 +27,8 @@ _EXCHANGE, _WAIT = COMPONENT["interconnect"], COMPONENT["wait_for_peers"]
 _INTERFERENCE = COMPONENT["prefill_interference"]
 _HALF = ONE // 2
 _UNIT = np.eye(len(COMPONENTS), dtype=np.int64)
+_NEVER_NOISY = (_EXCHANGE, _WAIT)
+"""Save for short exchanges."""
 _MOST = 2**62
 """Of a product of ticks and factors, which must stay an int64."""
 
@@ -139,6 +141,12 @@ class Run(NamedTuple):
     """A component, and what each step adds to it, shape (steps,), where there is one list."""
 
 
+def _require_countable(most: int) -> None:
+    """Hold that ticks times factors stay an int64."""
+    if most >= _MOST:
+        raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
+
+
 def _laid_out(always: Ticks, charged: Sequence[tuple[int, Any]], n_steps: int) -> Ticks:
     """Components of successive steps, shape (steps, components): the same in all of them, and what comes on top."""
     components = np.empty((n_steps, len(always)), np.int64)
@@ -201,6 +209,8 @@ class _Fixed(NamedTuple):
     """What each factor of the noise multiplies, shape (factors, components)."""
     quiet: Ticks
     """What none does, of all ops, shape (components,)."""
+    always: list[int]
+    """The same as a list."""
     late: tuple[int, ...]
     """Which component each delay adds to, shape (delays,): none, -1, where the ranks do not meet."""
     most: int
@@ -247,7 +257,7 @@ class TimedStage:
         """Components of successive decode steps of one batch, shape (steps, components), for the caller to change."""
         fixed = self._fixed_of(batch)
         if self._noise is not None:
-            return self._in_this_world(fixed, self._nominal.run_rows(batch, n_steps), step, n_steps)
+            return self._run_in_this_world(fixed, self._nominal.run_rows(batch, n_steps), step, n_steps)
         return _laid_out(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
 
     def _fixed_of(self, batch: Batch) -> _Fixed:
@@ -264,7 +274,7 @@ class TimedStage:
         """Ticks of a step by component, in this world."""
         fixed, rows = self._fixed_of(batch), self._nominal.context_rows(batch)
         if self._noise is not None:
-            return self._in_this_world(fixed, rows, step, 1)[0].tolist()  # type: ignore[no-any-return]
+            return self._step_in_this_world(fixed, rows, step)
         components = list(fixed.components)
         for kind, (launch, compute, fetch, wait, exchange) in rows:
             count = self._counts[kind]
@@ -318,39 +328,54 @@ class TimedStage:
             if row.exchange:
                 late[kind], late[kind + n_kinds] = _LAUNCH, _WAIT
         whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        return _Fixed(components, whole, sum(components), noisy_, quiet_, tuple(late), most)
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, quiet, tuple(late), most)
 
-    def _in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
+    def _run_in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, n_steps)
+        components: Ticks = factors @ fixed.noisy
         quiet: Any = fixed.quiet
-        noisy, most = fixed.noisy, fixed.most
-        growing: list[tuple[int, int, Ticks]] = []
+        most = fixed.most
         for kind, row in rows:
             for component, ticks in self._charged(kind, row):
-                if component in (_EXCHANGE, _WAIT):
+                if component in _NEVER_NOISY:
                     quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
-                elif isinstance(ticks, int):
-                    noisy = noisy.copy() if noisy is fixed.noisy else noisy
-                    noisy[kind, component] += ticks
-                    most += ticks
                 else:
-                    growing.append((kind, component, ticks))
-                    most += int(ticks[-1])  # contexts only grow
+                    components[:, component] += factors[:, kind] * ticks
+                    most += ticks if isinstance(ticks, int) else int(ticks[-1])  # contexts only grow
             if fixed.late[kind] < 0 and (not isinstance(row.exchange, int) or row.exchange):
                 meets = np.reshape(row.exchange, (-1, 1)) > 0
                 quiet = quiet + meets * self._noise.delays(step, n_steps, self._late_at(kind))
-        components: Ticks = factors @ noisy
-        for kind, component, ticks in growing:
-            components[:, component] += factors[:, kind] * ticks
-        if most * greatest >= _MOST:
-            raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
+        _require_countable(most * greatest)
         components += _HALF
         components >>= ONE_BITS
         components += quiet
         components += self._noise.delays(step, n_steps, fixed.late)
         return components
+
+    def _step_in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int) -> list[int]:
+        """The same of one step, whose few numbers are added up faster one by one."""
+        assert self._noise is not None
+        factors, greatest = self._noise.factors(step, 1)
+        noisy = (factors[0] @ fixed.noisy).tolist()
+        quiet = self._noise.delays(step, 1, fixed.late)[0].tolist()
+        most = fixed.most
+        for kind, row in rows:
+            for component, ticks in self._charged(kind, row):
+                if component in _NEVER_NOISY:
+                    quiet[component] += self._counts[kind] * ticks
+                else:
+                    noisy[component] += int(factors[0, kind]) * ticks
+                    most += ticks
+            if fixed.late[kind] < 0 and row.exchange:
+                delays = self._noise.delays(step, 1, self._late_at(kind))[0].tolist()
+                quiet = [*map(operator.add, quiet, delays)]
+        _require_countable(most * greatest)
+        return [
+            ((ticks + _HALF) >> ONE_BITS) + late + always
+            for ticks, late, always in zip(noisy, quiet, fixed.always, strict=True)
+        ]
 
     def _late_at(self, kind: int) -> tuple[int, ...]:
         """Which component each delay adds to if the ranks meet at ops of this kind alone."""
