@@ -324,8 +324,9 @@ def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | Non
 
 
 def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
-    """Time of the exchanges among the ranks of a stage."""
+    """Time of the exchanges among the ranks of a stage, whose sizes come again and again."""
 
+    @lru_cache(maxsize=4096)
     def exchange_s(kind: Exchange, n_bytes: float) -> float:
         if group is None:
             return 0.0
