@@ -18,8 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 NARROWEST = 1e-6
 """Of the logarithm of a length."""
-MOST_BINS = 2**16
-"""That are kept, a few megabytes; never fewer than a logarithm of 64 bits has bins of 0.001."""
+MOST_BINS = 2**14
+"""That are kept, some megabytes; latencies that lie within a factor of a thousand have bins of half a thousandth."""
 
 
 class Sums(NamedTuple):
@@ -38,13 +38,19 @@ class LengthBins:
         self._joined = 0
         self._keys: Ticks = np.empty(0, np.int64)
         self._sums = Sums(np.empty(0), np.empty((n_parts, 0)))
-        self._waiting: list[Ticks] = []
+        self._waiting: list[tuple[Ticks, Ticks]] = []
         self._n_waiting = 0
 
     def add(self, parts: Ticks) -> None:
         """Add the components of some latencies in ticks, shape (components, latencies)."""
-        self._waiting.append(parts)
-        self._n_waiting += parts.shape[1]
+        lengths = parts.sum(axis=0)
+        starts = np.flatnonzero(
+            np.diff(lengths, prepend=-1)
+        )  # tokens of a step have one length, and follow each other
+        if len(starts):
+            counts = np.diff(starts, append=len(lengths))
+            self._waiting.append((counts, np.add.reduceat(parts, starts, axis=1)))
+            self._n_waiting += len(starts)
         if self._n_waiting >= MOST_BINS:
             self._sort_in()
 
@@ -57,13 +63,13 @@ class LengthBins:
         """Put what waits into its bins, and join bins while there are too many."""
         if not self._n_waiting:
             return
-        parts = np.concatenate(self._waiting, axis=1)
+        counts, parts = (np.concatenate(some, axis=-1) for some in zip(*self._waiting, strict=True))
         self._waiting, self._n_waiting = [], 0
-        lengths = np.maximum(parts.sum(axis=0), 1)
+        lengths = np.maximum(parts.sum(axis=0) / counts, 1)
         keys = (np.log(lengths) / NARROWEST).astype(np.int64) >> self._joined
         self._group(
             np.concatenate([self._keys, keys]),
-            np.concatenate([self._sums.counts, np.ones(len(keys))]),
+            np.concatenate([self._sums.counts, counts]),
             np.concatenate([self._sums.parts, parts], axis=1),
         )
         while len(self._keys) > MOST_BINS:

@@ -56,7 +56,11 @@ def listed(found: Causes, most: int = 3) -> str:
     """What a change is made of: `compute +2.30 ± 0.02, wait_for_peers -0.10 ± 0.01`, and what may be the largest."""
     names = named(found, most)
     text = ", ".join(part(name, found.parts[name]) for name in names) or "nothing"
-    return text + (f" ({names[0]} not told apart from {', '.join(found.rivals)})" if names and found.rivals else "")
+    if not names or not found.rivals:
+        return text
+    more = len(found.rivals) - most
+    rivals = ", ".join(found.rivals[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"{text} ({names[0]} not told apart from {rivals})"
 
 
 def counted(n: int, what: str, more: str = "") -> str:
