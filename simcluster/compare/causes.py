@@ -6,8 +6,7 @@ that components sum to the logarithm of their ratio without a rest. They are jud
 differs between two sides of one world, and worlds are the only independent values.
 
 Source:
-    Ang, Decomposition analysis for policymaking in energy, Energy Policy 32 (2004), 1131: the additive form of the
-    logarithmic mean Divisia index.
+    Ang, The LMDI approach to decomposition analysis, Energy Policy 33 (2005), 867: the logarithmic mean.
 """
 
 from __future__ import annotations
