@@ -14,7 +14,7 @@ def side(
     *,
     trace: str = "a",
     gates: Sequence[str] = (),
-    parts: Parts | None = None,
+    parts: Parts | Sequence[Parts] | None = None,
     file: str = "",
 ) -> Side:
     """A side whose metrics have these values by world; `trace` makes its traces others than another's."""
@@ -22,10 +22,11 @@ def side(
     world = World(tuple(range(n)), {}, "datacenter", "0" * 16, {}, "simcluster-metrics-1")
     rows = tuple({metric: by_world[number] for metric, by_world in values.items()} for number in range(n))
     traces = tuple(f"{trace * 15}{number % 10:x}" for number in range(n))
+    of_worlds = tuple(parts) if isinstance(parts, Sequence) else (parts or {},) * n
     versions = {"simcluster": "0.1.0", "python": "3.11.9"}
     return Side(
         name, "scenario", file or f"{name}.yaml", (trace * 64)[:64], world, versions, tuple(gates), traces, rows,
-        parts or {},
+        of_worlds,
     )  # fmt: skip
 
 

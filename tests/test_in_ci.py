@@ -53,7 +53,7 @@ def test_the_action_compares(slowdown: str, code: int, tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "simcluster").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m simcluster "$@"\n')
     (programs / "simcluster").chmod(0o755)
-    settings = f"--seeds 2 --jobs 1 --candidate-set deployment.slowdown={slowdown} --fail-if median_itl_ms>+2%"
+    settings = f"--seeds 2 --jobs 1\n--candidate-set deployment.slowdown={slowdown}\n  --fail-if median_itl_ms>+2%\n"
     environment = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
         "BASE": "llama-3.1-8b-1xwse3", "CANDIDATE": "llama-3.1-8b-1xwse3",

@@ -49,9 +49,9 @@ def _candidate(console: Console, found: Comparison, candidate: Compared) -> None
         table.add_row(METRICS[row.metric].title, *_cells(row))
     console.print(table)
     for row in rows:
-        if row.parts and row.change and (row.verdict in ("FAIL", "INCONCLUSIVE")):
+        if row.causes.parts and row.change and (row.verdict in ("FAIL", "INCONCLUSIVE")):
             of = f"{METRICS[row.metric].title} {percent(row.change)} is"
-            console.print(f"{of} {listed(row.parts)}", markup=False, soft_wrap=True)
+            console.print(f"{of} {listed(row.causes)}", markup=False, soft_wrap=True)
 
 
 def _cells(row: Row) -> list[str]:

@@ -106,7 +106,9 @@ def _row(row: Row) -> dict[str, Any]:
         "needs": row.needs,
         "detectable": row.detectable,
         "pairing_gain": row.pairing,
-        "change_by_component": row.parts,
+        "change_by_component": {name: part.change for name, part in row.causes.parts.items()},
+        "bounds_by_component": {name: [part.low, part.high] for name, part in row.causes.parts.items()},
+        "largest_not_told_apart_from": list(row.causes.rivals),
     }
 
 

@@ -2,7 +2,8 @@
 A baseline: what a side did, in a small text file to be committed and reviewed.
 
 It begins with its means for the reader, as comments; then come what makes it comparable, the gates, and for each
-metric one line with its value in every world. A change that moves one metric changes two lines.
+metric one line with its value in every world, and one with what it is made of if it is gated. A change that moves one
+metric changes three lines.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from simcluster.compare.parts import Parts
 from simcluster.compare.side import Side, World
 from simcluster.compare.words import shown
-from simcluster.gates import MAX_GATES, METRICS
+from simcluster.gates import MAX_GATES, METRICS, default_gates, parse_all
 from simcluster.problems import nearest
 from simcluster.quantities import Frozen, fault
 from simcluster.source import Document
@@ -27,7 +28,7 @@ from simcluster.trace import COMPONENTS
 from simcluster.validation import validate
 from simcluster.whole_file import whole_file
 
-BASELINE_FORMAT = "simcluster-baseline-1"
+BASELINE_FORMAT = "simcluster-baseline-2"
 MOST_WORLDS = 10_000
 
 
@@ -46,7 +47,8 @@ def _component(name: str) -> str:
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Digits = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MetricName = Annotated[str, AfterValidator(_metric)]
-Share = Annotated[float, Field(ge=-1e3, le=1e3)]
+ComponentName = Annotated[str, AfterValidator(_component)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Value = Annotated[float, Field(ge=0, le=1e18)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -54,7 +56,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class BaselineFile(Frozen):
     """The file as it is read."""
 
-    format: Literal["simcluster-baseline-1"]
+    format: Literal["simcluster-baseline-2"]
     scenario: Text
     scenario_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     metric_definitions: Text
@@ -66,12 +68,13 @@ class BaselineFile(Frozen):
     made_with: Annotated[dict[Text, Text], Field(max_length=50)]
     gates: Annotated[tuple[GateText, ...], Field(max_length=MAX_GATES)]
     worlds: dict[MetricName, Annotated[tuple[Value | None, ...], Field(max_length=MOST_WORLDS)]]
-    parts: dict[MetricName, dict[Annotated[str, AfterValidator(_component)], Share]]
+    parts: dict[MetricName, dict[ComponentName, Annotated[tuple[Share, ...], Field(max_length=MOST_WORLDS)]]]
     traces: Annotated[tuple[Digits, ...], Field(max_length=MOST_WORLDS)]
 
     @model_validator(mode="after")
     def _is_complete(self) -> BaselineFile:
-        for what, values in (*self.worlds.items(), ("traces", self.traces)):
+        shares = [(f"parts.{name}.{part}", of) for name, parts in self.parts.items() for part, of in parts.items()]
+        for what, values in (*self.worlds.items(), *shares, ("traces", self.traces)):
             if len(values) != len(self.seeds):
                 raise fault(f"{len(values)} values of {what}", f"expected one for each of {len(self.seeds)} seeds")
         return self
@@ -96,11 +99,28 @@ def from_document(document: Document) -> Side:
         file.metric_definitions,
     )  # fmt: skip
     rows = tuple({name: values[n] for name, values in file.worlds.items()} for n in range(len(file.seeds)))
-    parts: Parts = {name: dict(shares) for name, shares in file.parts.items()}
+    parts = tuple(_parts_of_world(file, n) for n in range(len(file.seeds)))
     return Side(
         file.scenario, "baseline", document.file, file.scenario_digest, world, dict(file.made_with), file.gates,
         file.traces, rows, parts,
     )  # fmt: skip
+
+
+def _parts_of_world(file: BaselineFile, n: int) -> Parts:
+    """What the metrics of one world are made of, shares that are zero left out."""
+    return {name: {part: of[n] for part, of in parts.items() if of[n]} for name, parts in file.parts.items()}
+
+
+def _parts_by_metric(side: Side) -> dict[str, dict[str, list[float]]]:
+    """Of each metric that is gated and has components in all worlds, the share of each of them by world."""
+    found = {}
+    gated = {gate.metric for gate in parse_all(side.gates) or default_gates()}
+    for metric in side.parts[0] if side.parts else ():
+        worlds = [parts.get(metric, {}) for parts in side.parts]
+        if metric in gated and all(worlds):
+            used = [name for name in COMPONENTS if any(name in shares for shares in worlds)]
+            found[metric] = {name: [shares.get(name, 0.0) for shares in worlds] for name in used}
+    return found
 
 
 def dump(side: Side) -> str:
@@ -134,7 +154,7 @@ def _lines(side: Side) -> Iterator[str]:
         yield f"{key}: {_json(value)}"
     yield from _block("gates", [f"- {_json(gate)}" for gate in side.gates], "[]")
     yield from _block("worlds", [f"{name}: {_json(side.values(name))}" for name in metrics], "{}")
-    yield from _block("parts", [f"{name}: {_json(shares)}" for name, shares in side.parts.items()], "{}")
+    yield from _block("parts", [f"{name}: {_json(shares)}" for name, shares in _parts_by_metric(side).items()], "{}")
     yield f"traces: {_json(side.traces)}"
 
 

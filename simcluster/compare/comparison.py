@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from simcluster.compare.causes import UNKNOWN, Causes, causes
 from simcluster.compare.judge import Estimate, Verdict, estimate, gain, judge, log_ratios, worst
-from simcluster.compare.parts import split
 from simcluster.compare.side import Side, require_comparable
 from simcluster.gates import METRICS, Gate
 from simcluster.problems import InputError, Problem
@@ -47,8 +47,8 @@ class Row:
     """Least change, or value of a limit's metric, that would have failed with 80 % probability."""
     pairing: float | None = None
     """How many times the variance would be that much without common worlds."""
-    parts: dict[str, float] = field(default_factory=dict)
-    """The change by component; they sum to it. Empty where it is not known."""
+    causes: Causes = UNKNOWN
+    """The change by component."""
     worlds: int = 0
     """That it rests on."""
 
@@ -176,7 +176,7 @@ def _change_row(base: Side, candidate: Side, metric: str, gate: Gate | None, lev
         judged.verdict if judged else None, "", judged.needs if judged else None,
         _relative(sign * judged.detectable) if judged and judged.detectable is not None else None,
         gain([v for v in one if v is not None], [v for v in other if v is not None]),
-        _parts(base, candidate, metric, before, after), found.n,
+        causes(base, candidate, metric, level), found.n,
     )  # fmt: skip
 
 
@@ -196,14 +196,8 @@ def _limit_row(base: Side, candidate: Side, gate: Gate, level: float) -> Row:
     detectable = None if judged.detectable is None else abs(judged.detectable)
     return Row(
         metric, gate, before, after, change, found.low, found.high, judged.verdict, "", judged.needs, detectable,
-        parts=_parts(base, candidate, metric, before, after), worlds=found.n,
+        causes=causes(base, candidate, metric, level), worlds=found.n,
     )  # fmt: skip
-
-
-def _parts(base: Side, candidate: Side, metric: str, before: float | None, after: float | None) -> dict[str, float]:
-    if not before or after is None or metric not in base.parts or metric not in candidate.parts:
-        return {}
-    return split(base.parts[metric], candidate.parts[metric], before, after)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

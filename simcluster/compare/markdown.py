@@ -63,7 +63,7 @@ def _cells(row: Row) -> list[str]:
         METRICS[row.metric].title, shown(row.metric, row.base), shown(row.metric, row.candidate),
         percent(row.change), "" if row.low is None else bounds(row), threshold,
         judged(row, WORDS[row.verdict]),
-        listed(row.parts) if row.parts and row.change else "",
+        listed(row.causes) if row.causes.parts and row.change else "",
     ]  # fmt: skip
 
 

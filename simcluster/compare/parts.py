@@ -1,9 +1,13 @@
 """
 What a latency's mean, median, p95 and p99 are made of: their components, gathered while a run is played.
 
-A percentile is one value, and its components are those of one token or two. So the mean components of the values
-about it are taken, a tenth of the way to the nearer end of the distribution on either side, and scaled to its size.
-Gaps are counted in bins a thousandth wide, so that memory is bounded however many there are.
+A percentile is one value, and its components are those of one token or two. So the values about it count as well,
+each by its probability of being the percentile of a sample as large as this one (of a thousand, if it is larger):
+the weights of Harrell and Davis. They change little where two values change places, so that what differs between two
+runs of a world is what has changed. Of each value its shares count, not its time, so that a long one is no more.
+
+Source:
+    Harrell and Davis, A new distribution-free quantile estimator, Biometrika 69 (1982), 635.
 """
 
 from __future__ import annotations
@@ -13,17 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.compare.length_bins import LengthBins, Sums
 from simcluster.metrics import are_finished
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
 Floats = npt.NDArray[np.float64]
 
-BIN_WIDTH = 1e-3
-"""Of the logarithm of a gap."""
-_N_BINS = int(np.log(2.0**63) / BIN_WIDTH) + 2
-_N_PARTS = len(COMPONENTS)
 STATISTICS: dict[str, float | None] = {"mean": None, "median": 0.5, "p95": 0.95, "p99": 0.99}
 """That are split, and which quantile each is."""
+LARGEST_SAMPLE = 1000
+"""Assumed: the weights of more values would rest on few steps, all tokens of which have one length."""
+SHARE_DIGITS = 5
+"""Behind the point, that shares are compared with: those of a baseline file."""
+_N_PARTS = len(COMPONENTS)
 
 Parts = dict[str, dict[str, float]]
 """By metric the share of each component in it, those that are zero left out."""
@@ -40,8 +46,7 @@ class PartSums:
     def __init__(self, has_horizon: bool = False) -> None:
         self._has_horizon = has_horizon
         self._kept: list[Block] = []
-        self._bin_counts = np.zeros(_N_BINS)
-        self._bins = np.zeros((_N_PARTS, _N_BINS))
+        self._gaps = LengthBins(_N_PARTS)
         self._gap_counts = np.zeros(0)
         self._first = np.zeros((_N_PARTS, 0))
         self._later = np.zeros((_N_PARTS, 0))
@@ -65,13 +70,12 @@ class PartSums:
         counted = np.flatnonzero(finished)
         first, later, gap_counts = self._first[:, counted], self._later[:, counted], self._gap_counts[counted]
         several = gap_counts > 0
-        used = self._bin_counts > 0
-        gaps = gap_counts[several]
+        each, some = np.ones(len(counted)), np.ones(int(several.sum()))
         return (
-            _split("ttft", np.ones(first.shape[1]), first)
-            | _split("tpot", np.ones(len(gaps)), later[:, several] / gaps)
-            | _split("itl", self._bin_counts[used], self._bins[:, used])
-            | _split("e2el", np.ones(first.shape[1]), first + later)
+            _split("ttft", Sums(each, first))
+            | _split("tpot", Sums(some, later[:, several] / gap_counts[several]))
+            | _split("itl", self._gaps.sums())
+            | _split("e2el", Sums(each, first + later))
         )
 
     def _count(self, block: Block) -> None:
@@ -84,13 +88,10 @@ class PartSums:
             return
         n = len(self._gap_counts)
         self._gap_counts += np.bincount(of, minlength=n)
-        bins = (np.log(np.maximum(gaps.sum(axis=0), 1)) / BIN_WIDTH).astype(np.int64)
-        low, high = int(bins.min()), int(bins.max()) + 1
-        self._bin_counts[low:high] += np.bincount(bins - low, minlength=high - low)
+        self._gaps.add(gaps)
         for part, ticks in enumerate(gaps):
             if ticks.any():
                 self._later[part] += np.bincount(of, weights=ticks, minlength=n)
-                self._bins[part, low:high] += np.bincount(bins - low, weights=ticks, minlength=high - low)
 
     def _grow(self, n_requests: int) -> None:
         """Make room for requests up to a number."""
@@ -101,49 +102,43 @@ class PartSums:
             self._first, self._later = (np.pad(a, ((0, 0), (0, more))) for a in (self._first, self._later))
 
 
-def _split(latency: str, counts: Floats, sums: Floats) -> Parts:
-    """Shares of the components in each statistic; values of which so many have these sums, shape (parts, values)."""
-    if not len(counts):
+def _split(latency: str, values: Sums) -> Parts:
+    """Shares of the components in each statistic of some values."""
+    totals = values.parts.sum(axis=0)
+    if not totals.any():
         return {}
-    order = np.argsort(sums.sum(axis=0) / counts, kind="stable")
-    counts, sums = counts[order], sums[:, order]
-    ends = np.cumsum(counts)
+    order = np.argsort(totals / values.counts, kind="stable")
+    counts, parts, totals = values.counts[order], values.parts[:, order], totals[order]
+    shares = parts / np.where(totals > 0, totals, 1)
     found = {}
     for statistic, quantile in STATISTICS.items():
-        about = slice(None) if quantile is None else _about(ends, quantile)
-        parts = sums[:, about].sum(axis=1)
-        total = float(parts.sum())
-        if total > 0:
+        of_each = parts.sum(axis=1) if quantile is None else shares @ quantile_weights(counts, quantile)
+        if total := float(of_each.sum()):
             found[f"{statistic}_{latency}_ms"] = {
-                name: float(part) / total for name, part in zip(COMPONENTS, parts, strict=True) if part
+                name: float(part) / total for name, part in zip(COMPONENTS, of_each, strict=True) if part
             }
     return found
 
 
-def _about(ends: Floats, quantile: float) -> slice:
-    """The values about a quantile, at least the two that numpy's percentile lies between."""
-    n = float(ends[-1])
-    half = min(quantile, 1 - quantile) / 10 * n
-    place = quantile * (n - 1)
-    low, high = min(np.floor(place), quantile * n - half), max(np.ceil(place), quantile * n + half - 1)
-    first, last = np.searchsorted(ends, [max(low, 0), min(high, n - 1)], side="right")
-    return slice(int(first), min(int(last), len(ends) - 1) + 1)
-
-
-def split(base: dict[str, float], candidate: dict[str, float], base_value: float, value: float) -> dict[str, float]:
+def quantile_weights(counts: Floats, quantile: float) -> Floats:
     """
-    The change of a metric by component, relative to the base's value, the largest first; it sums to the change.
+    Weights of values in ascending order for a quantile; they sum to 1.
 
     Args:
-        base: shares of the components in the base's value.
-        candidate: shares in the candidate's.
-        base_value: the base's, more than 0.
-        value: the candidate's.
+        counts: how often each value occurs.
+        quantile: between 0 and 1.
     """
-    ratio = value / base_value
-    changes = {
-        name: candidate.get(name, 0.0) * ratio - base.get(name, 0.0)
-        for name in COMPONENTS
-        if name in base or name in candidate
+    from scipy.special import betainc  # slow to import, and only needed here
+
+    ends = np.concatenate([[0.0], np.cumsum(counts)])
+    size = min(ends[-1], LARGEST_SAMPLE) + 1
+    weights: Floats = np.diff(betainc(size * quantile, size * (1 - quantile), ends / ends[-1]))
+    return weights
+
+
+def rounded(parts: Parts) -> Parts:
+    """Shares to as many digits as are compared; those that are zero then are left out."""
+    return {
+        metric: {name: share for name, part in shares.items() if (share := round(part, SHARE_DIGITS))}
+        for metric, shares in parts.items()
     }
-    return dict(sorted(changes.items(), key=lambda item: -abs(item[1])))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from simcluster import source
-from simcluster.compare.parts import Parts, PartSums
-from simcluster.compare.side import TRACE_DIGITS, Row, Side, mean_parts, row_of, world_of
+from simcluster.compare.parts import Parts, PartSums, rounded
+from simcluster.compare.side import TRACE_DIGITS, Row, Side, row_of, world_of
 from simcluster.metrics import DEFINITIONS, are_finished
 from simcluster.problems import InputError, Problem
 from simcluster.read_run import RunFolder
@@ -40,7 +40,7 @@ def unplayed(scenario: Scenario, file: str, name: str = "") -> Side:
     shown = "".join(character if character.isprintable() else "?" for character in name)
     return Side(
         shown or scenario.name, "scenario", file, scenario.digest(), world_of(scenario, (), DEFINITIONS),
-        made_with(provenance(scenario)), scenario.gates, (), (), {}, scenario.assumptions, scenario,
+        made_with(provenance(scenario)), scenario.gates, (), (), (), scenario.assumptions, scenario,
     )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def play_on(
 def _played(scenario: Scenario) -> Played:
     parts = PartSums("horizon" in scenario.workload)
     summary, requests = observe(scenario, [parts.add])
-    return row_of(summary), parts.shares(requests), summary["trace_digest"][:TRACE_DIGITS], summary["notes"]
+    return row_of(summary), rounded(parts.shares(requests)), summary["trace_digest"][:TRACE_DIGITS], summary["notes"]
 
 
 def _with_more(side: Side, played: Sequence[Played]) -> Side:
@@ -92,11 +92,15 @@ def _with_more(side: Side, played: Sequence[Played]) -> Side:
     rows, parts, traces, notes = zip(*played, strict=True)
     n_before = len(side.rows)
     first = side.scenario.seed
-    mean = mean_parts([side.parts] * n_before + list(parts))
     world = replace(side.world, seeds=tuple(range(first, first + n_before + len(rows))))
     remarks = tuple(dict.fromkeys([*side.remarks, *(note for some in notes for note in some)]))
     return replace(
-        side, world=world, rows=(*side.rows, *rows), traces=(*side.traces, *traces), parts=mean, remarks=remarks
+        side,
+        world=world,
+        rows=(*side.rows, *rows),
+        traces=(*side.traces, *traces),
+        parts=(*side.parts, *parts),
+        remarks=remarks,
     )
 
 
@@ -121,7 +125,7 @@ def from_folder(folder: Path) -> Side:
         scenario.name, "runs", str(folder), expected,
         world_of(scenario, seeds, str(origin.get("metric_definitions"))), made_with(origin), scenario.gates,
         tuple(run.summary["trace_digest"][:TRACE_DIGITS] for run in runs), tuple(row_of(r.summary) for r in runs),
-        mean_parts([_parts_of(run) for run in runs]), tuple(dict.fromkeys(remarks)), scenario,
+        tuple(_parts_of(run) for run in runs), tuple(dict.fromkeys(remarks)), scenario,
     )  # fmt: skip
 
 
@@ -132,4 +136,4 @@ def _parts_of(run: RunFolder) -> Parts:
     for columns in run.tokens():
         block = np.stack([columns[name] for name in TOKEN_COLUMNS])
         parts.add(block[:, finished[block[0]]])
-    return parts.shares(run.requests)
+    return rounded(parts.shares(run.requests))

@@ -13,7 +13,6 @@ from simcluster.gates import METRICS
 from simcluster.problems import InputError, Problem
 from simcluster.replications import metrics
 from simcluster.scenario import Scenario
-from simcluster.trace import COMPONENTS
 
 DIGITS = 8
 """Significant digits that metrics are compared with: those of a baseline file."""
@@ -53,8 +52,8 @@ class Side:
     """The first digits of the digest of each world's trace."""
     rows: tuple[Row, ...]
     """Metrics by world."""
-    parts: Parts
-    """Mean over worlds of what metrics are made of."""
+    parts: tuple[Parts, ...]
+    """What metrics are made of, by world."""
     remarks: tuple[str, ...] = ()
     scenario: Scenario | None = field(default=None, compare=False)
     """None of a baseline, which does not hold it."""
@@ -66,7 +65,9 @@ class Side:
     def first(self, n_worlds: int) -> Side:
         """The same with the first few worlds alone."""
         world = replace(self.world, seeds=self.world.seeds[:n_worlds])
-        return replace(self, world=world, traces=self.traces[:n_worlds], rows=self.rows[:n_worlds])
+        return replace(
+            self, world=world, traces=self.traces[:n_worlds], rows=self.rows[:n_worlds], parts=self.parts[:n_worlds]
+        )
 
 
 def row_of(summary: dict[str, Any]) -> Row:
@@ -77,17 +78,6 @@ def row_of(summary: dict[str, Any]) -> Row:
 def rounded(value: float | None) -> float | None:
     """As many digits as are compared."""
     return None if value is None else float(f"{value:.{DIGITS}g}")
-
-
-def mean_parts(parts: Sequence[Parts]) -> Parts:
-    """Mean over worlds of the shares of components; of metrics that all of them have."""
-    found: Parts = {}
-    for metric in parts[0] if parts else ():
-        shares = [one[metric] for one in parts if metric in one]
-        if len(shares) == len(parts):
-            means = {name: sum(one.get(name, 0.0) for one in shares) / len(shares) for name in COMPONENTS}
-            found[metric] = {name: round(share, 5) for name, share in means.items() if round(share, 5)}
-    return found
 
 
 def noise_digest(scenario: Scenario) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from simcluster.compare.causes import Causes, Part
 from simcluster.compare.comparison import Row
 from simcluster.compare.side import World
 from simcluster.gates import METRICS, Gate
@@ -27,21 +28,39 @@ def percent(change: float | None, sign: bool = True) -> str:
     return f"{text if sign else text.removeprefix('+')} %"
 
 
-def points(change: float) -> str:
-    """A part of a relative change, in percentage points to two decimals."""
-    return f"{change * 100:+.2f}"
+def points(change: float, n_decimals: int = 2) -> str:
+    """A part of a relative change, in percentage points."""
+    return f"{change * 100:+.{n_decimals}f}"
 
 
-def named(contributions: dict[str, float], most: int = 3) -> list[tuple[str, float]]:
-    """The contributions that are worth naming, the largest first: those of at least a twentieth of the largest."""
-    largest = max((abs(value) for value in contributions.values()), default=0.0)
-    found = [(name, value) for name, value in contributions.items() if value and abs(value) >= largest / 20]
-    return found[:most]
+def part(name: str, one: Part) -> str:
+    """
+    A component with what it adds, in percentage points: `compute +2.30 ± 0.01`, or `+0.053` without a doubt.
+
+    Three decimals where the doubt is small; shares are not known to more.
+    """
+    half = (one.high - one.low) / 2 * 100
+    n_decimals = 2 if half >= 0.005 else 3
+    doubt = f" ± {half:.{n_decimals}f}" if half >= 0.0005 else ""
+    return f"{name} {points(one.change, n_decimals)}{doubt}"
 
 
-def listed(contributions: dict[str, float], most: int = 3) -> str:
-    """Contributions in words: `compute +2.30, wait_for_peers -0.10`."""
-    return ", ".join(f"{name} {points(value)}" for name, value in named(contributions, most)) or "nothing"
+def named(found: Causes, most: int = 3) -> list[str]:
+    """The components that are worth naming, the largest first: those of at least a twentieth of the largest."""
+    largest = max((abs(one.change) for one in found.parts.values()), default=0.0)
+    names = [name for name, one in found.parts.items() if one.change and abs(one.change) >= largest / 20]
+    return names[:most]
+
+
+def listed(found: Causes, most: int = 3) -> str:
+    """What a change is made of: `compute +2.30 ± 0.02, wait_for_peers -0.10 ± 0.01`, and what may be the largest."""
+    names = named(found, most)
+    text = ", ".join(part(name, found.parts[name]) for name in names) or "nothing"
+    if not names or not found.rivals:
+        return text
+    more = len(found.rivals) - most
+    rivals = ", ".join(found.rivals[:most]) + (f" and {more} more" if more > 0 else "")
+    return f"{text} ({names[0]} not told apart from {rivals})"
 
 
 def counted(n: int, what: str, more: str = "") -> str:
@@ -90,5 +109,5 @@ def told(row: Row) -> str:
     value = figure(row, row.candidate if is_limit else row.change)
     limit = f", allowed {allowed(gate)}" if gate is not None else ""
     needs = f"; {row.needs:,} worlds would probably decide it" if row.needs else ""
-    cause = f": {listed(row.parts)}" if row.parts and row.change else ""
+    cause = f": {listed(row.causes)}" if row.causes.parts and row.change else ""
     return f"{title} {value} ({bounds(row)}){limit}{cause}{needs}"

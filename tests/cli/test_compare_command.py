@@ -73,8 +73,10 @@ def test_a_slowdown_fails_and_is_explained(capsys: pytest.CaptureFixture[str]) -
     assert pytest.approx(0.05, abs=0.003) == row["change"]
     assert row["low"] > 0.02
     parts = row["change_by_component"]
-    assert row["change"] == pytest.approx(sum(parts.values()), abs=1e-4)
+    assert row["change"] == pytest.approx(sum(parts.values()), abs=1e-9)
     assert "weight_fetch" == next(iter(parts))
+    assert [] == row["largest_not_told_apart_from"]
+    assert all(low <= parts[name] <= high for name, (low, high) in row["bounds_by_component"].items())
     assert ["engine.slowdown: 1 → 1.05"] == found["candidates"][0]["differences"]
 
 
@@ -246,6 +248,8 @@ def test_baselines(capsys: pytest.CaptureFixture[str]) -> None:
         code,
         [row["metric"] for row in found["candidates"][0]["metrics"] if row["gate"]],
     )
+    _, of_scenarios = compared(capsys, "s.yaml", "s.yaml", *SLOWER, *SEEDS)
+    assert of_scenarios["candidates"][0]["metrics"][0] == found["candidates"][0]["metrics"][0]
     assert "weight_fetch" == next(iter(found["candidates"][0]["metrics"][0]["change_by_component"]))
 
     text = Path("b/base.yaml").read_text()
@@ -330,9 +334,9 @@ def test_options_that_do_not_go_together(arguments: list[str], capsys: pytest.Ca
 @pytest.mark.parametrize(
     "content",
     [
-        "", "[]", "format: simcluster-baseline-1", "format: simcluster-baseline-2\nseeds: [0]", "\x00", "a: &b c",
-        "format: simcluster-baseline-1\nseeds: [" + "9" * 5000 + "]", "format: [simcluster-baseline-1]",
-        "format: simcluster-baseline-1\nworlds: {median_itl_ms: [1e999]}", "{" * 3000,
+        "", "[]", "format: simcluster-baseline-2", "format: simcluster-baseline-1\nseeds: [0]", "\x00", "a: &b c",
+        "format: simcluster-baseline-2\nseeds: [" + "9" * 5000 + "]", "format: [simcluster-baseline-2]",
+        "format: simcluster-baseline-2\nworlds: {median_itl_ms: [1e999]}", "{" * 3000,
     ],
 )  # fmt: skip
 def test_hostile_files(content: str, capsys: pytest.CaptureFixture[str]) -> None:

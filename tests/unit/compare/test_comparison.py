@@ -65,8 +65,22 @@ def test_the_cause_is_named(found: Comparison) -> None:
     """The change is split by component, the largest first, and so is the sentence."""
     row = found.candidates[0].rows[0]
 
-    assert pytest.approx(0.05, abs=1e-4) == row.parts["compute"]
-    assert re.fullmatch(r"ITL p50 \+5\.\d\d % \(.* to .*\), allowed \+2 %: compute \+5\.0\d", told(row))
+    assert pytest.approx(0.05, abs=1e-4) == row.causes.parts["compute"].change
+    assert re.fullmatch(r"ITL p50 \+5\.\d\d % \(.* to .*\), allowed \+2 %: compute \+5\.0\d ± 0\.\d\d", told(row))
+
+
+def test_a_cause_that_is_not_sure_says_so() -> None:
+    """What may as well be the largest is named beside it, wherever causes are told."""
+    shares = [
+        {"median_itl_ms": {"compute": 0.5 + wobble, "stall": 0.5 - wobble}} for wobble in (0.01, -0.01, 0.02, 0)
+    ]
+    base = side("a", BASE, parts={"median_itl_ms": {"compute": 0.5, "stall": 0.5}})
+    found = compare(base, [side("b", SLOWER, trace="b", parts=shares)], GATES)
+    said = "(compute not told apart from stall)"
+
+    assert told(found.candidates[0].rows[0]).endswith(said)
+    assert f"{said} |" in markdown(found)
+    assert ["stall"] == of_comparison(found, 1)["candidates"][0]["metrics"][0]["largest_not_told_apart_from"]
 
 
 def test_equal_traces_are_identical_whatever_the_values() -> None:
@@ -196,7 +210,8 @@ def test_json_is_complete(found: Comparison) -> None:
 def test_a_baseline_reads_back() -> None:
     """What is written is read back to the same, None and awkward names included."""
     values = BASE | {"p99_ttft_ms": [None, 1.0, 2.0, None]}
-    written = side('na"me: #1', values, gates=["p99_itl_ms > +5%"], parts={"median_itl_ms": SHARES})
+    gates = ["p99_itl_ms > +5%", "median_itl_ms > +2%"]
+    written = side('na"me: #1', values, gates=gates, parts={"median_itl_ms": SHARES})
     text = baseline.dump(written)
     read = baseline.from_document(parse_document(text, 'na"me: #1.yaml'))
 
@@ -207,24 +222,33 @@ def test_a_baseline_reads_back() -> None:
     assert text == baseline.dump(read)
 
 
-def test_a_metric_that_moves_changes_two_lines() -> None:
-    """Of a baseline, beside traces and digests: the metric's mean for the reader, and its values."""
+def test_a_metric_that_moves_changes_three_lines() -> None:
+    """Beside traces and digests: the metric's mean for the reader, its values, and what it is made of."""
     moved = BASE | {"median_itl_ms": SLOWER["median_itl_ms"]}
-    lines = [baseline.dump(side("a", values)).splitlines() for values in (BASE, moved)]
+    sides = [
+        side("a", values, parts={"median_itl_ms": {"compute": share}, "p99_itl_ms": {"compute": 1.0}})
+        for values, share in ((BASE, 0.5), (moved, 0.25))
+    ]
+    lines = [baseline.dump(one).splitlines() for one in sides]
     changed = [one for one, other in zip(*lines, strict=True) if one != other]
 
-    assert ["#   ITL p50                  11.5 ms", "  median_itl_ms: [10.0, 11.0, 12.0, 13.0]"] == changed
+    assert [
+        "#   ITL p50                  11.5 ms", "  median_itl_ms: [10.0, 11.0, 12.0, 13.0]",
+        '  median_itl_ms: {"compute": [0.5, 0.5, 0.5, 0.5]}',
+    ] == changed  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("before", "after", "hint"),
     [
-        ("baseline-1", "baseline-9", "format"),
+        ("baseline-2", "baseline-9", "format"),
         ("median_itl_ms:", "median_tli_ms:", "did you mean 'median_itl_ms'?"),
         ("[10.0, 11.0,", "[10.0, -11.0,", "worlds.median_itl_ms"),
         ("[10.0, 11.0,", "[10.0,", "expected one for each of 4 seeds"),
         ("[10.0, 11.0,", "[10.0, .nan,", "worlds.median_itl_ms"),
         ("seeds: [0, 1, 2, 3]", "seeds: []", "seeds"),
+        ('"compute": [0.75,', '"compute": [', "expected one for each of 4 seeds"),
+        ('"compute": [0.75,', '"compute": [7.5,', "parts.median_itl_ms.compute"),
         ('"compute"', '"magic"', "unknown component 'magic'"),
         ("noise: ", "noice: ", "did you mean 'noise'?"),
         ('noise_digest: "0', 'noise_digest: "', "noise_digest"),

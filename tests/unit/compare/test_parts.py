@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats.mstats import hdquantiles
 
-from simcluster.compare.parts import PartSums, split
+from simcluster.compare.parts import PartSums, quantile_weights
 from simcluster.trace import COMPONENTS, N_KEYS, TOKEN_COLUMNS
 
 
@@ -37,7 +38,7 @@ def test_mean_shares() -> None:
 
 def test_shares_about_a_percentile() -> None:
     """Gaps that are long because of a stall have it at p99 and p95, and the median has none of it."""
-    tokens = [{"compute": 1000}] * 90 + [{"compute": 1000, "stall": 9000}] * 11
+    tokens = [{"compute": 1000}] * 900 + [{"compute": 1000, "stall": 9000}] * 110
     sums = PartSums()
     sums.add(rows([[{"compute": 1}, *tokens]]))
     shares = sums.shares(finished(1))
@@ -82,10 +83,36 @@ def test_nothing_has_no_shares() -> None:
     assert {} == sums.shares(finished(1))
 
 
-def test_split_sums_to_the_change() -> None:
-    """The parts of a change sum to it, and the largest comes first."""
-    found = split({"compute": 0.8, "queue": 0.2}, {"compute": 0.7, "stall": 0.3}, 10.0, 12.0)
+def test_weights_are_those_of_harrell_and_davis() -> None:
+    """Weighted values give the quantiles that scipy has, also where a value occurs more than once."""
+    rng = np.random.default_rng(5)
+    values, counts = np.sort(rng.lognormal(size=40)), rng.integers(1, 9, 40)
+    expected = hdquantiles(np.repeat(values, counts), [0.5, 0.95, 0.99])
 
-    assert pytest.approx(0.2) == sum(found.values())
-    assert ["stall", "queue", "compute"] == list(found)
-    assert pytest.approx(0.36) == found["stall"]
+    for quantile, one in zip((0.5, 0.95, 0.99), expected, strict=True):
+        weights = quantile_weights(counts.astype(float), quantile)
+        assert 1.0 == pytest.approx(weights.sum())
+        assert one == pytest.approx(weights @ values)
+
+
+def test_values_that_change_places_change_little() -> None:
+    """Where neighbours differ in all they are made of and change places, the median's components hardly move."""
+
+    def median(first: str, second: str) -> dict[str, float]:
+        tokens = [{first if number % 2 else second: 10_000 + number} for number in range(99)]
+        sums = PartSums()
+        sums.add(rows([[{"compute": 1}, *tokens]]))
+        return sums.shares(finished(1))["median_itl_ms"]
+
+    assert {"compute": 0.5, "stall": 0.5} == pytest.approx(median("compute", "stall"), abs=1e-3)
+    assert median("stall", "compute") == pytest.approx(median("compute", "stall"), abs=1e-3)
+
+
+def test_long_values_are_no_more_than_short_ones() -> None:
+    """About p95 one value in two is all stall, and a thousand times as long as the others: it makes half, not all."""
+    tokens = [{"compute": 1000}] * 950 + [{"stall": 1_000_000}] * 50
+    sums = PartSums()
+    sums.add(rows([[{"compute": 1}, *tokens]]))
+    shares = sums.shares(finished(1))["p95_itl_ms"]
+
+    assert {"compute": pytest.approx(0.5, abs=0.03), "stall": pytest.approx(0.5, abs=0.03)} == shares
