@@ -23,7 +23,7 @@ BESIDE = "timeline.json.gz"
 
 
 def _timeline_file(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A stated file, which must not be what was meant to be a scenario: an option takes the next word for its value."""
+    """A stated file; a scenario in its place is told, since the option takes the next word for its value."""
     if value is not None and not value.endswith(".gz"):
         raise click.BadParameter(f"'{value}' does not end in .gz, as the file is gzipped; a scenario goes before it")
     return value

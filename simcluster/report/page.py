@@ -15,13 +15,13 @@ from markupsafe import Markup, escape
 from simcluster import __version__
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import gather, labels
-from simcluster.plots.network import topology_of
 from simcluster.plots.panels import Drawing, drawings, topology_drawing
 from simcluster.plots.sheet import DEFINITIONS, style
 from simcluster.report import asked, measured, sources
 from simcluster.report.attribution import Explained, attribution
 from simcluster.report.inline import dark_variables, inline
 from simcluster.report.told import Told, assumed_places
+from simcluster.resolve.known_topology import topology_of
 from simcluster.run import remarks
 from simcluster.trace import COMPONENTS
 

@@ -16,7 +16,6 @@ from small_runs import loaded, recorded
 from simcluster.plots.bands import latency_bands, quantiles, together
 from simcluster.plots.explanation import draw_explanation
 from simcluster.plots.gather import gather
-from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
@@ -26,6 +25,7 @@ from simcluster.plots.waterfall import variance_waterfall
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
 from simcluster.resolve import load
+from simcluster.resolve.known_topology import topology_of
 from simcluster.trace import COMPONENT
 from simcluster.variance.critical import critical_path, last_over_time
 from simcluster.variance.explain import explain

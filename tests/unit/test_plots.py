@@ -342,7 +342,8 @@ def test_what_is_below_zero_is_written_and_not_drawn(tmp_path: Path) -> None:
     """Gaps that made up for a pause have a negative stall: it stands below their bar, and the sum is still the mean."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
-        return {"compute": ticks} if not token else {"compute": ticks * 11 // 10, "stall": ticks - ticks * 11 // 10}
+        more = ticks // 10 if token else 0
+        return {"compute": ticks + more, "stall": -more}
 
     run = read(write_run(tmp_path / "run", [[50.0, 10.0, 10.0], [50.0, 10.0, 10.0]], split=split))
     figure = _figure("component_bars", [run])

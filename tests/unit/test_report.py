@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import run
 
-from simcluster.plots.network import topology_of
 from simcluster.problems import InputError
 from simcluster.report import measured
 from simcluster.report.asked import asked, differing, said
@@ -23,6 +22,7 @@ from simcluster.report.inline import inline
 from simcluster.report.page import page, plain
 from simcluster.report.sources import assumptions, entries, provenance
 from simcluster.report.told import STATISTICS, Told, read_all
+from simcluster.resolve.known_topology import topology_of
 from simcluster.units import number
 
 LABELS = ["wafer", "gpus"]
