@@ -42,7 +42,7 @@ def _stages(console: Console, found: dict[str, Any]) -> None:
             number(one["mean_ms"], "ms"), number(one["wait_ms"], "ms"), percent(one["busy_share"]), one["component"],
         )  # fmt: skip
     console.print(table)
-    _more(console, len(found["stages"]), MOST_ROWS, "stages")
+    _more(console, len(found["stages"]), MOST_ROWS)
     console.print(f"the first {found['n_steps']:,} steps looked at", markup=False)
 
 
@@ -54,7 +54,7 @@ def _links(console: Console, found: dict[str, Any]) -> None:
         cells = [one["use"], *([one["changed_share"]] if has_changed else [])]
         table.add_row(" - ".join(one["ends"]) + more, *(_fine(share) for share in cells))
     console.print(table)
-    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]), "links")
+    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]))
 
 
 def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
@@ -63,7 +63,7 @@ def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
         what = f"{STANDSTILLS[one['kind']]} {one['entity']}"
         table.add_row(what, f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
     console.print(table)
-    _more(console, len(found), MOST_ROWS, "entries")
+    _more(console, len(found), MOST_ROWS)
 
 
 def _fine(share: float) -> str:
@@ -71,9 +71,9 @@ def _fine(share: float) -> str:
     return percent(share) if share >= 0.01 or not share else f"{100 * share:.2g} %"
 
 
-def _more(console: Console, n: int, n_shown: int, what: str) -> None:
+def _more(console: Console, n: int, n_shown: int) -> None:
     if n > n_shown:
-        console.print(f"and {n - n_shown:,} {what} more", markup=False)
+        console.print(f"and {n - n_shown:,} more", markup=False)
 
 
 def print_slowest(console: Console, found: dict[str, list[dict[str, Any]]], *, several: bool) -> None:

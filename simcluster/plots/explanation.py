@@ -49,12 +49,13 @@ def draw_explanation(
         InputError: the token table of a run is damaged.
         OSError: the folder cannot be written.
     """
-    return save_all(_figures(runs, found), folder, format)
+    return save_all(explanation_figures(runs, gather(runs), found), folder, format)
 
 
-def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:
-    """All figures by name, one at a time."""
-    gathered = gather(runs)
+def explanation_figures(
+    runs: Sequence[RunFolder], gathered: Sequence[Gathered], found: dict[str, Any]
+) -> Iterator[tuple[str, Figure | None]]:
+    """All figures by name, one at a time, in the current style; see `draw_explanation`."""
     whole, first = together(gathered), together(gathered[:1])
     yield "latency_bands", latency_bands(gathered, whole)
     yield "variance_waterfall", variance_waterfall(whole, found)

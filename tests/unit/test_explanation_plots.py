@@ -229,7 +229,7 @@ def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
     shares = {rank["device"]: rank["fetch"]["slowest_share"] for rank in found["groups"][0]["ranks"]}
     last, slowest = figure.axes
     boxes = {str(patch.get_gid()): patch for patch in slowest.patches if patch.get_gid()}
-    darkness = {name: 1 - sum(to_rgb(boxes[f"rank-{name}"].get_facecolor())) / 3 for name in shares}
+    darkness = {name: 1 - sum(to_rgb(boxes[f"rank-1-{name}"].get_facecolor())) / 3 for name in shares}
 
     assert ["last at a collective", "slowest to fetch"] == [axes.get_title(loc="left") for axes in (last, slowest)]
     assert "gpu2" == max(shares, key=lambda name: shares[name]) == max(darkness, key=lambda name: darkness[name])

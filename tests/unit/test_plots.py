@@ -339,7 +339,7 @@ def test_bars_are_means_by_component(two: list[RunFolder], kind: Kind) -> None:
 
 
 def test_what_is_below_zero_is_written_and_not_drawn(tmp_path: Path) -> None:
-    """Gaps that made up for a pause have a negative stall: it stands below their bar, and the sum is still the mean."""
+    """Gaps that made up for a pause have a negative stall: it stands below their bar, whose sum is the mean."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
         more = ticks // 10 if token else 0
