@@ -198,6 +198,23 @@ def test_hover_tells_run_and_values(browser: Any, reports: dict[str, Path]) -> N
     assert [] == said
 
 
+def test_hover_tells_why_a_gap_was_long(browser: Any, reports: dict[str, Path]) -> None:
+    """Pointing at a dot of the longest gaps tells its component, when it ended, and how long it was."""
+    page, said, _ = opened(browser, reports["interactive"])
+    page.locator("#run-1-itl-causes").scroll_into_view_if_needed()
+    x, y, component = page.evaluate(
+        "(() => { const dot = document.querySelector('#run-1-itl-causes [data-component] use');"
+        " const at = dot.getBoundingClientRect();"
+        " const whose = dot.closest('[data-component]').dataset.component;"
+        " return [at.left + at.width / 2, at.top + at.height / 2, whose]; })()"
+    )
+    page.mouse.move(x, y)
+    lines = page.inner_text("#tip").splitlines()
+    assert component.replace("_", " ") == lines[0]
+    assert [True, True] == [lines[1].startswith("simulated time (s)"), lines[2].startswith("ITL (ms): ")]
+    assert [] == said
+
+
 def test_dragging_zooms_and_a_double_click_goes_back(browser: Any, reports: dict[str, Path]) -> None:
     """A part that is dragged over fills its axes, with ticks of its own; afterwards the figure is as it was."""
     page, said, _ = opened(browser, reports["interactive"])
