@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -176,13 +176,18 @@ def _summary_faults(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ):
             yield name, f"{str(value)[:40]!r}"
         elif name in _SHARES and not (
-            isinstance(value, dict) and set(value) == set(COMPONENTS) and all(map(_is_number, value.values()))
+            isinstance(value, dict) and set(value) == set(COMPONENTS) and all(map(_is_finite, value.values()))
         ):
             yield name, "other components"
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return _is_finite(value) and value >= 0
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    """As a share is, which is below zero where tokens made up for what held back those before them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_tokens(path: Path, digest: str) -> int:

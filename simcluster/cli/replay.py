@@ -13,9 +13,20 @@ import click
 from simcluster.cli.many import bar, counted, playable, with_workers
 from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
+from simcluster.cli.timeline import SLICES
 
 if TYPE_CHECKING:
     from simcluster.scenario import Scenario
+
+BESIDE = "timeline.json.gz"
+"""Name of a timeline in the folder of its run."""
+
+
+def _timeline_file(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A stated file; a scenario in its place is told, since the option takes the next word for its value."""
+    if value is not None and not value.endswith(".gz"):
+        raise click.BadParameter(f"'{value}' does not end in .gz, as the file is gzipped; a scenario goes before it")
+    return value
 
 
 @click.command()
@@ -30,6 +41,8 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N",
               help="Play each scenario under N successive seeds, with intervals over them.")  # fmt: skip
 @with_workers
+@click.option("--timeline", "timeline", is_flag=False, flag_value=BESIDE, metavar="[FILE]", callback=_timeline_file,
+              help=f"Write the timeline too: {BESIDE} in the run's folder, or FILE, a name in .gz.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
 @told
 def replay(
@@ -41,6 +54,7 @@ def replay(
     seeds: int | None,
     jobs: int | None,
     scheduler: str | None,
+    timeline: str | None,
     as_json: bool,
 ) -> int:
     """
@@ -50,9 +64,15 @@ def replay(
     (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
     scenario.resolved.yaml and provenance.json. With --seeds, a folder of run folders takes its place, with
     replications.json and replications.parquet beside them; what a killed command left there is taken up again.
+    With --timeline, each run is played once more, watched, for what `simcluster timeline` writes of it.
     """
     from simcluster.run import record
 
+    if timeline is not None and seeds is not None:
+        raise click.UsageError("--timeline is of one run; with --seeds, `simcluster timeline` writes that of a seed")
+    if timeline not in (None, BESIDE) and len(scenarios) > 1:
+        several = f"is one file for {len(scenarios)} runs; without a FILE each run has {BESIDE} in its folder"
+        raise click.UsageError(f"--timeline {timeline} {several}")
     if seeds is None and (jobs is not None or scheduler is not None):
         raise click.UsageError("--jobs and --scheduler go with --seeds")
     if fidelity == "message":  # needs the graph, which is part of a resolved scenario
@@ -73,7 +93,20 @@ def replay(
         from simcluster.cli.summary import print_summaries
 
         print_summaries(summaries, folders)
+    if timeline is not None:
+        for folder in folders:
+            _write_timeline(folder, folder / BESIDE if timeline == BESIDE else Path(timeline), as_json)
     return 0
+
+
+def _write_timeline(folder: Path, file: Path, as_json: bool) -> None:
+    """What `simcluster timeline` writes of a run, and where it went."""
+    from simcluster.timeline.write import write_timeline
+
+    notice = write_timeline(folder, file, 0.0, None, SLICES)
+    if notice is not None:
+        click.echo(f"{notice}; `simcluster timeline {folder} --from` and --to choose a part", err=True)
+    click.echo(f"timeline: {file}", err=as_json)
 
 
 def _replicated(

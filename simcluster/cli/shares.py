@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from simcluster.cli.entities import print_entities, print_slowest
 from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
 from simcluster.metrics import LATENCIES
 from simcluster.units import number
@@ -36,6 +37,9 @@ def print_explanation(found: dict[str, Any]) -> None:
     if found["critical_path"]:
         console.print()
         _ranks(console, found["critical_path"], found["itl"])
+    if found["entities"]:
+        print_entities(console, found["entities"])
+    print_slowest(console, found["slowest_requests"], several=len(seeds) > 1)
     console.print()
     print_remarks(console, (*found["notes"], *found["assumptions"]))
 

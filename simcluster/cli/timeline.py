@@ -8,6 +8,9 @@ import click
 
 from simcluster.cli.problems import told
 
+SLICES = 200_000
+"""About how many a timeline has at most, unless somebody asks for others."""
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -17,7 +20,7 @@ from simcluster.cli.problems import told
     "--from", "begin", default="0 s", show_default=True, metavar="TIME", help="Where it begins, such as '2.5 s'."
 )
 @click.option("--to", "end", metavar="TIME", help="Where it ends; by default with the run.")
-@click.option("--limit", type=click.IntRange(1, 10_000_000), default=200_000, show_default=True,
+@click.option("--limit", type=click.IntRange(1, 10_000_000), default=SLICES, show_default=True,
               help="About how many slices it may have; it ends earlier when they are more.")  # fmt: skip
 @told
 def timeline(run: Path, output: Path, begin: str, end: str | None, limit: int) -> int:
@@ -35,7 +38,7 @@ def timeline(run: Path, output: Path, begin: str, end: str | None, limit: int) -
         raise click.BadParameter(f"'{end}' is not after '{begin}'", param_hint="--to")
     notice = write_timeline(run, output, from_s, to_s, limit)
     if notice is not None:
-        click.echo(notice, err=True)
+        click.echo(f"{notice}; --from and --to choose a part", err=True)
     click.echo(str(output))
     return 0
 

@@ -66,20 +66,24 @@ def component_bars(runs: Sequence[Gathered]) -> Figure:
 
 
 def parts(run: Gathered, kind: Kind) -> dict[str, float]:
-    """The components of a run's mean latency in ms, small ones together as `other`; empty without a mean."""
+    """
+    The components of a run's mean latency in ms, small ones together as `other`; empty without a mean.
+
+    One is below zero where tokens made up for what held back those before them.
+    """
     mean_ms = run.summary[f"mean_{kind}_ms"]
     if mean_ms is None:
         return {}
     shares = run.summary[f"{kind}_shares"]
-    shown = {name: shares[name] * mean_ms for name in COMPONENTS if shares[name] >= SMALL_SHARE}
-    rest = sum(share for share in shares.values() if share < SMALL_SHARE) * mean_ms
-    return shown | ({OTHER: rest} if rest > 0 else {})
+    shown = {name: shares[name] * mean_ms for name in COMPONENTS if abs(shares[name]) >= SMALL_SHARE}
+    rest = sum(share for share in shares.values() if abs(share) < SMALL_SHARE) * mean_ms
+    return shown | ({OTHER: rest} if rest else {})
 
 
 def _bars(axes: Axes, runs: Sequence[Gathered], kind: Kind, nothing: str) -> None:
     axes.set_title(f"Mean {kind.upper()}")
     split = [parts(run, kind) for run in runs]
-    longest = max((sum(one.values()) for one in split), default=0.0)
+    longest = max((sum(value for value in one.values() if value > 0) for one in split), default=0.0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(runs), 0)
@@ -99,10 +103,13 @@ def _bars(axes: Axes, runs: Sequence[Gathered], kind: Kind, nothing: str) -> Non
 
 
 def _bar(axes: Axes, row: int, one: dict[str, float], inch_per_ms: float) -> None:
-    """One bar: values inside where they fit, else below it; the sum at its end."""
+    """One bar: values inside where they fit, else below it, as those below zero; the sum at its end."""
     start = 0.0
     below = []
     for name, value_ms in one.items():
+        if value_ms < 0:
+            below.append(f"{_shown(name)} {number(value_ms)}")
+            continue
         axes.barh(
             row + 0.46, value_ms, 0.3, left=start, color=COLOURS[name], edgecolor="white", linewidth=0.6, gid=name
         )
@@ -115,8 +122,8 @@ def _bar(axes: Axes, row: int, one: dict[str, float], inch_per_ms: float) -> Non
             below.append(text)
         start += value_ms
     axes.annotate(
-        f"{number(start)} ms", (start, row + 0.46), xytext=(4, 0), textcoords="offset points", va="center", size=9,
-        weight="bold",
+        f"{number(sum(one.values()))} ms", (start, row + 0.46), xytext=(4, 0), textcoords="offset points",
+        va="center", size=9, weight="bold",
     )  # fmt: skip
     if below:
         note = textwrap.fill(" · ".join(below) + " ms", _NOTE_CHARACTERS)

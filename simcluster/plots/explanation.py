@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from simcluster.plots.bands import latency_bands, together
 from simcluster.plots.files import save_all
 from simcluster.plots.gather import Gathered, gather
-from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
@@ -19,6 +18,7 @@ from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
+from simcluster.resolve.known_topology import topology_of
 from simcluster.variance.critical import last_over_time
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells
@@ -49,12 +49,13 @@ def draw_explanation(
         InputError: the token table of a run is damaged.
         OSError: the folder cannot be written.
     """
-    return save_all(_figures(runs, found), folder, format)
+    return save_all(explanation_figures(runs, gather(runs), found), folder, format)
 
 
-def _figures(runs: Sequence[RunFolder], found: dict[str, Any]) -> Iterator[tuple[str, Figure | None]]:
-    """All figures by name, one at a time."""
-    gathered = gather(runs)
+def explanation_figures(
+    runs: Sequence[RunFolder], gathered: Sequence[Gathered], found: dict[str, Any]
+) -> Iterator[tuple[str, Figure | None]]:
+    """All figures by name, one at a time, in the current style; see `draw_explanation`."""
     whole, first = together(gathered), together(gathered[:1])
     yield "latency_bands", latency_bands(gathered, whole)
     yield "variance_waterfall", variance_waterfall(whole, found)

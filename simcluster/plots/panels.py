@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simcluster.plots.explanation import explanation_figures
 from simcluster.plots.gather import Gathered
 from simcluster.plots.latency import FIGURES
 from simcluster.plots.save import svg
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.topology import draw
+from simcluster.read_run import RunFolder
+from simcluster.ticks import TICKS_PER_S
 from simcluster.topology.model import Topology
 
 _POINTS_PER_IN = 72
 _TITLE_IN = 0.38
 """From the top down to which there is nothing but the title."""
+
+_ZOOMED = ("itl_causes",)
+"""Figures of an explanation in which there is something to zoom into."""
 
 
 class Scale(TypedDict):
@@ -63,6 +69,27 @@ def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
             _untitled(name, figure, panels(figure))
             for name, make in FIGURES.items()
             if (figure := make(runs)) is not None
+        ]
+
+
+def explanation_drawings(run: RunFolder, gathered: Gathered, found: dict[str, Any]) -> list[Drawing]:
+    """
+    The figures of one run's explanation, as `simcluster explain --plot` draws them.
+
+    Args:
+        run: on disk.
+        gathered: of it, maybe beside others.
+        found: its explanation.
+
+    Raises:
+        InputError: the token table is damaged.
+    """
+    alone = replace(gathered, end_s=max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S))
+    with plain_style():
+        return [
+            _untitled(name, figure, panels(figure) if name in _ZOOMED else ())
+            for name, figure in explanation_figures([run], [alone], found)
+            if figure is not None
         ]
 
 

@@ -17,6 +17,7 @@ from simcluster.variance.critical import LastOverTime
 MOST_GROUPS = 8
 SHADES = LinearSegmentedColormap.from_list("last", ["#f7fbff", "#6baed6", "#08306b"])
 """Light to dark in one hue, so that it reads in print: after ColorBrewer's Blues."""
+_NO_STEP = "#d4d4d4"
 TITLES = {"last": "last at a collective", "slowest": "slowest to fetch"}
 
 
@@ -31,7 +32,8 @@ def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
         return None
     heights = [0.17 * len(group.devices) + 0.1 for group, *_ in panels]
     notes = [
-        "Shade: share of the collectives to which a rank comes last, or of the steps in which it is the slowest."
+        "Shade: share of the collectives to which a rank comes last, or of the steps in which it is the slowest.",
+        "Grey: no step.",
     ]
     if len(groups) > MOST_GROUPS:
         notes.append(f"The first {MOST_GROUPS} of {len(groups)} groups.")
@@ -54,7 +56,7 @@ def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
 
 def _heat(axes: Axes, group: LastOverTime, what: str, table: Floats) -> None:
     most = float(np.nanmax(table))
-    axes.set_title(f"{TITLES[what]}: replica {group.replica}, stage {group.stage}; darkest {100 * most:.0f} %")
+    axes.set_title(f"{TITLES[what]}: replica {group.replica}, stage {group.stage}; at most {100 * most:.0f} %")
     rows = np.arange(len(group.devices) + 1) - 0.5
     axes.pcolormesh(
         group.edges_s, rows, np.ma.masked_invalid(table), cmap=SHADES, vmin=0, vmax=most, rasterized=False,
@@ -62,4 +64,5 @@ def _heat(axes: Axes, group: LastOverTime, what: str, table: Floats) -> None:
     )  # fmt: skip
     axes.set_yticks(range(len(group.devices)), group.devices, size=7)
     axes.set_ylim(len(group.devices) - 0.5, -0.5)
+    axes.set_facecolor(_NO_STEP)
     axes.grid(visible=False)

@@ -80,7 +80,7 @@ def topology_map(
         axes.set_aspect("equal", anchor="NW")
         frames(axes, topology, boxes, scale)
         _links(axes, topology, boxes, used, busiest, min(1.0, scale / 0.55))
-        _nodes(axes, boxes, shares, most, scale)
+        _nodes(axes, boxes, shares, most, scale, f"rank-{place}")
     return figure
 
 
@@ -182,8 +182,10 @@ def _links(
                 axes.plot(*way.dot, marker="o", markersize=width + finer, color=colour, zorder=4, clip_on=False)
 
 
-def _nodes(axes: Axes, boxes: Mapping[str, Box], shares: Mapping[str, float], most: float, scale: float) -> None:
-    """Boxes with names, and of ranks their share."""
+def _nodes(
+    axes: Axes, boxes: Mapping[str, Box], shares: Mapping[str, float], most: float, scale: float, key: str
+) -> None:
+    """Boxes with names, and of ranks their share; their ids in an SVG begin with a key."""
     for name, box in boxes.items():
         is_rank = name in shares
         around = box.kind == "device" and box.is_long  # a wafer drawn around its dies
@@ -191,7 +193,7 @@ def _nodes(axes: Axes, boxes: Mapping[str, Box], shares: Mapping[str, float], mo
         corner = (box.x - box.width / 2, box.y - box.height / 2)
         edge = INK if box.kind == "device" else FAINT
         patch = Rectangle(corner, box.width, box.height, facecolor=face, edgecolor=edge, linewidth=0.7)
-        patch.set_gid(f"rank-{name}" if is_rank else None)
+        patch.set_gid(f"{key}-{name}" if is_rank else None)
         patch.set_zorder(0.5 if around else 3)
         axes.add_patch(patch)
         lines = [name.rpartition("/")[2], *([_percent(shares[name])] if is_rank else [])]

@@ -57,8 +57,8 @@ def _fall(axes: Axes, shares: dict[str, float]) -> None:
         axes.plot([start + share] * 2, [row - 0.31, row + 1.31], color=FAINT, linewidth=0.7)
         right = max(start, start + share)
         axes.annotate(
-            f"{100 * share:.1f} %", (right, row), xytext=(3, 0), textcoords="offset points", va="center", size=7.5,
-            color=INK,
+            f"{round(100 * share, 1) + 0.0:.1f} %", (right, row), xytext=(3, 0), textcoords="offset points",
+            va="center", size=7.5, color=INK,
         )  # fmt: skip
         start += share
     axes.set_yticks(range(len(shares)), [name.replace("_", " ") for name in shares])

@@ -13,7 +13,8 @@ from simcluster.units import number
 
 Explained = Mapping[str, Any]
 """By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None
-where nothing varies. Besides, `notes`: what a reader should know before believing the figures."""
+where nothing varies. Besides, `notes`: what a reader should know before believing the figures; and `replicas`,
+`critical_path`, `entities` and `slowest_requests`, as `variance.explain` has them."""
 
 _NOTES = (
     "Variance: what a component adds to the variance of the whole; the shares sum to 100 %. One below zero makes up "
@@ -62,4 +63,4 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
 
 
 def _share(share: float | None) -> Cell:
-    return Cell("-") if share is None else Cell(f"{number(round(share * 100, 1))} %", share=max(share, 0.0))
+    return Cell("-") if share is None else Cell(f"{number(round(share * 100, 1) + 0.0)} %", share=max(share, 0.0))

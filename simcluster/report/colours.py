@@ -21,6 +21,8 @@ COLOURED = (3.6, 9.0)
 LIGHTEST = 0.92
 """Greatest luminance on it: black becomes this and not pure white, which glares."""
 
+_INSTEAD = {"#ddcc77": "#a8702a"}
+"""Sand and olive differ by how light they are, which is lost on dark paper: there, sand becomes a brown."""
 _FLARE = 0.05
 """Of WCAG's contrast: the light that falls on any screen."""
 _STEPS = 40
@@ -38,6 +40,8 @@ def on_dark(colour: str) -> str:
     Returns:
         `#rrggbb`; white becomes the paper.
     """
+    if colour in _INSTEAD:
+        return _INSTEAD[colour]
     wanted = contrast(colour, "#ffffff")
     _, a, b = _oklab(_linear(colour))
     if math.hypot(a, b) > _GREY:

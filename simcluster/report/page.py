@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib import resources
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,13 +16,14 @@ from markupsafe import Markup, escape
 from simcluster import __version__
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import gather, labels
-from simcluster.plots.network import topology_of
-from simcluster.plots.panels import Drawing, drawings, topology_drawing
+from simcluster.plots.panels import Drawing, drawings, explanation_drawings, topology_drawing
 from simcluster.plots.sheet import DEFINITIONS, style
 from simcluster.report import asked, measured, sources
 from simcluster.report.attribution import Explained, attribution
 from simcluster.report.inline import dark_variables, inline
 from simcluster.report.told import Told, assumed_places
+from simcluster.report.waited_for import in_words, waited_for
+from simcluster.resolve.known_topology import topology_of
 from simcluster.run import remarks
 from simcluster.trace import COMPONENTS
 
@@ -35,6 +37,12 @@ HOW_TO_READ = {
     "latency_over_time": "Every gap at the token that ends it, every TTFT at the arrival.",
     "component_bars": "Where a mean token spends its time; the parts sum to the mean.",
     "batch_over_time": "Requests in each step, and requests that wait for a place.",
+    "variance_waterfall": "What each component adds to the variance of a latency, in percent, one after another.",
+    "components_by_percentile": "Mean components in ms of gaps in bands of percentiles, the longest at the right.",
+    "itl_causes": "Each gap beyond p99 in ms, at the second it ended, coloured by what made it long.",
+    "last_ranks": "For each rank how often the others wait for it, in percent, over the seconds of the run.",
+    "topology_map": "Boxes: how often a rank is last or slowest, in percent of the collectives or steps. Lines: the "
+    "use of a link, in percent of its bandwidth.",
 }
 """A sentence beside each figure."""
 
@@ -45,6 +53,8 @@ class Picture(NamedTuple):
     key: str
     title: str
     text: str
+    alt: str
+    """What it shows, for who cannot see it; its title by default."""
     svg: Markup
     panels: Markup
     """JSON for an attribute, for the interactive page; empty without."""
@@ -59,6 +69,7 @@ class Detail(NamedTuple):
     title: str
     headlines: list[measured.Headline]
     tables: list[Any]
+    pictures: list[Picture]
     bars: list[tuple[str, list[tuple[str, float]]]]
     remarks: list[str]
     zero_is_assumed: bool
@@ -83,16 +94,22 @@ def page(runs: Sequence[Told], explained: Sequence[Explained | None] = (), *, in
     if not runs:
         raise ValueError("no run to report")
     names = labels([run.run for run in runs])
-    drawn = drawings(gather([run.run for run in runs]))
+    gathered = gather([run.run for run in runs])
+    drawn = drawings(gathered)
+    explanations = [
+        explanation_drawings(run.run, one, dict(found)) if found is not None else []
+        for run, one, found in zip_longest(runs, gathered, explained)
+    ]
     topologies = _topologies(runs)
     asked_for = asked.asked(runs, names)
     details = [
-        _detail(place, run, names[place], explained[place] if explained else None) for place, run in enumerate(runs)
+        _detail(place, run, names[place], found, of_run, interactive)
+        for place, (run, of_run, found) in enumerate(zip_longest(runs, explanations, explained))
     ]
     script = _asset("page.js") if interactive else ""
     used = {name for detail in details for _, parts in detail.bars for name, _ in parts}
     component_colours = {name: colour.lower() for name, colour in COLOURS.items()}
-    svgs = [drawing.svg for drawing in (*drawn, *topologies)]
+    svgs = [drawing.svg for drawing in (*drawn, *chain(*explanations), *topologies)]
     return _environment().get_template("page.html").render(
         title=_title(runs),
         labels=names,
@@ -151,30 +168,39 @@ def _topologies(runs: Sequence[Told]) -> list[Drawing]:
     return list(found.values())
 
 
-def _picture(drawing: Drawing, interactive: bool) -> Picture:
-    panels = escape(json.dumps(drawing.panels)) if interactive else Markup("")
-    key = drawing.name.replace("_", "-")
-    return Picture(
-        key, drawing.title, HOW_TO_READ[drawing.name], Markup(inline(drawing.svg, key, COLOURS, drawing.top)), panels
-    )
+def _picture(drawing: Drawing, interactive: bool, before: str = "", alt: str = "") -> Picture:
+    """A figure whose key, which is made of its name, has something before it."""
+    panels = escape(json.dumps(drawing.panels)) if interactive and drawing.panels else Markup("")
+    key = before + drawing.name.replace("_", "-")
+    svg = Markup(inline(drawing.svg, key, COLOURS, drawing.top))
+    return Picture(key, drawing.title, HOW_TO_READ[drawing.name], alt or drawing.title, svg, panels)
 
 
 def _topology_picture(place: int, drawing: Drawing) -> Picture:
     key = f"topology-{place}"
-    return Picture(key, drawing.title, "", Markup(inline(drawing.svg, key, (), drawing.top)), Markup(""))
+    svg = Markup(inline(drawing.svg, key, (), drawing.top))
+    return Picture(key, drawing.title, "", drawing.title, svg, Markup(""))
 
 
-def _detail(place: int, run: Told, label: str, explained: Explained | None) -> Detail:
+def _detail(
+    place: int, run: Told, label: str, explained: Explained | None, drawn: Sequence[Drawing], interactive: bool
+) -> Detail:
     components = measured.components(run)
     bars = [
-        (name, [(row.mark, row.cells[column].share or 0.0) for row in components.rows if row.cells[column].share])
+        (name, [(row.mark, share) for row in components.rows if (share := row.cells[column].share or 0.0) > 0])
         for column, name in enumerate(("TTFT", "ITL"))
     ]
-    tables = [measured.latencies(run), components, *attribution(explained, run.zero_is_assumed)]
-    tables = [table for table in tables if table.rows]
+    tables = [
+        measured.latencies(run), components, *attribution(explained, run.zero_is_assumed), *waited_for(explained),
+    ]  # fmt: skip
+    key = f"run-{place}"
+    pictures = [
+        _picture(drawing, interactive, f"{key}-", in_words(explained) if drawing.name == "topology_map" else "")
+        for drawing in drawn
+    ]
     return Detail(
-        f"run-{place}", place, label, str(run.summary["title"]), measured.headlines(run.summary), tables, bars,
-        remarks(run.summary), run.zero_is_assumed,
+        key, place, label, str(run.summary["title"]), measured.headlines(run.summary),
+        [table for table in tables if table.rows], pictures, bars, remarks(run.summary), run.zero_is_assumed,
     )  # fmt: skip
 
 

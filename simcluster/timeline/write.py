@@ -46,4 +46,4 @@ def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, 
         write(events, written, about)
     if not shown.is_cut:
         return None
-    return f"cut at {shown.until_ticks / TICKS_PER_S:.6g} s, after {limit:,} slices; --from and --to choose a part"
+    return f"cut at {shown.until_ticks / TICKS_PER_S:.6g} s, after {limit:,} slices"

@@ -17,7 +17,9 @@ from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
 from simcluster.replications import interval
 from simcluster.trace import COMPONENTS
+from simcluster.variance import slowest
 from simcluster.variance.critical import critical_path
+from simcluster.variance.entities import entities
 from simcluster.variance.gather import Gathered, Later, gather, look_again
 from simcluster.variance.levels import grouped_squares, levels
 from simcluster.variance.moments import Moments, pooled
@@ -33,8 +35,10 @@ def explain(runs: Sequence[RunFolder]) -> dict[str, Any]:
 
     Returns:
         By latency (`ttft`, `tpot`, `itl`, `e2el`): `n`, `mean_ms`, `std_ms`, `mean_path_ms`, `variance_shares`,
-        `variance_share_intervals` over replications, `tail_shares` by percentile, `levels`. Besides, `replicas` and
-        `critical_path`. Shares are None where nothing varies, and where a tail would be less than a single value.
+        `variance_share_intervals` over replications, `tail_shares` by percentile, `levels`. Besides, `replicas`,
+        `critical_path`, `slowest_requests` by `ttft` and `e2el`, and `entities`: links, stages, and what stood still.
+        Shares are None where nothing varies, and where a tail would be less than a single value; so are
+        `critical_path` and `entities` where they cannot be told.
 
     Raises:
         InputError: the token table of a run is damaged.
@@ -57,6 +61,8 @@ def explain(runs: Sequence[RunFolder]) -> dict[str, Any]:
         found[name]["levels"] = _levels(name, gathered, later)
     found["replicas"] = _replicas(gathered, later, tails["itl"])
     found["critical_path"], untold = _critical_path(runs)
+    found["slowest_requests"] = _slowest(gathered)
+    found["entities"] = _entities(runs)
     found["notes"] = _notes(found) + untold
     found["assumptions"] = list(dict.fromkeys(text for run in runs for text in run.summary["assumptions"]))
     return found
@@ -175,6 +181,24 @@ def _critical_path(runs: Sequence[RunFolder]) -> tuple[dict[str, Any] | None, li
     except InputError as error:
         return None, [f"critical path: {error.problems[0]}"]
     return found, [] if found else ["critical path: every stage is on one device, so no rank waits for another"]
+
+
+def _slowest(gathered: Sequence[Gathered]) -> dict[str, list[dict[str, Any]]]:
+    """The slowest requests of all runs by latency, and why they are."""
+    ttft, itl = (pooled(one.moments[name] for one in gathered) for name in ("ttft", "itl"))
+    if not ttft.n:
+        return {kind: [] for kind in slowest.KINDS}
+    mean = slowest.mean_of(ttft, itl)
+    runs = [one.run for one in gathered]
+    return {kind: slowest.told(kind, runs, [one.slowest[kind] for one in gathered], mean) for kind in slowest.KINDS}
+
+
+def _entities(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
+    """Links, stages and hosts; None without the scenario of a run, which is said of the critical path."""
+    try:
+        return entities(runs)
+    except InputError:
+        return None
 
 
 def _notes(found: dict[str, Any]) -> list[str]:

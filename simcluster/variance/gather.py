@@ -17,6 +17,7 @@ from simcluster.trace import COMPONENT_COLUMNS
 from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
 from simcluster.variance.levels import Residuals
 from simcluster.variance.moments import N_PARTS, Moments, whole_of
+from simcluster.variance.slowest import Slow, slowest_of
 from simcluster.variance.tail import Tail, Worst
 
 Latency = str
@@ -31,6 +32,8 @@ class Gathered:
     worst: dict[Latency, Worst]
     requests: OfRequests
     replicas: OfReplicas
+    slowest: dict[Latency, list[Slow]]
+    """Requests, by `ttft` and `e2el`."""
 
 
 class OfRequests(NamedTuple):
@@ -65,7 +68,7 @@ class Gaps(NamedTuple):
 
 def gather(run: RunFolder, most_tokens: int) -> Gathered:
     """
-    The first pass: moments and worst values of each latency, and the gaps of every request and replica.
+    The first pass: moments and worst values of each latency, gaps of requests and replicas, and the slowest requests.
 
     Args:
         run: on disk.
@@ -110,6 +113,7 @@ def gather(run: RunFolder, most_tokens: int) -> Gathered:
     return Gathered(
         run, moments, worst, OfRequests(counts, whole_of(later_parts)),
         OfReplicas(replica_counts, replica_sums, replica_squares),
+        slowest_of(first_parts, later_parts, counts, finished),
     )  # fmt: skip
 
 

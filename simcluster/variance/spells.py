@@ -2,12 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from simcluster.kernel.plan import Planner
+from simcluster.kernel.world import Happening, Link
 from simcluster.problems import InputError
 from simcluster.read_run import RunFolder
 from simcluster.ticks import TICKS_PER_S
 
 MOST_SPELLS = 60
+MOST_TIMES = 10_000
+"""Of one happening that are looked at."""
+
+
+class Spell(NamedTuple):
+    """Once that something happens."""
+
+    begin: int
+    """Tick."""
+    end: int
+    """Tick; that of the run where it lasts."""
+    kind: str
+    devices: tuple[str, ...]
+    link: Link | None
+
+    @property
+    def what(self) -> str:
+        """In words: its kind, and whom it concerns."""
+        whom = " - ".join(self.link) if self.link else ", ".join(self.devices[:2])
+        more = " …" if len(self.devices) > 2 else ""
+        return f"{self.kind.replace('_', ' ')}: {whom}{more}"
+
+
+def all_spells(planner: Planner, end: int) -> list[Spell]:
+    """
+    What happens up to a tick, in order of time; transfers are no spells.
+
+    Of a happening that comes back more than `MOST_TIMES` times, later ones are left out.
+    """
+    world = planner.world()
+    happenings = world.happenings if world is not None else ()
+    return sorted(
+        (spell for happening in happenings if happening.kind != "transfer" for spell in _times(happening, end)),
+        key=lambda spell: (spell.begin, spell.end, spell.what),
+    )
+
+
+def _times(happening: Happening, end: int) -> Iterator[Spell]:
+    for number, (begin, until) in enumerate(happening.times()):
+        if begin > end or number == MOST_TIMES:
+            return
+        yield Spell(begin, end if until is None else until, happening.kind, happening.devices, happening.link)
 
 
 def spells(run: RunFolder) -> list[tuple[float, float, str]]:
@@ -20,17 +66,5 @@ def spells(run: RunFolder) -> list[tuple[float, float, str]]:
         scenario = run.scenario()
     except InputError:
         return []
-    world = Planner(scenario).world()
-    end = run.end_ticks
-    found: list[tuple[float, float, str]] = []
-    for happening in world.happenings if world is not None else ():
-        if happening.kind == "transfer":
-            continue
-        whom = " - ".join(happening.link) if happening.link else ", ".join(happening.devices[:2])
-        more = " …" if len(happening.devices) > 2 else ""
-        what = f"{happening.kind.replace('_', ' ')}: {whom}{more}"
-        for begin, until in happening.times():
-            if begin > end or len(found) > 10 * MOST_SPELLS:
-                break
-            found.append((begin / TICKS_PER_S, (end if until is None else until) / TICKS_PER_S, what))
-    return sorted(found)[:MOST_SPELLS]
+    found = all_spells(Planner(scenario), run.end_ticks)
+    return [(one.begin / TICKS_PER_S, one.end / TICKS_PER_S, one.what) for one in found[:MOST_SPELLS]]

@@ -90,7 +90,10 @@ def test_it_shows_everything_and_says_nothing(
         "component-bars",
         "batch-over-time",
     }
-    assert keys | {"topology-0", "topology-1"} == {key for key, _, _ in figures}
+    each = {"variance-waterfall", "components-by-percentile", "itl-causes"}
+    keys |= {f"run-{place}-{name}" for place in (0, 1) for name in each}
+    keys |= {"run-1-last-ranks", "run-1-topology-map", "topology-0", "topology-1"}
+    assert keys == {key for key, _, _ in figures}
     assert all(width > 250 and height > 100 for _, width, height in figures)
     assert SIZES[size][0] == page.evaluate("document.documentElement.scrollWidth")
 
@@ -111,6 +114,23 @@ def test_links_lead_somewhere(browser: Any, reports: dict[str, Path]) -> None:
     assert ([], []) == (missing, clips)
     assert sorted(set(ids)) == sorted(ids)
     assert outer and {"https:", "http:"} >= set(outer)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_ranks_and_links_of_the_map_can_be_read(browser: Any, reports: dict[str, Path], scheme: str) -> None:
+    """On the map of the topology a rank's name and share stand out from the shade of its box."""
+    page, _, _ = opened(browser, reports["still"], scheme=scheme)
+    pairs = page.evaluate(
+        "[...document.querySelectorAll('#run-1-topology-map [id*=\"rank-\"] path')].flatMap(box => {"
+        " const around = box.getBoundingClientRect();"
+        " return [...document.querySelectorAll('#run-1-topology-map g[id*=\"text_\"] > g')].filter(text => {"
+        "  const at = text.getBoundingClientRect();"
+        "  return at.left >= around.left && at.right <= around.right && at.top >= around.top"
+        "   && at.bottom <= around.bottom; })"
+        " .map(text => [getComputedStyle(text).fill, getComputedStyle(box).fill]); })"
+    )
+    assert len(pairs) >= 4
+    assert all(contrast(_hex(text), _hex(box)) > 4 for text, box in pairs)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -175,6 +195,23 @@ def test_hover_tells_run_and_values(browser: Any, reports: dict[str, Path]) -> N
     assert float(shown.removesuffix(" ms")) == pytest.approx(float(value.removesuffix(" ms")), rel=1e-3)
     page.mouse.move(5, 5)
     assert not page.is_visible("#tip")
+    assert [] == said
+
+
+def test_hover_tells_why_a_gap_was_long(browser: Any, reports: dict[str, Path]) -> None:
+    """Pointing at a dot of the longest gaps tells its component, when it ended, and how long it was."""
+    page, said, _ = opened(browser, reports["interactive"])
+    page.locator("#run-1-itl-causes").scroll_into_view_if_needed()
+    x, y, component = page.evaluate(
+        "(() => { const dot = document.querySelector('#run-1-itl-causes [data-component] use');"
+        " const at = dot.getBoundingClientRect();"
+        " const whose = dot.closest('[data-component]').dataset.component;"
+        " return [at.left + at.width / 2, at.top + at.height / 2, whose]; })()"
+    )
+    page.mouse.move(x, y)
+    lines = page.inner_text("#tip").splitlines()
+    assert component.replace("_", " ") == lines[0]
+    assert [True, True] == [lines[1].startswith("simulated time (s)"), lines[2].startswith("ITL (ms): ")]
     assert [] == said
 
 

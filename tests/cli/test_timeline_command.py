@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from small_runs import run
+from small_runs import TWO_GPUS, run
 
 from simcluster.cli import main
 
@@ -76,3 +76,70 @@ def test_a_scenario_of_another_run(folder: Path, tmp_path: Path, capsys: pytest.
     path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
     assert 2 == main(["timeline", str(copy), "-o", str(tmp_path / "t.gz")])
     assert "another scenario" in capsys.readouterr().err
+
+
+SMALL = ["--set", "workload.requests=4"]
+
+
+@pytest.fixture
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A scenario file in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text(TWO_GPUS)
+    return "s.yaml"
+
+
+@pytest.mark.parametrize("stated", [None, "elsewhere/t.json.gz"])
+def test_replay_writes_what_the_command_writes(
+    scenario: str, capsys: pytest.CaptureFixture[str], stated: str | None
+) -> None:
+    """With --timeline, a run has its timeline in its folder or where it is told to be, the command's bytes."""
+    words = ["--timeline"] if stated is None else ["--timeline", stated]
+    assert 0 == main(["replay", scenario, *words])
+    written = Path(stated or "runs/s-seed0/timeline.json.gz")
+    assert capsys.readouterr().out.endswith(f"timeline: {written}\n")
+    assert 0 == main(["timeline", "runs/s-seed0", "-o", "again.gz"])
+    assert Path("again.gz").read_bytes() == written.read_bytes()
+    assert (written.parent == Path("runs/s-seed0")) == (Path("runs/s-seed0") / "timeline.json.gz").exists()
+
+
+def test_a_former_timeline_goes_with_its_run(scenario: str) -> None:
+    """A run that takes the place of another has no timeline of that one."""
+    main(["replay", scenario, "--timeline"])
+    main(["replay", scenario, *SMALL])
+    assert not Path("runs/s-seed0/timeline.json.gz").exists()
+
+
+@pytest.mark.parametrize("fidelity", ["auto", "op", "message"])
+def test_every_fidelity_has_a_timeline(scenario: str, fidelity: str) -> None:
+    """However events are played, the run has its timeline, of every one of its requests."""
+    assert 0 == main(["replay", scenario, *SMALL, "--fidelity", fidelity, "--timeline"])
+    found = json.loads(gzip.decompress(Path("runs/s-seed0/timeline.json.gz").read_bytes()))
+    lanes = [e["args"]["name"] for e in found["traceEvents"] if e.get("name") == "thread_name"]
+    assert [f"request {number}" for number in range(4)] == [name for name in lanes if name.startswith("request ")]
+
+
+def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the timelines of several runs went is told on stderr then."""
+    assert 0 == main(["replay", scenario, scenario, *SMALL, "--timeline", "--json"])
+    out, err = capsys.readouterr()
+    assert 2 == len(json.loads(out))
+    folders = ("s-seed0", "s-seed0.2")
+    assert [f"timeline: runs/{name}/timeline.json.gz" for name in folders] == err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
+        (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
+        (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz, as the file is gzipped; a scenario goes before it"),
+    ],
+)
+def test_timelines_that_make_no_sense(
+    scenario: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    """Nothing is played for a timeline of many worlds, one file of several runs, or a scenario in a file's place."""
+    assert 2 == main(["replay", *words])
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not Path("runs").exists()

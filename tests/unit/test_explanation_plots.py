@@ -16,7 +16,6 @@ from small_runs import loaded, recorded
 from simcluster.plots.bands import latency_bands, quantiles, together
 from simcluster.plots.explanation import draw_explanation
 from simcluster.plots.gather import gather
-from simcluster.plots.network import topology_of
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
@@ -26,6 +25,7 @@ from simcluster.plots.waterfall import variance_waterfall
 from simcluster.read_run import RunFolder, read
 from simcluster.replications import read_all, replicate
 from simcluster.resolve import load
+from simcluster.resolve.known_topology import topology_of
 from simcluster.trace import COMPONENT
 from simcluster.variance.critical import critical_path, last_over_time
 from simcluster.variance.explain import explain
@@ -229,7 +229,7 @@ def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
     shares = {rank["device"]: rank["fetch"]["slowest_share"] for rank in found["groups"][0]["ranks"]}
     last, slowest = figure.axes
     boxes = {str(patch.get_gid()): patch for patch in slowest.patches if patch.get_gid()}
-    darkness = {name: 1 - sum(to_rgb(boxes[f"rank-{name}"].get_facecolor())) / 3 for name in shares}
+    darkness = {name: 1 - sum(to_rgb(boxes[f"rank-1-{name}"].get_facecolor())) / 3 for name in shares}
 
     assert ["last at a collective", "slowest to fetch"] == [axes.get_title(loc="left") for axes in (last, slowest)]
     assert "gpu2" == max(shares, key=lambda name: shares[name]) == max(darkness, key=lambda name: darkness[name])

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from small_runs import digests_by_replicas
 
 from simcluster.costs.step_noise import Skew, StepNoise
@@ -20,6 +20,7 @@ from simcluster.noise.tables import SLICES, delay_ticks, exponential_ticks, logn
 from simcluster.noise_file import read_noise
 from simcluster.resolve import load
 from simcluster.run import simulate
+from simcluster.streams import stream, uniforms
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENT, N_KEYS, TOKEN_COLUMNS
 
@@ -266,6 +267,40 @@ def test_a_paused_host_makes_the_tail_and_leaves_the_middle() -> None:
     assert paused[:2] == pytest.approx(quiet[:2], rel=0.05)
     assert quiet[2] < 0.2
     assert paused[2] == pytest.approx(0.499, rel=0.4)
+
+
+def test_what_the_stated_pauses_make_of_the_stated_gaps() -> None:
+    """
+    Gaps that are 13.1, 18.6 and 20.7 ms at p50, p90 and p99 stay so within 2 %; p99.9 is its closed form, 0.371 s.
+
+    Measured were 499 ms. A gap holds one pause, of 0.45 s at most, and what has passed of the gap as it begins, so of
+    gaps up to p99 none comes to more than 0.471 s, whatever the distribution of the pauses: as stated, they do not
+    make that percentile. With one gap in 774 so long, p99.9 is where the longest 77 % of them begin. Of the shorter
+    half it is stated only that they are no longer than 13.1 ms; all as long, the mean, and so p99.9, is greatest.
+    """
+    values = read_noise("noisy").values("host_pauses", "gpu")
+    assert values is not None
+    levels, stated_s = [0.0, 0.5, 0.9, 0.99, 1.0], np.array([13.1, 13.1, 18.6, 20.7, 20.7]) / 1000
+    made_s = np.interp(uniforms(stream(3, "gaps"), 400_000), levels, stated_s)
+    rows = np.zeros((len(TOKEN_COLUMNS), len(made_s)), np.int64)
+    rows[1] = np.arange(len(made_s))
+    rows[5] = np.rint(made_s.cumsum() * TICKS_PER_S)
+    Delivery([host_pauses(3, "gpu0", **values)], 1).deliver(rows)
+    delivered_s = np.diff(rows[5]) / TICKS_PER_S
+    ages_s = np.linspace(0, stated_s[-1], 2001)[:-1] + stated_s[-1] / 4000
+    weights = 1 - np.interp(ages_s, stated_s[1:4], levels[1:4], left=0, right=1)  # an age is of a longer gap
+    lasts = stats.truncnorm(
+        (values["shortest_s"] - values["mean_s"]) / values["sd_s"],
+        (values["longest_s"] - values["mean_s"]) / values["sd_s"], values["mean_s"], values["sd_s"],
+    )  # fmt: skip
+    share_of_long = made_s.mean() / values["every_s"]
+    expected_s = optimize.brentq(
+        lambda x: share_of_long * np.average(lasts.sf(x - ages_s), weights=weights) - 0.001, 0.3, 0.5
+    )
+
+    assert np.quantile(delivered_s, [0.5, 0.9, 0.99]) == pytest.approx(stated_s[1:4], rel=0.02)
+    assert np.quantile(delivered_s, 0.999) == pytest.approx(expected_s, rel=0.02)
+    assert 0.45 < delivered_s.max() < values["longest_s"] + stated_s[-1] < 0.499
 
 
 PACED = ("device_spread", "drift", "clock_excursions")

@@ -338,6 +338,20 @@ def test_bars_are_means_by_component(two: list[RunFolder], kind: Kind) -> None:
     assert [] == pieces
 
 
+def test_what_is_below_zero_is_written_and_not_drawn(tmp_path: Path) -> None:
+    """Gaps that made up for a pause have a negative stall: it stands below their bar, whose sum is the mean."""
+
+    def split(request: int, token: int, ticks: int) -> dict[str, int]:
+        more = ticks // 10 if token else 0
+        return {"compute": ticks + more, "stall": -more}
+
+    run = read(write_run(tmp_path / "run", [[50.0, 10.0, 10.0], [50.0, 10.0, 10.0]], split=split))
+    figure = _figure("component_bars", [run])
+    assert ["compute"] == [name for name, _ in _bars(_axes(figure, "Mean ITL"))]
+    assert "stall -1.00 ms" in text_on(figure)
+    assert "10.0 ms" in text_on(figure)
+
+
 def test_bars_carry_their_values(two: list[RunFolder]) -> None:
     """The mean stands at the end of a bar, and every piece's value in it or below it."""
     written = text_on(_figure("component_bars", two))

@@ -124,6 +124,17 @@ def test_all_faults_of_a_summary_are_told(folder: Path) -> None:
     assert "summary.json: noise: missing; expected a run of this version" in str(caught.value)
 
 
+def test_a_share_may_be_below_zero(folder: Path) -> None:
+    """Tokens that follow a paused one come early, so the stall of gaps, and its share of them, may be negative."""
+    path = folder / "summary.json"
+    summary = json.loads(path.read_text())
+    shares = summary["itl_shares"]
+    summary["itl_shares"] = shares | {"stall": shares["stall"] - 0.01, "queue": shares["queue"] + 0.01}
+    path.write_text(json.dumps(summary))
+
+    assert summary["itl_shares"] == read(folder).summary["itl_shares"]
+
+
 def test_another_clock_is_refused(folder: Path) -> None:
     """A run whose ticks are not picoseconds is refused."""
     path = folder / "provenance.json"

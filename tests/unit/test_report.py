@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_runs import run
 
-from simcluster.plots.network import topology_of
+from simcluster.plots.components import COLOURS
 from simcluster.problems import InputError
 from simcluster.report import measured
 from simcluster.report.asked import asked, differing, said
@@ -23,7 +25,11 @@ from simcluster.report.inline import inline
 from simcluster.report.page import page, plain
 from simcluster.report.sources import assumptions, entries, provenance
 from simcluster.report.told import STATISTICS, Told, read_all
+from simcluster.report.waited_for import in_words, waited_for
+from simcluster.resolve.known_topology import topology_of
+from simcluster.trace import COMPONENTS
 from simcluster.units import number
+from simcluster.variance.explain import explain
 
 LABELS = ["wafer", "gpus"]
 
@@ -300,6 +306,15 @@ def test_white_is_the_paper_and_ink_is_light() -> None:
     assert contrast(on_dark("#222222"), PAPER) > 12
 
 
+def test_components_can_be_told_apart_on_dark_paper() -> None:
+    """No two colours of components come as near each other as sand and olive would: a tenth of all of red."""
+    dark = [on_dark(COLOURS[name].lower()) for name in COMPONENTS]
+    parts = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in dark]
+    least = min(math.dist(one, other) for one, other in combinations(parts, 2))
+    assert least > 25
+    assert all(contrast(colour, PAPER) > 3 for colour in dark)
+
+
 def test_an_svg_is_fitted_into_a_page() -> None:
     """Prolog and comments go, ids get the figure's key, runs and components their marks, colours become variables."""
     svg = (
@@ -321,3 +336,71 @@ def test_every_statistic_of_the_summary_is_shown(runs: list[Told]) -> None:
     """The table of one run's latencies has all that its summary has."""
     shown = {key for key in runs[0].summary if key.endswith("_itl_ms")} - {"p50_itl_ms"}
     assert {f"{statistic}_itl_ms" for statistic in STATISTICS} == shown
+
+
+@pytest.fixture(scope="module")
+def explained(runs: list[Told]) -> list[dict[str, Any]]:
+    """Of each run its explanation."""
+    return [explain([told.run]) for told in runs]
+
+
+def test_the_critical_path_has_a_row_for_each_rank(explained: list[dict[str, Any]]) -> None:
+    """How often each is last and what it saves; waiting apart from transfer; of a single device there is none."""
+    tables = {table.caption: table for table in waited_for(explained[1])}
+    table = tables["Critical path: which rank is last"]
+    ranks = {rank["device"]: rank for group in explained[1]["critical_path"]["groups"] for rank in group["ranks"]}
+    assert ["replica, stage", "last at collectives", "saves at most, a step"] == table.columns[:3]
+    assert set(ranks) == {row.head for row in table.rows}
+    for row in table.rows:
+        assert row.cells[1].share == pytest.approx(ranks[row.head]["last_share"])
+        assert number(1000 * ranks[row.head]["saves_ms_per_step"], "us") == row.cells[2].text
+    wait, transfer = (explained[1]["itl"]["mean_path_ms"][name] for name in ("wait_for_peers", "interconnect"))
+    apart = f"waits {number(wait, 'ms')} for peers, apart from {number(transfer, 'ms')} of transfer"
+    assert [note for note in table.notes if apart in note]
+    assert not [table for table in waited_for(explained[0]) if "Critical" in table.caption]
+
+
+def test_slow_requests_and_busy_links_are_told(explained: list[dict[str, Any]]) -> None:
+    """The tables have what the explanation has: the slowest first, with causes, and the use of links."""
+    for found in explained:
+        tables = {table.caption: table for table in waited_for(found)}
+        for kind, name in (("ttft", "TTFT"), ("e2el", "E2E")):
+            rows = tables[f"Slowest requests by {name}"].rows
+            requests = found["slowest_requests"][kind]
+            assert [f"request {one['request']}" for one in requests] == [row.head for row in rows]
+            assert [(number(one[f"{kind}_ms"], "ms"), one["cause"]) for one in requests] == [
+                (row.cells[0].text, row.cells[1].text) for row in rows
+            ]
+    links = {table.caption: table for table in waited_for(explained[1])}["Busiest links"].rows
+    (a, b), use = (explained[1]["entities"]["links"][0][key] for key in ("ends", "use"))
+    assert links[0].head.startswith(f"{a} - {b}") and links[0].cells[0].share == use
+
+
+def test_without_an_explanation_nobody_is_blamed() -> None:
+    """No tables, no pictures and no words of what was not worked out."""
+    assert ([], "", "") == (waited_for(None), in_words(None), in_words({}))
+
+
+def test_the_map_is_there_with_its_words(runs: list[Told], explained: list[dict[str, Any]]) -> None:
+    """A run whose ranks wait has the map of its topology, and whoever cannot see it is told what it shows."""
+    made = page(runs, explained)
+    figures = dict(re.findall(r'<figure id="([^"]+)".*?aria-label="([^"]*)"', made, re.DOTALL))
+    ranks = [rank for group in explained[1]["critical_path"]["groups"] for rank in group["ranks"]]
+    last = max(ranks, key=lambda rank: rank["last_share"])["device"]
+    assert {f"run-1-{name}" for name in ("variance-waterfall", "itl-causes", "last-ranks", "topology-map")} <= {
+        *figures
+    }
+    assert figures["run-1-topology-map"].startswith(f"Map of the topology: {last} is most often last at a collective")
+    assert "of its bandwidth." in figures["run-1-topology-map"]
+    assert all(figures.values())
+    assert made == page(runs, explained)
+    ids = re.findall(r'\bid="([^"]*)"', made)
+    assert sorted(set(ids)) == sorted(ids)
+
+
+def test_names_of_devices_are_only_texts(runs: list[Told], explained: list[dict[str, Any]]) -> None:
+    """Whatever a device, a link or a cause is called, the page gains no tag from it."""
+    text = json.dumps(explained[1]).replace("gpu0", json.dumps(HOSTILE)[1:-1])
+    made = page(runs[1:], [json.loads(text)])
+    assert not {"script", "img"} & {tag for tag, _ in Texts(made).tags}
+    assert not [name for _, attributes in Texts(made).tags for name in attributes if name.startswith("on")]

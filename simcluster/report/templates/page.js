@@ -190,7 +190,7 @@ function enliven(figure) {
     button.addEventListener("click", () => panels.forEach(act));
     tools.append(button);
   }
-  tools.append("Drag to zoom into a part, double-click to go back; point at a line for its values.");
+  tools.append("Drag to zoom into a part, double-click to go back; point at a line, a bar or a dot for its values.");
   figure.querySelector("figcaption").after(tools);
 
   const place = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
@@ -221,13 +221,14 @@ function enliven(figure) {
     tip.hidden = !panel;
     if (!panel) return;
     const part = event.target.closest("[data-component]");
-    if (part) {
-      const bar = panel.paths.find(({ element }) => part.contains(element));
+    const component = part ? part.dataset.component.replaceAll("_", " ") : "";
+    const bar = part && panel.paths.find(({ element }) => part.contains(element));
+    if (bar) {
       const ends = bar.d.filter((command) => command.length > 1).map((command) => panel.xs.value(command.at(-2)));
-      tip.textContent = `${part.dataset.component.replaceAll("_", " ")}\n${shown(Math.max(...ends) - Math.min(...ends))} ms`;
+      tip.textContent = `${component}\n${shown(Math.max(...ends) - Math.min(...ends))} ms`;
     } else {
-      const near = panel.nearest(at);
-      tip.textContent = (near ? `${names[near.run]}\n` : "") + panel.say(near || at);
+      const near = panel.nearest(at), what = near ? names[near.run] : component;
+      tip.textContent = (what && `${what}\n`) + panel.say(near || at);
       if (near) ring = make("circle", { class: "pointed", cx: near.x, cy: near.y, r: 4 }, svg);
     }
     const { offsetWidth: width, offsetHeight: height } = tip;

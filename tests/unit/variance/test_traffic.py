@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_runs import loaded, recorded
 
-from simcluster.plots.network import topology_of
 from simcluster.read_run import RunFolder
+from simcluster.resolve.known_topology import topology_of
 from simcluster.scenario import Scenario
 from simcluster.variance.traffic import link_use
 

@@ -1,4 +1,4 @@
-"""The topology of a run, to be drawn: the catalogue's where it is that one, else the graph that the run recorded."""
+"""The topology of a run, for pictures and link use: the catalogue's where it is that, else the graph it recorded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from simcluster.topology.graph import Graph
 from simcluster.topology.model import Topology, add_link, add_node, topology
 
 MOST_NODES = 1500
-"""Of a graph that is drawn: beyond, a picture on a page shows nothing."""
+"""Beyond, a picture shows nothing, and nobody asks for single links."""
 
 
 def topology_of(scenario: Scenario) -> Topology | None:

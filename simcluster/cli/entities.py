@@ -1,0 +1,98 @@
+"""The links, stages and hosts that matter most, and the slowest requests, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from simcluster.cli.printed import percent, plain_table
+from simcluster.metrics import LATENCIES
+from simcluster.units import number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MOST_ROWS = 5
+STANDSTILLS = {
+    "host_pauses": "pauses of the host of",
+    "rare_stalls": "stalls of the group of",
+    "device_down": "down:",
+}
+
+
+def print_entities(console: Console, found: dict[str, Any]) -> None:
+    """Print what `variance.entities` has found; tables without a row are left out."""
+    if found["stages"]:
+        console.print()
+        _stages(console, found)
+    if found["links"]:
+        console.print()
+        _links(console, found)
+    if found["standstills"]:
+        console.print()
+        _standstills(console, found["standstills"])
+
+
+def _stages(console: Console, found: dict[str, Any]) -> None:
+    columns = ("replica, stage", "slowest of a step", "serves a step for", "after waiting", "busy", "mostly")
+    table = plain_table("stage", *columns)
+    for one in found["stages"][:MOST_ROWS]:
+        first, *others = one["devices"]
+        table.add_row(
+            f"{first} …" if others else first, f"{one['replica']}, {one['stage']}", percent(one["slowest_share"]),
+            number(one["mean_ms"], "ms"), number(one["wait_ms"], "ms"), percent(one["busy_share"]), one["component"],
+        )  # fmt: skip
+    console.print(table)
+    _more(console, len(found["stages"]), MOST_ROWS)
+    console.print(f"the first {found['n_steps']:,} steps looked at", markup=False)
+
+
+def _links(console: Console, found: dict[str, Any]) -> None:
+    has_changed = any(one["changed_share"] for one in found["links"])
+    table = plain_table("link", "use of its bandwidth", *(["slow or cut, of the time"] if has_changed else []))
+    for one in found["links"][:MOST_ROWS]:
+        more = f" and {one['alike'] - 1:,} like it" if one["alike"] > 1 else ""
+        cells = [one["use"], *([one["changed_share"]] if has_changed else [])]
+        table.add_row(" - ".join(one["ends"]) + more, *(_fine(share) for share in cells))
+    console.print(table)
+    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]))
+
+
+def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
+    table = plain_table("standing still", "times", "in all", "of the time")
+    for one in found[:MOST_ROWS]:
+        what = f"{STANDSTILLS[one['kind']]} {one['entity']}"
+        table.add_row(what, f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
+    console.print(table)
+    _more(console, len(found), MOST_ROWS)
+
+
+def _fine(share: float) -> str:
+    """A share to a tenth of a percent, or to two digits if it is less than one percent."""
+    return percent(share) if share >= 0.01 or not share else f"{100 * share:.2g} %"
+
+
+def _more(console: Console, n: int, n_shown: int) -> None:
+    if n > n_shown:
+        console.print(f"and {n - n_shown:,} more", markup=False)
+
+
+def print_slowest(console: Console, found: dict[str, list[dict[str, Any]]], *, several: bool) -> None:
+    """Print the slowest requests of each latency; of several seeds, whose they are."""
+    for kind, requests in found.items():
+        if not requests:
+            continue
+        console.print()
+        table = plain_table(
+            f"slowest {LATENCIES[kind]}", "arrived", "tokens in, out", "TTFT", "E2E", "most of the excess", "cause"
+        )
+        table.columns[-1].justify = "left"
+        table.columns[-1].no_wrap = False
+        for one in requests:
+            seed = f"seed {one['seed']}, " if several else ""
+            excess = f"{one['component']} +{number(one['component_excess_ms'], 'ms')}"
+            table.add_row(
+                f"{seed}request {one['request']}", number(one["arrived_s"], "s"),
+                f"{one['prompt_tokens']:,}, {one['output_tokens']:,}", number(one["ttft_ms"], "ms"),
+                number(one["e2el_ms"], "ms"), excess, one["cause"],
+            )  # fmt: skip
+        console.print(table)
