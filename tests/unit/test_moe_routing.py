@@ -110,6 +110,18 @@ def test_a_run_is_its_steps_and_a_step_its_ops(tmp_path: Path) -> None:
         assert min(part.min() for part in alone.ops()) >= 0
 
 
+def test_routing_multiplies_the_jitter(tmp_path: Path) -> None:
+    """An op of experts takes its jitter's factor times its routing's, within their rounding, in steps of any block."""
+    settings = ("noise={preset: none, moe_routing: {sigma: 80 %}, op_jitter: {cv: 50 %}}",)
+    noise, batch = stage(mixtral(tmp_path, *settings))._noise, decode(3)
+    factors = noise.routing.factors.of(batch)
+    for step in (0, 255, 256, 700):
+        jitter = noise.ops(step).factors[list(noise.routing.ops)]
+        drawn = noise.routing.slices.at(step)[0].astype(int) >> 10
+        product = jitter * factors[np.arange(32), drawn] / ONE
+        assert np.abs(jitter + noise.routed(step, 1, batch)[0] - product).max() <= 0.5
+
+
 def test_the_same_uniform_whatever_the_batch(tmp_path: Path) -> None:
     """
     Steps of four and of five tokens read the same uniforms: how their fetches go together is as that makes it.
