@@ -111,7 +111,7 @@ def test_a_run_is_its_steps_and_a_step_its_ops(tmp_path: Path) -> None:
 
 
 def test_routing_multiplies_the_jitter(tmp_path: Path) -> None:
-    """An op of experts takes its jitter's factor times its routing's, within their rounding, in steps of any block."""
+    """An op of experts has its jitter's factor times its routing's, within their rounding, in steps of any block."""
     settings = ("noise={preset: none, moe_routing: {sigma: 80 %}, op_jitter: {cv: 50 %}}",)
     noise, batch = stage(mixtral(tmp_path, *settings))._noise, decode(3)
     factors = noise.routing.factors.of(batch)
