@@ -39,8 +39,8 @@ def _not_too_often(period_s: float) -> float:
 
 OF_WORKLOAD = ("arrivals", "prompt_tokens", "output_tokens", "spread")
 OF_DEVICES = (
-    "op_jitter", "arrival_skew", "small_messages", "device_spread", "drift", "clock_excursions", "rare_stalls",
-    "host_pauses",
+    "op_jitter", "arrival_skew", "small_messages", "moe_routing", "device_spread", "drift", "clock_excursions",
+    "rare_stalls", "host_pauses",
 )  # fmt: skip
 """Sources with streams for each device, or for a group under the name of its first."""
 DRAWN = (*OF_WORKLOAD, "events", *OF_DEVICES, "background_load", "failures")
@@ -148,6 +148,8 @@ class NoiseOverride(Frozen):
     """Ranks come late to a collective."""
     small_messages: noise.SmallMessages | None = None
     """Short exchanges vary, and some take long."""
+    moe_routing: noise.MoeRouting | None = None
+    """Tokens choose experts, and with them the weights that are fetched."""
     device_spread: noise.DeviceSpread | None = None
     """Devices of a kind differ for good."""
     drift: noise.Drift | None = None

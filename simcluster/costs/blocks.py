@@ -51,11 +51,12 @@ class BlockCosts(Protocol):
     def ops(self, name: BlockName) -> list[Op]:
         """The ops of a block that this device plays, in order."""
 
-    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
+    def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
         """
         Their durations in the same order, without noise, attention left idle.
 
-        They depend on the numbers of tokens, outputs and sequences only.
+        They depend on the numbers of tokens, outputs and sequences only, and on how many distinct experts of a layer
+        the tokens touch: as many as expected if it is not said.
         """
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:

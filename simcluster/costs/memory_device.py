@@ -63,11 +63,11 @@ class MemoryDevice:
         """The ops of a block, in order."""
         return self._ops[name]
 
-    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
-        """Durations without noise, attention left idle."""
+    def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
+        """Durations without noise, attention left idle; `n_experts` of a layer are touched."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
-        of_batch = features(batch, self._shape)
+        of_batch = features(batch, self._shape, n_experts)
         rows = [IDLE if op.is_attention else self._one(op, of_batch) for op in self._ops[name]]
         rows = _under_load(rows, *self._slowdown) if self._slowdown[0] else rows
         return self._launched(rows) if self._host_s else rows

@@ -72,19 +72,21 @@ class Op:
         return self.kind in ("attention_decode", "attention_prefill")
 
 
-def features(batch: Batch, shape: ModelShape) -> dict[str, float]:
+def features(batch: Batch, shape: ModelShape, n_experts: float | None = None) -> dict[str, float]:
     """
     What linear forms are over, by name.
 
     The sums of `Batch`; `step`, 1 for each step; `output_step`, 1 for a step with outputs; `tokens`; and `experts`,
-    the expected number of experts of a layer that the tokens touch.
+    the number of experts of a layer that the tokens touch, the expected one if it is not given.
     """
+    if n_experts is None:
+        n_experts = float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0
     return {
         **batch._asdict(),
         "step": 1.0,
         "output_step": float(batch.outputs > 0),
         "tokens": batch.tokens,
-        "experts": float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0,
+        "experts": n_experts,
     }
 
 

@@ -215,6 +215,8 @@ class _Fixed(NamedTuple):
     """Which component each delay adds to, shape (delays,): none, -1, where the ranks do not meet."""
     most: int
     """Sum of `noisy`, one op of each kind."""
+    routed: Ticks
+    """What routing multiplies: arithmetic or fetch of the experts of a layer, shape (components,)."""
 
 
 class TimedStage:
@@ -257,7 +259,7 @@ class TimedStage:
         """Components of successive decode steps of one batch, shape (steps, components), for the caller to change."""
         fixed = self._fixed_of(batch)
         if self._noise is not None:
-            return self._run_in_this_world(fixed, self._nominal.run_rows(batch, n_steps), step, n_steps)
+            return self._run_in_this_world(fixed, batch, step, n_steps)
         return _laid_out(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
 
     def _fixed_of(self, batch: Batch) -> _Fixed:
@@ -272,11 +274,11 @@ class TimedStage:
 
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
-        fixed, rows = self._fixed_of(batch), self._nominal.context_rows(batch)
+        fixed = self._fixed_of(batch)
         if self._noise is not None:
-            return self._step_in_this_world(fixed, rows, step)
+            return self._step_in_this_world(fixed, batch, step)
         components = list(fixed.components)
-        for kind, (launch, compute, fetch, wait, exchange) in rows:
+        for kind, (launch, compute, fetch, wait, exchange) in self._nominal.context_rows(batch):
             count = self._counts[kind]
             components[_LAUNCH] += count * launch
             components[self._fetch[kind] if fetch > compute else _COMPUTE] += count * max(compute, fetch)
@@ -328,16 +330,24 @@ class TimedStage:
             if row.exchange:
                 late[kind], late[kind + n_kinds] = _LAUNCH, _WAIT
         whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        return _Fixed(components, whole, sum(components), noisy_, quiet_, quiet, tuple(late), most)
+        routed = np.zeros_like(whole)
+        if self._noise and self._noise.routing:
+            routed = noisy_[self._noise.routing.kind].copy()
+            routed[_LAUNCH] = 0
+        return _Fixed(components, whole, sum(components), noisy_, quiet_, quiet, tuple(late), most, routed)
 
-    def _run_in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int, n_steps: int) -> Ticks:
+    def _run_in_this_world(self, fixed: _Fixed, batch: Batch, step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, n_steps)
         components: Ticks = factors @ fixed.noisy
+        if self._noise.routing is not None and batch.tokens > 1:
+            longer = self._noise.routed(step, n_steps, batch).sum(axis=1)
+            components += np.multiply.outer(longer, fixed.routed)
+            greatest += max(0, int(longer.max()))
         quiet: Any = fixed.quiet
         most = fixed.most
-        for kind, row in rows:
+        for kind, row in self._nominal.run_rows(batch, n_steps):
             for component, ticks in self._charged(kind, row):
                 if component in _NEVER_NOISY:
                     quiet = quiet + np.multiply.outer(self._counts[kind] * ticks, _UNIT[component])
@@ -354,14 +364,19 @@ class TimedStage:
         components += self._noise.delays(step, n_steps, fixed.late)
         return components
 
-    def _step_in_this_world(self, fixed: _Fixed, rows: Sequence[tuple[int, OpRow]], step: int) -> list[int]:
+    def _step_in_this_world(self, fixed: _Fixed, batch: Batch, step: int) -> list[int]:
         """The same of one step, whose few numbers are added up faster one by one."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, 1)
-        noisy = (factors[0] @ fixed.noisy).tolist()
+        summed = factors[0] @ fixed.noisy
+        if self._noise.routing is not None and batch.tokens > 1:
+            longer = int(self._noise.routed(step, 1, batch).sum())
+            summed += longer * fixed.routed
+            greatest += max(0, longer)
+        noisy = summed.tolist()
         quiet = self._noise.delays(step, 1, fixed.late)[0].tolist()
         most = fixed.most
-        for kind, row in rows:
+        for kind, row in self._nominal.context_rows(batch):
             for component, ticks in self._charged(kind, row):
                 if component in _NEVER_NOISY:
                     quiet[component] += self._counts[kind] * ticks
@@ -417,6 +432,9 @@ class TimedStage:
         shares[:, _LAUNCH] += launch
         if self._noise is not None:
             shares *= factors[:, None]
+            if self._noise.routing is not None and batch.tokens > 1:
+                routed = list(self._noise.routing.ops)
+                shares[routed, charged[routed]] += busy[routed] * self._noise.routed(step, 1, batch)[0]
             shares = np.diff((np.cumsum(shares, axis=0) + _HALF) >> ONE_BITS, axis=0, prepend=0)
         busy = shares[places, charged]
         shorter = np.minimum((np.minimum(compute, fetch) * factors + _HALF) >> ONE_BITS, busy)

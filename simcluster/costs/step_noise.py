@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.costs.batch import Batch
+from simcluster.costs.routing import Routing
 from simcluster.noise.slices import STEPS_PER_BLOCK, Slices
 from simcluster.noise.tables import FACTOR_BITS
 from simcluster.ticks import Ticks
@@ -91,6 +93,7 @@ class StepNoise:
         jitter: factors per op, or None.
         skew: delays per collective, or None.
         small: factors and delays of short exchanges, or None.
+        routing: what the experts take longer, or None.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class StepNoise:
         jitter: Jitter | None,
         skew: Skew | None,
         small: Small | None = None,
+        routing: Routing | None = None,
     ) -> None:
         kinds = np.asarray(kind_of_op, np.intp)
         self._n_kinds = int(kinds.max()) + 1
@@ -120,6 +124,8 @@ class StepNoise:
         )
         self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
         self._delays = lru_cache(maxsize=16)(self._delays_of)
+        self.routing = routing
+        self._block_routed = lru_cache(maxsize=2)(self._routed_of_block)
 
     def factors(self, step: int, n_steps: int) -> tuple[Ticks, int]:
         """
@@ -162,6 +168,24 @@ class StepNoise:
             exchange[self._collectives] = self.small.factors[self.small.which_factor.at(step)[0]]
             delay[self._collectives] = self.small.delays[self.small.which_delay.at(step)[0]]
         return Draws(factors, own, waited, exchange, delay)
+
+    def routed(self, step: int, n_steps: int, batch: Batch) -> Ticks:
+        """What the ops of experts of such a batch take longer by its routing, shape (steps, ops), in 2^-16."""
+        assert self.routing is not None
+        places, jitter = (
+            _of_steps(lambda block, part=part: self._block_routed(block)[part], step, n_steps)  # type: ignore[misc]
+            for part in (0, 1)
+        )
+        return self.routing.longer(places, jitter, batch)
+
+    def _routed_of_block(self, block: int) -> tuple[Ticks, Ticks]:
+        """Routings of a block of steps, and the factors of the ops of experts without it, shape (steps, ops) each."""
+        assert self.routing is not None
+        places = self.routing.places(block)
+        if self._jitter is None:
+            return places, np.full(places.shape, ONE, np.int64)
+        drawn = self._jitter.slices.block(block)[:, self.routing.ops]
+        return places, self._jitter.table.take(drawn).astype(np.int64)
 
     def _of_block(self, block: int) -> Sums:
         """The sums of a block of steps."""

@@ -75,14 +75,14 @@ class WaferDevice:
         """The ops of a block that are played on a wafer, in order."""
         return self._ops[name]
 
-    def seconds(self, name: BlockName, batch: Batch) -> list[OpSeconds]:
-        """Durations without noise, attention left idle."""
+    def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
+        """Durations without noise, attention left idle; `n_experts` of a layer are streamed, if any are."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
         rows = [IDLE if op.is_attention else self._one(op, batch) for op in self._ops[name]]
         if self._stream is None:
             return rows
-        of_batch = features(batch, self._shape)
+        of_batch = features(batch, self._shape, n_experts)
         streamed = [value(op.weight_bytes, of_batch) / self._stream.bytes_per_s for op in self._ops[name]]
         return [row._replace(fetch=max(row.fetch, s)) for row, s in zip(rows, streamed, strict=True)]
 

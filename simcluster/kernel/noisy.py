@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 from simcluster.costs.paced import PacedStage
+from simcluster.costs.routing import ExpertFactors, Routing
 from simcluster.costs.service import NominalStage, RunModel, TimedStage
 from simcluster.costs.slow import SlowStage, StretchedStage
 from simcluster.costs.stage import BlockStage
@@ -17,7 +18,7 @@ from simcluster.noise.sources import Noise, Source
 from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
 from simcluster.ticks import to_ticks
 
-STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages")
+STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages", "moe_routing")
 
 
 class Stretch(NamedTuple):
@@ -27,9 +28,10 @@ class Stretch(NamedTuple):
     is_one_device: bool
 
 
-def is_noisy(noise: Noise, kind: DeviceKind) -> bool:
-    """Whether stages on a kind of device have noise of their own."""
-    return any(row.source in (*STEP_SOURCES, *PACE_SOURCES) and kind in row.device_kinds for row in noise.rows)
+def is_noisy(noise: Noise, kind: DeviceKind, is_routed: bool) -> bool:
+    """Whether stages on a kind of device have noise of their own; routing counts where there is some."""
+    sources = {row.source for row in noise.rows if kind in row.device_kinds}
+    return bool(sources & {*STEP_SOURCES, *PACE_SOURCES} - ({"moe_routing"} if not is_routed else set()))
 
 
 def stage_model(
@@ -40,6 +42,7 @@ def stage_model(
     noise: Noise,
     kind: DeviceKind,
     seed: int,
+    experts: ExpertFactors | None = None,
 ) -> RunModel:
     """
     A stage with the noise of its devices: of a group keyed by its first, skew and pace by every rank.
@@ -52,6 +55,7 @@ def stage_model(
         noise: the sources.
         kind: of the devices.
         seed: of the world.
+        experts: factors on what its experts take, or None where routing does not vary.
     """
     nominal: NominalStage = blocks if stretch.factor == 1 else StretchedStage(blocks, *stretch)
     if slow:
@@ -65,8 +69,10 @@ def stage_model(
     if len(devices) > 1 and meeting:
         late = skew(noise, kind, devices, len(meeting), seed)
         small = _small(noise, kind, devices, len(meeting), seed)
-    of_steps = jitter or late or small
-    stage = TimedStage(nominal, StepNoise(blocks.kind_of_op, meeting, jitter, late, small) if of_steps else None)
+    routing = _routing(experts, blocks, devices, seed)
+    of_steps = jitter or late or small or routing
+    found = StepNoise(blocks.kind_of_op, meeting, jitter, late, small, routing) if of_steps else None
+    stage = TimedStage(nominal, found)
     if any(noise.values(source, kind) is not None for source in PACE_SOURCES):
         return PacedStage(stage, Pace(seed, devices, noise, kind))
     return stage
@@ -97,3 +103,13 @@ def _small(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectiv
     )  # fmt: skip
     factor, delay = (Slices(n_collectives, seed, "small_messages", devices[0], what) for what in ("factor", "delay"))
     return Small(lognormal_factors(cv), delays, factor, delay, to_ticks(values["up_to_s"]))
+
+
+def _routing(
+    experts: ExpertFactors | None, blocks: BlockStage, devices: tuple[str, ...], seed: int
+) -> Routing | None:  # fmt: skip
+    if experts is None:
+        return None
+    ops = tuple(index for index, op in enumerate(blocks.all_ops) if op.kind == "moe")
+    slices = Slices(len(ops), seed, "moe_routing", devices[0])
+    return Routing(ops, blocks.kind_of_op[ops[0]], experts, slices)

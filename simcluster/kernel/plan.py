@@ -11,6 +11,8 @@ from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchica
 from simcluster.costs.exchange import Leg
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision, features, value
+from simcluster.costs.routing import ExpertFactors
+from simcluster.costs.routing import varies as routing_varies
 from simcluster.costs.service import StageModel
 from simcluster.costs.stage import BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.step_noise import Skew
@@ -24,6 +26,7 @@ from simcluster.kernel.pipeline import PipelinePlan, Wire
 from simcluster.kernel.replica import ReplicaPlan
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
 from simcluster.maxmin import Uses
+from simcluster.noise.experts import routings
 from simcluster.noise.renewals import Renewals, host_pauses
 from simcluster.placement import StageLayers
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
@@ -60,6 +63,7 @@ class Planner:
         self._exchanges = lru_cache(maxsize=256)(self._exchanges_of)
         self._rounds = lru_cache(maxsize=4096)(self._rounds_of)
         self._wire = lru_cache(maxsize=1024)(self._wire_over)
+        self._experts = lru_cache(maxsize=1024)(self._expert_factors)
 
     @property
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
@@ -211,21 +215,35 @@ class Planner:
         slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
         if set(slow) == {1.0}:
             slow = ()
-        blocks = blocks_of(stage.layers)
-        if not is_noisy(self._scenario.noise, self._scenario.device.kind):
+        blocks, scenario = blocks_of(stage.layers), self._scenario
+        is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
+        if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
-        return self._modelled(blocks, stage.devices, slow, over)
+        experts = self._experts(stage.layers, over) if is_routed else None
+        return self._modelled(blocks, stage.devices, slow, over, experts)
 
     def _quiet_stage(self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: Over | None) -> StageModel:
         return self._modelled(blocks, (), slow, over)
 
     def _modelled(
-        self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...], over: Over | None
-    ) -> StageModel:
+        self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...], over: Over | None,
+        experts: ExpertFactors | None = None,
+    ) -> StageModel:  # fmt: skip
         scenario = self._scenario
         stage = BlockStage(self._blocks(over), blocks)
         stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
-        return stage_model(stage, devices, slow, stretch, scenario.noise, scenario.device.kind, scenario.seeds)
+        kind, seeds = scenario.device.kind, scenario.seeds
+        return stage_model(stage, devices, slow, stretch, scenario.noise, kind, seeds, experts)
+
+    def _expert_factors(self, layers: StageLayers, over: Over | None) -> ExpertFactors | None:
+        """What routing makes of the experts of these layers; None without the source, or without experts."""
+        scenario = self._scenario
+        values = scenario.noise.values("moe_routing", scenario.device.kind)
+        numbers = tuple(number for number, kind in enumerate(layers.kinds, layers.first_layer) if kind == "moe")
+        if values is None or not numbers or scenario.model.moe is None:
+            return None
+        found = routings(scenario.model.name, scenario.model.moe, values["sigma"], numbers)
+        return ExpertFactors(self._blocks(over).costs, found)
 
     def _as_built(self, layers: StageLayers) -> BlockStage:
         """A stage of these layers on devices and links as they were built."""

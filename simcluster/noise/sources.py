@@ -81,6 +81,17 @@ class SmallMessages(Parameters):
             raise fault("a tail without a range", "expected 0 < tail_shortest < tail_longest")
 
 
+class MoeRouting(Parameters):
+    """
+    Routers choose experts: how many distinct ones a step's tokens touch, and so the weights to fetch, varies.
+
+    Every token chooses the top k of its layer's experts by Gumbel noise on the logarithm of their popularity.
+    """
+
+    sigma: Annotated[Spread, Field(le=2)]
+    """Of the logarithm of an expert's popularity, which is for good; 0 for experts that are equally popular."""
+
+
 class DeviceSpread(Parameters):
     """Devices of a kind differ for good: lognormal factors on arithmetic and on memory, and a few that are slow."""
 
@@ -194,13 +205,14 @@ class Failures(Parameters):
 
 
 Source = Literal[
-    "op_jitter", "arrival_skew", "small_messages", "device_spread", "drift", "clock_excursions", "diurnal",
-    "rare_stalls", "host_pauses", "background_load", "failures",
+    "op_jitter", "arrival_skew", "small_messages", "moe_routing", "device_spread", "drift", "clock_excursions",
+    "diurnal", "rare_stalls", "host_pauses", "background_load", "failures",
 ]  # fmt: skip
 SOURCES: dict[Source, type[Parameters]] = {
     "op_jitter": OpJitter,
     "arrival_skew": ArrivalSkew,
     "small_messages": SmallMessages,
+    "moe_routing": MoeRouting,
     "device_spread": DeviceSpread,
     "drift": Drift,
     "clock_excursions": ClockExcursions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simcluster.costs.routing import varies
 from simcluster.noise.sources import Source
 from simcluster.scenario import Scenario
 from simcluster.spec import DRAWN, OF_DEVICES
@@ -19,7 +20,7 @@ _SPREAD: dict[Source, tuple[str, ...]] = {
 """Parameters of which one must be positive for a source to draw anything that matters."""
 OF_COLLECTIVES = ("arrival_skew", "small_messages")
 """Sources that draw for ranks which meet, and nothing for a rank alone."""
-_OF_GROUPS = ("op_jitter", "small_messages", "rare_stalls")
+_OF_GROUPS = ("op_jitter", "small_messages", "moe_routing", "rare_stalls")
 
 
 def drawn_sources(scenario: Scenario) -> list[str]:
@@ -38,6 +39,8 @@ def drawn_sources(scenario: Scenario) -> list[str]:
         values = scenario.noise.values(source, kind) or {}
         matters = any(values.get(name, 0) > 0 for name in parameters)
         drawn[source] = matters and (several or source not in OF_COLLECTIVES)
+    is_routed = varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
+    drawn["moe_routing"] = is_routed and scenario.noise.values("moe_routing", kind) is not None
     return [source for source in DRAWN if drawn.get(source)]
 
 
@@ -45,7 +48,8 @@ def devices_drawn(scenario: Scenario, source: str) -> list[str]:
     """Devices with a stream of this source: all, or the first of each stage or replica where they share one."""
     if source not in OF_DEVICES:
         return []
-    stages = [stage.devices for replica in scenario.replicas for stage in replica.stages]
+    laid = [stage for replica in scenario.replicas for stage in replica.stages]
+    stages = [stage.devices for stage in laid if source != "moe_routing" or "moe" in stage.layers.kinds]
     if source == "host_pauses":
         return [replica.stages[0].devices[0] for replica in scenario.replicas]
     return [name for devices in stages for name in (devices[:1] if source in _OF_GROUPS else devices)]

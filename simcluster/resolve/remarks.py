@@ -45,7 +45,10 @@ def assumptions(
             if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
                 yield f"{fabric.name}: some costs of collectives are assumed"
     for row in noise.rows:
-        if device.kind in row.device_kinds and (group is not None or row.source not in OF_COLLECTIVES):
+        is_idle = (group is None and row.source in OF_COLLECTIVES) or (
+            model.moe is None and row.source == "moe_routing"
+        )
+        if device.kind in row.device_kinds and not is_idle:
             yield f"noise {row.source}: {row.basis}"
     yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
 

@@ -15,6 +15,7 @@ BASES = {
     "llama-3.1-70b-8xh100": [(8, 1, 1), (2, 2, 2), (4, 1, 2), (4, 2, 1)],
     "llama-3.1-70b-4xwse3": [(1, 4, 1)],
     "gpt4-1.8t-60xwse3-w8": [(1, 60, 1)],
+    "gpt4-1.8t-32xh100-w8": [(4, 8, 1)],
 }
 """Layouts by scenario: ranks, stages, replicas."""
 

@@ -1,0 +1,59 @@
+"""
+What routing does to decode steps: experts of a layer that are touched, and how far the times of steps spread by it.
+
+    python docs/examples/routing.py
+
+Prints the table of docs/noise.md: decode steps of so many requests on tensor-parallel H100 and H200, with contexts of
+a thousand tokens and no noise but routing, by how far apart the popularities of experts are.
+"""
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import numpy as np
+
+from simcluster import load
+from simcluster.costs.batch import Batch
+from simcluster.kernel.plan import Planner
+from simcluster.noise.experts import routings
+from simcluster.shapes import layer_kinds
+
+LAID_OUT = {
+    "mixtral-8x7b": ["topology=h100-8", "deployment.tensor_parallel_size=2"],
+    "deepseek-v3": ["topology=h200-8", "deployment.tensor_parallel_size=8", "deployment.weights=8 bit"],
+}
+SIGMAS = (0, 40, 80)
+REQUESTS = (2, 8, 32, 128)
+N_STEPS = 1000
+
+
+def steps(model: str, sigma: int, n_requests: int) -> tuple[float, float]:
+    """Mean number of experts touched in a layer, and standard deviation over mean of the time of a decode step."""
+    world = f"noise={{preset: none, moe_routing: {{sigma: {sigma} %}}}}"
+    scenario = load("llama-3.1-70b-8xh100", [f"model={model}", *LAID_OUT[model], world])
+    plan, moe = Planner(scenario).plan(0), scenario.model.moe
+    assert not isinstance(plan, str)
+    assert moe is not None
+    (stage,) = plan.pipeline.stages
+    n = n_requests
+    batch = Batch(n, 1000 * n, 0, 0, 0, n, n)
+    ticks = np.array([stage.service(step, batch, 0).ticks for step in range(N_STEPS)])
+    layers = tuple(number for number, kind in enumerate(layer_kinds(scenario.model)) if kind == "moe")
+    touched = routings(scenario.model.name, moe, sigma / 100, layers).touched(n)
+    return float(touched.mean()), float(ticks.std() / ticks.mean())
+
+
+def table() -> list[str]:
+    """The rows, as they stand in the page."""
+    rows = []
+    for model in LAID_OUT:
+        for n in REQUESTS:
+            found = [steps(model, sigma, n) for sigma in SIGMAS]
+            touched = " / ".join(f"{count:.1f}" for count, _ in found)
+            spread = " / ".join(f"{100 * cv:.2f} %" for _, cv in found)
+            rows.append(f"| {model} | {n} | {touched} | {spread} |")
+    return rows
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
