@@ -16,7 +16,8 @@ import yaml
 from simcluster.accuracy.cases import tables
 from simcluster.accuracy.mlperf import within
 from simcluster.cli.validate import SUITE
-from simcluster.fitting.kernels import CLASSES
+from simcluster.fitting.classes import CLASSES, N_FREE
+from simcluster.fitting.collective_lines import FREE
 from simcluster.plots.predicted import predicted_against_measured
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -53,23 +54,12 @@ def files() -> dict[str, dict[str, Any]]:
     }
 
 
-def counted(found: dict[str, dict[str, Any]]) -> list[tuple[str, int, str]]:
+def counted() -> list[tuple[str, int, str]]:
     """How many constants were free, and in which fit; one that several rows share counts once."""
-    classes = [of for of in CLASSES if of.start]
-    lines = {
-        (name, row["algorithm"], row["fixed"], row["step"], row["bandwidth"]): 2 + (not row["step"].startswith("0 "))
-        for name, file in found.items() if name.startswith("collectives-nvlink")
-        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send") for row in file[kind]
-        if row["status"] == "fitted"
-    }  # fmt: skip
     return [
-        ("ops of the H100", sum(len(of.start) for of in classes), f"{len(classes)} classes and widths"),
-        (
-            "collectives on three NVLink generations",
-            sum(lines.values()),
-            f"starts, rounds and bandwidths of {len(lines)} lines",
-        ),
-        ("serving engines", 3 * 2 + 2, "host times of three, skew, slowdown under load"),
+        ("ops of the H100", N_FREE, f"for {len(CLASSES)} classes and widths"),
+        ("collectives on three NVLink generations", len(FREE), "starts, rounds, shares of the rated bandwidth"),
+        ("serving engines", 6, "host time of a step, of a request for each of three, skew, slowdown under load"),
         ("admission lag", 3, "whole steps"),
         ("launching one by one, power", 6, "extra, host of two devices, passes, idle and busy"),
         ("wafers", 3, "overheads of two kinds of op, FLOP a cycle"),
@@ -93,7 +83,7 @@ def page(suites: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) ->
     close = within(mlperf, 20)
     worst = sorted(served["rows"], key=lambda row: -abs(row["tpot_err_pct"]))[:6]
     left = {(engine, model): of for engine in ENGINES for model, of in found[f"engine-{engine}"]["left_out"].items()}
-    constants = counted(found)
+    constants = counted()
     return f"""# Accuracy
 
 Errors are of the prediction, relative to the measurement, in percent, without sign unless called bias.
@@ -206,7 +196,7 @@ H100, points of shapes that were not fitted.
             ],
         )
     }
-Worst are residual adds and norms, whose table has a resolution of 1 us; decoding with heads of 64 at 16 bit, where many short caches take longer than their bytes say; and long tails: experts on ranks that hold only one, products of few rows and short reductions.
+Worst are residual adds and norms, whose table has a resolution of 1 us, and long tails: experts on ranks that hold only one, products of few rows and short reductions, and decoding over a thousand and more very short caches, where a block of threads takes as long for 128 entries as for 256.
 
 ## Collectives
 
@@ -226,6 +216,9 @@ Worst are residual adds and norms, whose table has a resolution of 1 us; decodin
             ],
         )
     }
+Worst are all-to-all of arrays between the two protocols of NCCL, which changes over at sizes of its own on each generation, and eager starts of B200, whose table has two values.
+A100 sends attain 96 % of the rated bandwidth, H100's 80: one share for both is that of the H100.
+
 ## MLPerf
 
 Llama-2-70B on eight H100, Poisson arrivals at the completed rate, four replicas of two ranks with the settings that NVIDIA published for its code, which all of these ran; lengths and what is assumed are in `simcluster/accuracy/mlperf.py`.
@@ -301,10 +294,8 @@ With all cores for each layer in turn they would come out at 0 and +55 % ([decis
 {table(("", "constants", ""), constants)}
 {
         sum(n for _, n, _ in constants)
-    } in all, where a few dozen were meant: as many kernels and libraries as were measured have a start, a rate and little else.
-Of the ops' constants those stay without which the held-out error of a class grows by 0.3 points or more; those of collectives were shared among rings, not tried one by one. End to end, {
-        3 * 2 + 2
-    } numbers and three whole steps were free.
+    } in all: kin share what they have in common, and what a data sheet says is taken from it ([decision 18](decisions/0018-kin-share-constants.md)).
+A constant stayed if some class or collective would lose about a point without it, or miss its target.
 Every file of `simcluster show calibration` says where each constant comes from, on how many points, and what it leaves.
 """
 
