@@ -16,7 +16,8 @@ import yaml
 from simcluster.accuracy.cases import tables
 from simcluster.accuracy.mlperf import within
 from simcluster.cli.validate import SUITE
-from simcluster.fitting.kernels import CLASSES
+from simcluster.fitting.classes import CLASSES, N_FREE
+from simcluster.fitting.collective_lines import FREE
 from simcluster.plots.predicted import predicted_against_measured
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -53,23 +54,12 @@ def files() -> dict[str, dict[str, Any]]:
     }
 
 
-def counted(found: dict[str, dict[str, Any]]) -> list[tuple[str, int, str]]:
+def counted() -> list[tuple[str, int, str]]:
     """How many constants were free, and in which fit; one that several rows share counts once."""
-    classes = [of for of in CLASSES if of.start]
-    lines = {
-        (name, row["algorithm"], row["fixed"], row["step"], row["bandwidth"]): 2 + (not row["step"].startswith("0 "))
-        for name, file in found.items() if name.startswith("collectives-nvlink")
-        for kind in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send") for row in file[kind]
-        if row["status"] == "fitted"
-    }  # fmt: skip
     return [
-        ("ops of the H100", sum(len(of.start) for of in classes), f"{len(classes)} classes and widths"),
-        (
-            "collectives on three NVLink generations",
-            sum(lines.values()),
-            f"starts, rounds and bandwidths of {len(lines)} lines",
-        ),
-        ("serving engines", 3 * 2 + 2, "host times of three, skew, slowdown under load"),
+        ("ops of the H100", N_FREE, f"for {len(CLASSES)} classes and widths"),
+        ("collectives on three NVLink generations", len(FREE), "starts, rounds, shares of the rated bandwidth"),
+        ("serving engines", 6, "host time of a step, of a request for each of three, skew, slowdown under load"),
         ("admission lag", 3, "whole steps"),
         ("launching one by one, power", 6, "extra, host of two devices, passes, idle and busy"),
         ("wafers", 3, "overheads of two kinds of op, FLOP a cycle"),
@@ -93,7 +83,7 @@ def page(suites: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) ->
     close = within(mlperf, 20)
     worst = sorted(served["rows"], key=lambda row: -abs(row["tpot_err_pct"]))[:6]
     left = {(engine, model): of for engine in ENGINES for model, of in found[f"engine-{engine}"]["left_out"].items()}
-    constants = counted(found)
+    constants = counted()
     return f"""# Accuracy
 
 Errors are of the prediction, relative to the measurement, in percent, without sign unless called bias.
@@ -206,7 +196,7 @@ H100, points of shapes that were not fitted.
             ],
         )
     }
-Worst are residual adds and norms, whose table has a resolution of 1 us; decoding with heads of 64 at 16 bit, where many short caches take longer than their bytes say; and long tails: experts on ranks that hold only one, products of few rows and short reductions.
+Worst are residual adds and norms, whose table has a resolution of 1 us, and long tails: experts on ranks that hold only one, products of few rows and short reductions, and decoding over a thousand and more very short caches, where a block of threads takes as long for 128 entries as for 256.
 
 ## Collectives
 
@@ -226,17 +216,23 @@ Worst are residual adds and norms, whose table has a resolution of 1 us; decodin
             ],
         )
     }
+Worst are all-to-all of arrays between the two protocols of NCCL, which changes over at sizes of its own on each generation, and eager starts of B200, whose table has two values.
+A100 sends attain 96 % of the rated bandwidth, H100's 80: one share for both is that of the H100.
+
 ## MLPerf
 
-Llama-2-70B on eight H100, Poisson arrivals at the completed rate, four replicas of two ranks with the settings that NVIDIA published for its code, which all of these ran; lengths and what is assumed are in `simcluster/accuracy/mlperf.py`.
+Llama-2-70B on eight H100, Poisson arrivals at the completed rate, four replicas of two ranks with the settings that are published with the results; lengths and what is assumed are in `simcluster/accuracy/mlperf.py`.
+Speed is that of a submission's devices by its own Offline throughput, relative to the calibration; a server reports every token, and its host takes the time for each request that was fitted to TensorRT-LLM's served runs.
+Nothing is fitted to the server runs.
 
 {
         table(
-            ("submission", "req/s", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99"),
+            ("submission", "req/s", "speed", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99"),
             [
                 (
                     row["run"].replace("llama2-70b-", ""),
                     row["rate_req_per_s"],
+                    f"{row['speed']:.3f}",
                     *(f"{row[f'{key}_err_pct']:+.0f}" for key in ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99")),
                 )
                 for row in mlperf
@@ -250,10 +246,14 @@ Errors in percent, with sign. Within 20 %, of {sum("skipped" not in row for row 
         close["all"]
     }.
 
-All submitters aim at the limit of their node, and there queues multiply: one percent more time for a step is some five percent more time for a token, since more requests run at once.
-Machines differ by more than that. HPE's makes 80 requests a second at 128 ms a token where Google's makes 75 at 169, with the same code and settings and offline throughputs within 2 %.
-The node simulated here is one machine: those that are faster come out too slow, and at 80 requests a second and more beyond their limit, where a queue grows without end.
-What is assumed matters as much: prompts ten percent shorter make 30 % less time for a token at 75 requests a second, and host time for every request, as the engine in Python has it, 30 % more.
+A step costs some 0.081 ms for each token that passes, offline as well, and as a server the host's time for each request on top.
+So at 75 requests a second nine tenths of a step grow with the load, and one percent more load is some ten percent more time for a token.
+All submitters aim at that edge, and at 1,024 requests a replica is full: then prompts wait for seconds.
+Nodes of Dell, Google and Supermicro are full now and then; here they are so one or two percent of load earlier, which their times per token hardly show and their times to first token do.
+
+Two nodes no common constant can meet. What the measured times per token leave for a request, after 0.081 ms for each token of a step, is 20 to 30 us at ASUS, NVIDIA, Google and Sustainable Metal Cloud, where 24 were fitted elsewhere, but 10 us at HPE and 6 at Supermicro's AS-4125GS.
+With the same code, and offline within 2 % of the others, these two complete 94 and 98 % of their Offline rate as servers, where NVIDIA's completes 88.
+HPE's makes 80 requests a second at 128 ms a token where Google's makes 75 at 169: no machine is faster per token the more it has to do.
 
 ## An engine without CUDA graphs
 
@@ -301,10 +301,8 @@ With all cores for each layer in turn they would come out at 0 and +55 % ([decis
 {table(("", "constants", ""), constants)}
 {
         sum(n for _, n, _ in constants)
-    } in all, where a few dozen were meant: as many kernels and libraries as were measured have a start, a rate and little else.
-Of the ops' constants those stay without which the held-out error of a class grows by 0.3 points or more; those of collectives were shared among rings, not tried one by one. End to end, {
-        3 * 2 + 2
-    } numbers and three whole steps were free.
+    } in all: kin share what they have in common, and what a data sheet says is taken from it ([decision 20](decisions/0020-kin-share-constants.md)).
+A constant stayed if some class or collective would lose about a point without it, or miss its target.
 Every file of `simcluster show calibration` says where each constant comes from, on how many points, and what it leaves.
 """
 

@@ -50,7 +50,9 @@ class OpFit(Frozen):
     output_efficiency: float | None = None
     """The same of those written, where it is another."""
     ramp_bytes: float = 0.0
-    """Size at which half of the attained bandwidth is reached."""
+    """The first bytes of what is fetched, which come slower."""
+    ramp_slowdown: float = 0.0
+    """How much longer these take, as a share."""
     passage: float = 0.0
     """Exponent of the passage between fetching and computing; 0: the longer one alone counts."""
     wave_columns: float = 0.0
@@ -120,6 +122,7 @@ class _OpEntry(_Evidence):
     activation_efficiency: Efficiency | None = None
     output_efficiency: Efficiency | None = None
     ramp: Bytes | None = None
+    ramp_slowdown: Ratio | None = None
     passage: Annotated[float, Field(ge=0.5, le=20)] | None = None
     wave_columns: Annotated[float, Field(ge=0, le=100_000)] | None = None
     per_key: Seconds | None = None
@@ -294,6 +297,7 @@ def _fit(entry: _OpEntry, compute_bits: int | None = None) -> OpFit:
         activation_efficiency=entry.activation_efficiency,
         output_efficiency=entry.output_efficiency,
         ramp_bytes=entry.ramp or 0.0,
+        ramp_slowdown=entry.ramp_slowdown or 0.0,
         passage=entry.passage or 0.0,
         wave_columns=entry.wave_columns or 0.0,
         key_s=entry.per_key or 0.0,
@@ -434,7 +438,8 @@ def _shown(entry: _OpEntry) -> str:
     if entry.output_efficiency is not None:
         parts.append(f"outputs {units.show(entry.output_efficiency, 'ratio')}")
     if entry.ramp is not None:
-        parts.append(f"half of it at {units.show(entry.ramp, 'bytes')}")
+        longer = units.show(entry.ramp_slowdown or 0.0, "ratio")
+        parts.append(f"the first {units.show(entry.ramp, 'bytes')} {longer} longer")
     if entry.passage is not None:
         parts.append(f"passage {entry.passage:g}")
     if entry.wave_columns is not None:

@@ -103,8 +103,10 @@ def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
     from simcluster.calibration.collectives import fabric
     from simcluster.fitting.collective_tables import SYSTEMS
     from simcluster.fitting.collectives import judge
+    from simcluster.fitting.collectives import measured as tables_of
 
-    return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), measured / "collectives")]}
+    points = tables_of(measured / "collectives")
+    return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), points)]}
 
 
 def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def op_s(
 
     * compute = flop / (peak · compute_efficiency). A matrix product works on tiles of 64 rows, or 128 when there are
       more, whole ones; and its last wave of tiles keeps the device as busy as `wave_columns` more columns would.
-    * fetch = bytes / (bandwidth · memory_efficiency) · (1 + sqrt(ramp / bytes)): bandwidth is reached with size.
+    * fetch = (bytes + ramp_slowdown · first) / (bandwidth · memory_efficiency): the first bytes come slower, while
+      few blocks of threads ask for them; first = bytes / (1 + (bytes / ramp)³)^(1/3), all of few and `ramp` of many.
     * where both are of a size they disturb each other: the longer one becomes (compute^p + fetch^p)^(1/p).
     * activations are fetched like weights, unless the fit has an `activation_efficiency`: then they pass before
       and after the arithmetic, in passes that overlap with nothing (quantising, gathering the tokens of an expert,
@@ -107,6 +108,7 @@ class Rates(NamedTuple):
     fetched_share: float
     """Of the activations that is fetched with the rest: all or nothing."""
     ramp_bytes: float
+    ramp_slowdown: float
     passage: float
     wave_columns: float
     key_s: float
@@ -123,6 +125,7 @@ def rates(fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> Rates:
         output_bytes_per_s=math.inf if serial is None else bytes_per_s * (fit.output_efficiency or serial),
         fetched_share=1.0 if serial is None else 0.0,
         ramp_bytes=fit.ramp_bytes,
+        ramp_slowdown=fit.ramp_slowdown,
         passage=fit.passage,
         wave_columns=fit.wave_columns,
         key_s=fit.key_s,
@@ -136,8 +139,8 @@ def parts_s(work: Work[Value], attained: Rates) -> tuple[Value, Value]:
         flop = _tiled_flop(work, attained.wave_columns)
     compute_s = flop / attained.flop_per_s + 2 * attained.key_s * work.keys
     if attained.ramp_bytes:
-        root = math.sqrt if isinstance(fetched, float) else np.sqrt
-        fetched = fetched + root(attained.ramp_bytes * fetched)
+        first = fetched / (1 + (fetched / attained.ramp_bytes) ** 3) ** (1 / 3)
+        fetched = fetched + attained.ramp_slowdown * first
     fetch_s = fetched / attained.bytes_per_s
     if attained.passage:
         compute_s, fetch_s = _blended(compute_s, fetch_s, attained.passage)

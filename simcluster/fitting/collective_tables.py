@@ -65,6 +65,20 @@ def exchanges(folder: Path, link: str, collective: Collective, library: str, lau
     return Exchanges(ranks, size, np.asarray(us) * 1e-6, names)
 
 
+def sends(folder: Path, link: str) -> Exchanges | None:
+    """NCCL sends between two devices of one node, median of each size; nothing if the link has no table."""
+    sku = {"nvlink3": "a100_dgx", "nvlink4": "h100_dgx"}.get(link)
+    if sku is None:
+        return None
+    columns = ("node_sku", "collective", "num_workers", "devices_per_node", "size_bytes", "median_us")
+    table = read_table(folder / "vidur_network.csv", columns).query(
+        f"node_sku == '{sku}' and collective == 'send_recv' and num_workers == 2 and devices_per_node == 2"
+    )
+    rows = table.groupby("size_bytes")["median_us"].median().reset_index()
+    size, us = rows["size_bytes"].to_numpy(float), rows["median_us"].to_numpy(float)
+    return Exchanges(np.full(len(size), 2.0), size, us * 1e-6, [f"send/{sku}/{n_bytes:.0f}" for n_bytes in size])
+
+
 def _version(source: str) -> tuple[int, ...]:
     """The version at the end of `vllm 0.24.0` as numbers, of which the largest is the newest."""
     return tuple(int(number) for number in re.findall(r"\d+", source.rpartition(" ")[2]))

@@ -1,6 +1,8 @@
 """
 Fit what no kernel table holds to half of the served runs: host times, the skew of ranks, clocks under load.
 
+Of every step the hosts of three engines take the same time, of every request in it each its own.
+
 Time per output token is very nearly linear in these constants: a few simulations of every case, one for each
 constant changed, give the slopes; the constants that leave the least mean error are found on these, and simulated
 again. Time to first token then decides, in whole steps, how late an engine admits a request.
@@ -26,10 +28,10 @@ from simcluster.fitting.search import rounded
 from simcluster.scenario import Scenario
 
 ENGINES = ("vllm", "trtllm", "sglang")
-COMMON = ("collective_skew_s", "sustained_slowdown")
+COMMON = ("host_fixed_s", "collective_skew_s", "sustained_slowdown")
 SUSTAINED_FROM = 0.67
 """Share of arithmetic in a layer from which a device slows down: held, since runs tell it from the slowdown badly."""
-HOST = ("host_fixed_s", "host_per_sequence_s")
+HOST = ("host_per_sequence_s",)
 START = {"host_fixed_s": 5e-4, "host_per_sequence_s": 5e-6, "collective_skew_s": 1e-6, "sustained_slowdown": 0.2}
 STEP = {"host_fixed_s": 2e-4, "host_per_sequence_s": 1e-5, "collective_skew_s": 1e-6, "sustained_slowdown": 0.1}
 MOST = {"sustained_slowdown": 0.5, "host_fixed_s": 5e-3, "host_per_sequence_s": 1e-4,
@@ -50,7 +52,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Constants:
-    """Of all engines: host times of each, and what they have in common."""
+    """Of all engines: the host time of each for a request, and what they have in common."""
 
     host: Mapping[str, Mapping[str, float]]
     common: Mapping[str, float]
@@ -69,7 +71,8 @@ class With:
         assert engine.calibration is not None and scenario.gpu is not None
         name, n_ranks = engine.calibration.name, len(scenario.replicas[0].stages[0].devices)
         common = self.constants.common
-        changed = {**self.constants.host[name], "admission_lag": self.constants.lag[name],
+        changed = {**self.constants.host[name], "host_fixed_s": common["host_fixed_s"],
+                   "admission_lag": self.constants.lag[name],
                    "collective_skew_s": skew_s(common["collective_skew_s"], n_ranks)}  # fmt: skip
         load = {"sustained_slowdown": common["sustained_slowdown"], "sustained_from": SUSTAINED_FROM}
         base, group, gpu = self.constants.base, scenario.group, scenario.gpu
@@ -127,7 +130,7 @@ class Slopes:
             if best is None or found.fun < best.fun:
                 best = found
         assert best is not None
-        values = {column: rounded(self._allowed(float(value), *column), 2)
+        values = {column: round(rounded(self._allowed(float(value), *column), 2), 8)
                   for column, value in zip(columns, best.x, strict=True)}  # fmt: skip
         host = {name: {key: values.get((name, key), self.at.host[name][key]) for key in HOST} for name in ENGINES}
         return replace(self.at, host=host, common={key: values["", key] for key in COMMON})

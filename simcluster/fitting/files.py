@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from simcluster import catalog, source
+from simcluster import source
 from simcluster.accuracy.cases import Case, read, tables
 from simcluster.accuracy.deploy import model
 from simcluster.accuracy.play import Outcome, played, simulate_all
@@ -39,7 +39,8 @@ SLOPE_LAG = {"vllm": 0, "trtllm": 2, "sglang": 0}
 """While slopes are taken: time per output token hardly depends on it, except where prompts go one a step."""
 SERVED = {"served": h100.SOURCES["served"]}
 ENGINE_METHOD = (
-    "Written by `simcluster fit`. Host times of three engines, one skew of ranks and the slowdown under load "
+    "Written by `simcluster fit`. One host time of a step, three of a request, one skew of ranks and the slowdown "
+    "under load "
     "minimise the mean |log of predicted over measured| time per output token of half of the served runs; the "
     "admission lag minimises the mean square of those of the time to first token. Errors are of the other half. "
     "`left_out` says what is left on a model when it takes no part in the fit."
@@ -57,7 +58,7 @@ def fit(data: Path, jobs: int, say: Say) -> Files:
     say("kernels")
     fitted = kernels.fit_all(measured / "kernels")
     say("collectives")
-    fabrics = _collectives(measured / "collectives")
+    fabrics = _collectives(collectives.measured(measured / "collectives"))
     say("launching and power")
     unlaunched = _gpu_file(fitted, None, None)
     gpus = {"h100-80gb": _read_gpu(unlaunched), "a100-80gb": _scaled_gpu("a100-sxm-80", unlaunched)}
@@ -79,13 +80,9 @@ def fit(data: Path, jobs: int, say: Say) -> Files:
     return files | _wafers()
 
 
-def _collectives(folder: Path) -> Files:
-    return {
-        f"collectives-{link}": dump(
-            collectives.fit_link(_shipped(f"collectives-{link}"), catalog.link(link).bytes_per_s, folder)
-        )
-        for link in SYSTEMS
-    }
+def _collectives(points: collectives.Points) -> Files:
+    found = collectives.fit(points)
+    return {f"collectives-{link}": dump(collectives.file(link, found, points)) for link in SYSTEMS}
 
 
 def _gpu_file(
@@ -148,7 +145,7 @@ def _engine(
     return dump({
         "title": TITLES[name], "date": h100.DATE, "method": ENGINE_METHOD, "scheduler": scheduler,
         "scheduler_note": note, "admission_lag": found.lag[name],
-        "host_fixed": time(host["host_fixed_s"], "Of every step."),
+        "host_fixed": time(found.common["host_fixed_s"], "Of every step; one for all engines."),
         "host_per_sequence": time(host["host_per_sequence_s"], "Of every request in a step."),
         "collective_skew": time(found.common["collective_skew_s"], "One for all engines."),
         "points": len(own),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simcluster.fitting.classes import N_FREE
 from simcluster.fitting.kernels import Fitted
 from simcluster.fitting.text import microseconds, percent
 
@@ -15,10 +16,11 @@ METHOD = (
     "Written by `simcluster fit`. An op lasts fixed + max(compute, fetch) with the data sheet's 989 TFLOP/s at 16 "
     "bit, 1978 at 8 bit and 3.35 TB/s; docs/model.md says what each constant does to the two. Constants minimise "
     "the mean |log of predicted over measured| (Nelder-Mead, best of three starts) on half of the points, rounded "
-    "to three digits; errors are of the other half. The halves are cut by shape, not by point, since neighbours of "
-    "one shape are nearly the same measurement. The form and the ranges of shapes were chosen with all points in "
-    "view, so only the constants are blind to the judged half: the errors are a little optimistic, and hold inside "
-    "the ranges that the notes state."
+    "to three digits; errors are of the other half. Classes that are kin were fitted together and share constants: "
+    f"{N_FREE} were free in all, from which the numbers here follow. The halves are cut by shape, not by point, "
+    "since neighbours of one shape are nearly the same measurement. The form and the ranges of shapes were chosen "
+    "with all points in view, so only the constants are blind to the judged half: the errors are a little "
+    "optimistic, and hold inside the ranges that the notes state."
 )
 
 FALLBACKS: list[dict[str, Any]] = [
@@ -128,6 +130,7 @@ def entry(found: Fitted) -> dict[str, Any]:
         data["output_efficiency"] = percent(fit.output_efficiency)
     if fit.ramp_bytes:
         data["ramp"] = f"{fit.ramp_bytes / 1e6:.3g} MB"
+        data["ramp_slowdown"] = percent(fit.ramp_slowdown)
     if fit.passage:
         data["passage"] = fit.passage
     if fit.wave_columns:

@@ -17,6 +17,7 @@ def search(
     start: Mapping[str, float],
     most: Mapping[str, float],
     n_starts: int = 3,
+    weights: Floats | None = None,
 ) -> Constants:
     """
     Nelder-Mead over the logarithms of positive constants, from several starts, the best of them rounded.
@@ -27,6 +28,7 @@ def search(
         start: first guess of each constant.
         most: upper bounds of some of them.
         n_starts: the first guess, and others around it.
+        weights: of the points; None: all alike.
 
     Returns:
         The constants, to three significant digits.
@@ -42,7 +44,7 @@ def search(
     def loss(x: Floats) -> float:
         with np.errstate(all="ignore"):
             off = np.abs(np.log(predicted_s(constants(x))) - logarithm)
-        return float(off.mean()) if np.isfinite(off).all() else 1e3
+        return float(np.average(off, weights=weights)) if np.isfinite(off).all() else 1e3
 
     best = None
     for index in range(n_starts):

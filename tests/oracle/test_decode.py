@@ -180,7 +180,8 @@ def ideal(calibration: GpuCalibration) -> GpuCalibration:
     """A device without fixed costs that attains what its data sheet says."""
     perfect = {
         "fixed_s": 0.0, "memory_efficiency": 1.0, "compute_efficiency": 1.0, "activation_efficiency": None,
-        "output_efficiency": None, "ramp_bytes": 0.0, "passage": 0.0, "wave_columns": 0.0, "key_s": 0.0,
+        "output_efficiency": None, "ramp_bytes": 0.0, "ramp_slowdown": 0.0, "passage": 0.0,
+        "wave_columns": 0.0, "key_s": 0.0,
     }  # fmt: skip
     ops = {
         kind: {bits: fit.model_copy(update=perfect) for bits, fit in fits.items()}

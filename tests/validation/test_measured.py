@@ -8,10 +8,13 @@ import pytest
 
 from simcluster import catalog
 from simcluster.calibration.collectives import fabric
+from simcluster.calibration.collectives import read as read_fabric
 from simcluster.calibration.gpu import read
 from simcluster.cli.validate import SUITE
 from simcluster.fitting import collectives, kernels
 from simcluster.fitting.collective_tables import SYSTEMS
+from simcluster.fitting.text import dump
+from simcluster.source import parse
 
 pytestmark = [pytest.mark.validation, pytest.mark.timeout(1800)]
 
@@ -27,7 +30,7 @@ def test_declared_residuals_of_kernels(shared: Path) -> None:
     for row in kernels.judge(h100, shared / "measured" / "kernels"):
         said = declared[f"{row['op']} {row['bits']} bit"]
         assert 100 * said.median_error == pytest.approx(row["median_abs_err_pct"], abs=0.06), said.name
-        most = 12 if row["op"].startswith("moe") else 9 if row["op"].startswith(("gemm", "attention")) else 30
+        most = 12 if row["op"].startswith("moe") else 8 if row["op"].startswith(("gemm", "attention")) else 30
         assert row["median_abs_err_pct"] < most, said.name
 
 
@@ -39,11 +42,20 @@ def test_kernels_are_fitted_by_the_command(shared: Path) -> None:
 
 
 def test_collectives(shared: Path) -> None:
-    """On sizes that were not fitted: in a graph at most 10 % in the median, NCCL at most 15 %."""
+    """On sizes that were not fitted: in a graph at most 10 % in the median, NCCL 15 %, its sends 20 %."""
+    points = collectives.measured(shared / "measured" / "collectives")
     for link in SYSTEMS:
-        for row in collectives.judge(fabric(link), shared / "measured" / "collectives"):
-            most = 15 if row["library"] == "nccl" else 10
+        for row in collectives.judge(fabric(link), points):
+            most = 20 if row["collective"] == "send" else 15 if row["library"] == "nccl" else 10
             assert row["median_abs_err_pct"] < most, row
+
+
+def test_collectives_are_fitted_by_the_command(shared: Path) -> None:
+    """The shipped lines of NVLink and their residuals are what the fit finds in the tables."""
+    points = collectives.measured(shared / "measured" / "collectives")
+    found = collectives.fit(points)
+    for link in SYSTEMS:
+        assert fabric(link) == read_fabric(parse(dump(collectives.file(link, found, points)), link)), link
 
 
 def test_served_runs(shared: Path) -> None:
