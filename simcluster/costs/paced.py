@@ -51,6 +51,9 @@ class PacedStage:
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """Successive decode steps of one batch that start in the same spell, up to a stall."""
+        if n_steps == 1:
+            alone = self.service(step, batch, started)
+            return Run(np.array([alone.ticks], np.int64), np.array([alone.components], np.int64))
         spell = self._pace.at(started)
         components = self._stage.components(step, batch, n_steps)
         _pace_rows(components, spell)
@@ -69,21 +72,24 @@ class PacedStage:
         return Run(ticks[:n_within], components[:n_within])
 
 
-def _factors(spell: Spell) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of compute and fetches: rank 0's own factors, and what the slowest rank has more."""
-    return (spell.compute, spell.fetch, spell.fetch), (spell.compute_more, spell.fetch_more, spell.fetch_more)
+@lru_cache(maxsize=64)
+def _factors(spell: Spell) -> tuple[tuple[int, int, int], ...]:
+    """Components that are busy, with rank 0's own factor, and what the slowest rank has more."""
+    fetch = spell.fetch, spell.fetch_more
+    return ((_COMPUTE, spell.compute, spell.compute_more), *((component, *fetch) for component in _FETCHES))
 
 
 @lru_cache(maxsize=64)
 def _factor_rows(spell: Spell) -> Ticks:
-    """The same as an array, shape (2, 1, busy components)."""
-    return np.array(_factors(spell), np.int64)[:, None]
+    """The factors by column, shape (2, 1, busy components)."""
+    columns = sorted(_factors(spell))
+    return np.array([[own for _, own, _ in columns], [more for *_, more in columns]], np.int64)[:, None]
 
 
 def _paced(components: list[int], spell: Spell) -> list[int]:
     """Ticks by component at a pace."""
     paced = list(components)
-    for component, own, more in zip(_BUSY, *_factors(spell), strict=True):
+    for component, own, more in _factors(spell):
         ticks = components[component]
         paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
         paced[_WAIT] += (ticks * more + _HALF) >> FACTOR_BITS
