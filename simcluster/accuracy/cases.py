@@ -18,6 +18,8 @@ from simcluster.source import read_text
 
 REQUIRED = ("system", "model", "isl", "osl", "ttft_ms", "tpot_ms")
 COUNTS = ("tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size", "concurrency")
+POSITIVE = ("isl", "osl", "tp_size", "concurrency", "ttft_ms", "tpot_ms")
+"""What no run has none of; published tables have 0 ranks where experts are not spread, which count as 1."""
 LARGEST = 10**9
 
 
@@ -128,10 +130,9 @@ class _Row:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 <= value <= LARGEST:
-            self._problems.append(
-                Problem(self._file, self._line, name, f"'{text[:40]}'", "expected a number, not negative")
-            )
+        if not 0 <= value <= LARGEST or (value == 0 and name in POSITIVE):
+            expected = "expected a number above 0" if name in POSITIVE else "expected a number, not negative"
+            self._problems.append(Problem(self._file, self._line, name, f"'{text[:40]}'", expected))
             return None
         return value
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table, print_json
 from simcluster.cli.problems import told
 
@@ -26,7 +27,7 @@ SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise"
               help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
-              help="Draw predicted against measured.")  # fmt: skip
+              callback=ending_in(".svg", ".png", ".pdf"), help="Draw predicted against measured.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
 @told
 def validate(

@@ -89,7 +89,7 @@ class MoeRouting(Parameters):
     """
 
     sigma: Annotated[Spread, Field(le=2)]
-    """Of the logarithm of an expert's popularity, which is for good; 0 for experts that are equally popular."""
+    """Of the logarithm of an expert's popularity, which is for good; 0 % for experts that are equally popular."""
 
 
 class DeviceSpread(Parameters):

@@ -66,3 +66,13 @@ def test_without_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     """At least one run is needed."""
     assert 2 == main(["report"])
     assert "Missing argument" in capsys.readouterr().err
+
+
+def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path) -> None:
+    """A page goes to a file in .html, a timeline to one in .gz; anything else is refused before it is touched."""
+    scenario = tmp_path / "mine.yaml"
+    scenario.write_text("mine")
+
+    assert 2 == main(["report", "run", "-o", str(scenario)])
+    assert 2 == main(["timeline", "run", "-o", str(scenario)])
+    assert "mine" == scenario.read_text()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.accuracy.cases import read
+from simcluster.accuracy.cases import POSITIVE, read
 from simcluster.accuracy.deploy import Skipped, model, settings
 from simcluster.accuracy.play import simulate_all
 from simcluster.cli import main
@@ -50,11 +50,24 @@ def test_missing_columns_count_as_one(tmp_path: Path) -> None:
     assert (1, 1, 1, 1) == (case.tp_size, case.pp_size, case.moe_ep_size, case.concurrency)
 
 
+def test_a_picture_of_another_kind_is_refused_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ending of a picture is looked at first; nothing is simulated, nothing written."""
+    file = cases_file(tmp_path, GOOD)
+
+    assert main(["validate", "--cases", str(file), "--plot", str(tmp_path / "v.txt")]) == 2
+    assert capsys.readouterr().out == ""
+    assert [file] == list(tmp_path.iterdir())
+
+
 def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
     """Numbers that are none are all told, each with its line and column; so are columns that must be there."""
     with pytest.raises(InputError) as caught:
         read(cases_file(tmp_path, GOOD, GOOD.replace("256", "many").replace("6.0", "-1")))
     assert [(3, "isl"), (3, "tpot_ms")] == sorted((p.line, p.path) for p in caught.value.problems)
+
+    with pytest.raises(InputError) as caught:
+        read(cases_file(tmp_path, GOOD, "h100_sxm,vllm,x,fp8,0,0,0,0,0,0,y,False\n"))
+    assert sorted(POSITIVE) == sorted(p.path for p in caught.value.problems)
 
     with pytest.raises(InputError) as caught:
         read(cases_file(tmp_path, "1\n", header="isl\n"))
