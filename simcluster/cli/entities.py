@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 from simcluster.cli.printed import percent, plain_table
 from simcluster.metrics import LATENCIES
 from simcluster.units import number
+from simcluster.variance.entity_words import link_words, standstill_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MOST_ROWS = 5
-STANDSTILLS = {
-    "host_pauses": "pauses of the host of",
-    "rare_stalls": "stalls of the group of",
-    "device_down": "down:",
-}
 
 
 def print_entities(console: Console, found: dict[str, Any]) -> None:
@@ -50,9 +46,8 @@ def _links(console: Console, found: dict[str, Any]) -> None:
     has_changed = any(one["changed_share"] for one in found["links"])
     table = plain_table("link", "use of its bandwidth", *(["slow or cut, of the time"] if has_changed else []))
     for one in found["links"][:MOST_ROWS]:
-        more = f" and {one['alike'] - 1:,} like it" if one["alike"] > 1 else ""
         cells = [one["use"], *([one["changed_share"]] if has_changed else [])]
-        table.add_row(" - ".join(one["ends"]) + more, *(_fine(share) for share in cells))
+        table.add_row(link_words(one), *(_fine(share) for share in cells))
     console.print(table)
     _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]))
 
@@ -60,8 +55,7 @@ def _links(console: Console, found: dict[str, Any]) -> None:
 def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
     table = plain_table("standing still", "times", "in all", "of the time")
     for one in found[:MOST_ROWS]:
-        what = f"{STANDSTILLS[one['kind']]} {one['entity']}"
-        table.add_row(what, f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
+        table.add_row(standstill_words(one), f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
     console.print(table)
     _more(console, len(found), MOST_ROWS)
 

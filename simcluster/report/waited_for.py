@@ -9,6 +9,7 @@ from simcluster.metrics import LATENCIES
 from simcluster.report.attribution import Explained
 from simcluster.report.table import Cell, Row, Table, cells
 from simcluster.units import number
+from simcluster.variance.entity_words import link_words, standstill_words
 
 MOST_ROWS = 8
 
@@ -16,7 +17,6 @@ _CRITICAL = (
     "Last: of all collectives, how often the others wait for this rank. A rank that is earlier saves at most the gap "
     "to the second last, because then that one is last; so it is of the slowest in compute, and in fetching.",
 )
-_STILL = {"host_pauses": "pauses of the host of", "rare_stalls": "stalls of the group of", "device_down": "down:"}
 
 
 def waited_for(explained: Explained | None) -> list[Table]:
@@ -50,9 +50,9 @@ def in_words(explained: Explained | None) -> str:
             parts.append(f"{ranks[of_ranks.index(most)]['device']} is most often {what}, {_percent(most)}")
     links = (explained.get("entities") or {}).get("links") or []
     if links:
-        a, b = links[0]["ends"]
-        more = f" and {links[0]['alike'] - 1:,} like it" if links[0]["alike"] > 1 else ""
-        parts.append(f"the busiest link is {a} - {b}{more}, {_fine_part(links[0]['use']).text} of its bandwidth")
+        parts.append(
+            f"the busiest link is {link_words(links[0])}, {_fine_part(links[0]['use']).text} of its bandwidth"
+        )
     return f"Map of the topology: {'; '.join(parts)}." if parts else ""
 
 
@@ -133,7 +133,7 @@ def _links(found: Mapping[str, Any]) -> Table:
     has_changed = any(one["changed_share"] for one in links)
     rows = [
         Row(
-            " - ".join(one["ends"]) + (f" and {one['alike'] - 1:,} like it" if one["alike"] > 1 else ""),
+            link_words(one),
             [_fine_part(one["use"]), *([_fine_part(one["changed_share"])] if has_changed else [])],
         )
         for one in links
@@ -146,7 +146,7 @@ def _links(found: Mapping[str, Any]) -> Table:
 def _standstills(found: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         Row(
-            f"{_STILL[one['kind']]} {one['entity']}",
+            standstill_words(one),
             [Cell(f"{one['number']:,}"), Cell(number(one["total_s"], "s")), _fine_part(one["share"])],
         )
         for one in found[:MOST_ROWS]
