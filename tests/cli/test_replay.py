@@ -239,7 +239,12 @@ def test_a_killed_run_is_recognised_and_replaced(scenario: Path, capsys: pytest.
 def test_an_interrupted_run_leaves_nothing(scenario: Path) -> None:
     """Control-C ends a run with exit code 130 and leaves no folder of it."""
     long = ["replay", "s.yaml", "--set", "workload.requests=1000000", "--set", "workload.arrivals.rate=1000 req/s"]
-    process = subprocess.Popen([*COMMAND, *long], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, *long],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored if tests run behind &
+    )
     while not Path("runs/s-seed0.incomplete/tokens.parquet").exists():
         assert process.poll() is None
         time.sleep(0.01)
