@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from simcluster.costs.batch import Batch
+from simcluster.costs.factors import Factors
 from simcluster.costs.service import NO_WORK, Detail, OpRow, OpTicks, Service, StageModel, TimedStage
-from simcluster.costs.step_noise import Jitter, Skew, Small, StepNoise
+from simcluster.costs.step_noise import Skew, Small, StepNoise
 from simcluster.invariants import Limits, Violation, check
 from simcluster.kernel.engine import Engine, Load
 from simcluster.kernel.exchange import Round, Rounds
@@ -75,7 +76,7 @@ class LinearOps:
 def linear_stage(
     ops: Sequence[dict[str, tuple[int, int, int]]],
     collectives: tuple[int, ...] = (),
-    jitter: Jitter | None = None,
+    jitter: Factors | None = None,
     skew: Skew | None = None,
     small: Small | None = None,
 ) -> TimedStage:

@@ -1,8 +1,8 @@
 """
 The noise of a stage's steps: a factor on every op's work, and delays of the ranks at every collective.
 
-Each op of each step has a draw of its own. What a step needs is their sum over the ops of a kind, which depends on
-the world alone and not on what the step serves: so the sums of many steps are made at once.
+What a step needs are sums over the ops of a kind, which depend on the world alone and not on what the step serves: so
+those of many steps are made at once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.costs.batch import Batch
+from simcluster.costs.factors import Factors
 from simcluster.costs.routing import Routing
 from simcluster.noise.slices import STEPS_PER_BLOCK, Slices
 from simcluster.noise.tables import FACTOR_BITS
@@ -25,13 +26,6 @@ from simcluster.trace import COMPONENTS
 ONE_BITS = FACTOR_BITS
 ONE = 2**ONE_BITS
 """A factor of 1."""
-
-
-class Jitter(NamedTuple):
-    """Lognormal factors per op: a table in units of 2^-16, and the stream that chooses from it."""
-
-    table: Ticks
-    slices: Slices
 
 
 class Skew(NamedTuple):
@@ -44,11 +38,10 @@ class Skew(NamedTuple):
 
 
 class Small(NamedTuple):
-    """Short exchanges: a factor in units of 2^-16 and a delay for each collective of a stage."""
+    """Short exchanges: a factor for each op of a stage, and a delay for each of its collectives."""
 
-    factors: Ticks
+    factors: Factors
     delays: Ticks
-    which_factor: Slices
     which_delay: Slices
     up_to: int
     """Ticks of the longest exchange that counts as short."""
@@ -100,7 +93,7 @@ class StepNoise:
         self,
         kind_of_op: Sequence[int],
         collectives: Sequence[int],
-        jitter: Jitter | None,
+        jitter: Factors | None,
         skew: Skew | None,
         small: Small | None = None,
         routing: Routing | None = None,
@@ -109,16 +102,14 @@ class StepNoise:
         self._n_kinds = int(kinds.max()) + 1
         self._counts = np.bincount(kinds, minlength=self._n_kinds).astype(np.int64)
         self._collectives = np.asarray(collectives, np.intp)
-        self._apart = self._counts - np.bincount(kinds[self._collectives], minlength=self._n_kinds)
-        """By kind, the ops that are no collectives."""
-        self._all = _Groups(kinds)
+        self._n_ops = len(kinds)
         self._meeting = _Groups(kinds[self._collectives])
-        self._jitter = jitter and Jitter(self._all.narrow(jitter.table), jitter.slices)
+        self._jitter = jitter
         self._skew = (
             skew and skew._replace(table=self._meeting.narrow(skew.table, skew.more)) if len(collectives) else None
         )
         self.small = (
-            small._replace(factors=self._meeting.narrow(small.factors), delays=self._meeting.narrow(small.delays))
+            small._replace(delays=self._meeting.narrow(small.delays))
             if small is not None and len(collectives)
             else None
         )
@@ -155,17 +146,17 @@ class StepNoise:
 
     def ops(self, step: int) -> Draws:
         """Of one step, op by op."""
-        factors, exchange = np.full((2, self._all.n_ops), ONE, np.int64)
-        own, waited, delay = np.zeros((3, self._all.n_ops), np.int64)
+        factors = exchange = np.full(self._n_ops, ONE, np.int64)
+        own, waited, delay = np.zeros((3, self._n_ops), np.int64)
         if self._jitter is not None:
-            factors[:] = self._jitter.table[self._jitter.slices.at(step)[0]]
+            factors = self._jitter.at(step)
         if self._skew is not None:
             delays = np.stack([self._skew.table[rank.at(step)[0]] for rank in self._skew.ranks])
             delays[0] += self._skew.more
             own[self._collectives] = delays[0]
             waited[self._collectives] = delays.max(axis=0) - delays[0]
         if self.small is not None:
-            exchange[self._collectives] = self.small.factors[self.small.which_factor.at(step)[0]]
+            exchange = self.small.factors.at(step)
             delay[self._collectives] = self.small.delays[self.small.which_delay.at(step)[0]]
         return Draws(factors, own, waited, exchange, delay)
 
@@ -184,8 +175,7 @@ class StepNoise:
         places = self.routing.places(block)
         if self._jitter is None:
             return places, np.full(places.shape, ONE, np.int64)
-        drawn = self._jitter.slices.block(block)[:, self.routing.ops]
-        return places, self._jitter.table.take(drawn).astype(np.int64)
+        return places, self._jitter.of_kind(block, self.routing.kind)
 
     def _of_block(self, block: int) -> Sums:
         """The sums of a block of steps."""
@@ -193,7 +183,7 @@ class StepNoise:
         greatest = int(factors.max())
         delays = np.zeros((STEPS_PER_BLOCK, 2 * self._n_kinds), np.int64)
         if self._jitter is not None:
-            factors = self._all.sums(self._jitter.table.take(self._jitter.slices.block(block)), self._n_kinds)
+            factors = self._jitter.sums(block)
             greatest = int(factors.max())
         if self._skew is not None:
             table, (first, *others), more = self._skew
@@ -204,11 +194,9 @@ class StepNoise:
             waited = np.maximum(table.take(last) - own, 0)
             delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
         if self.small is not None:
-            exchange = self._meeting.sums(
-                self.small.factors.take(self.small.which_factor.block(block)), self._n_kinds
-            )
             longer = self._meeting.sums(self.small.delays.take(self.small.which_delay.block(block)), self._n_kinds)
-            factors, delays = np.hstack([factors, exchange + self._apart * ONE]), np.hstack([delays, longer])
+            factors = np.hstack([factors, self.small.factors.sums(block)])
+            delays = np.hstack([delays, longer])
             greatest = int(factors.max())
         return Sums(factors, delays, greatest)
 
@@ -234,7 +222,6 @@ class _Groups:
     """Columns that belong to a kind each."""
 
     def __init__(self, kinds: npt.NDArray[np.intp]) -> None:
-        self.n_ops = len(kinds)
         self._order = np.argsort(kinds, kind="stable")
         self._is_sorted = bool((np.diff(self._order) == 1).all())
         ordered = kinds[self._order]

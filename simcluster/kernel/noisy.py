@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from simcluster.costs.factors import Factors
 from simcluster.costs.paced import PacedStage
 from simcluster.costs.routing import ExpertFactors, Routing
 from simcluster.costs.service import NominalStage, RunModel, TimedStage
 from simcluster.costs.slow import SlowStage, StretchedStage
 from simcluster.costs.stage import BlockStage
-from simcluster.costs.step_noise import Jitter, Skew, Small, StepNoise
+from simcluster.costs.step_noise import Skew, Small, StepNoise
 from simcluster.hardware import DeviceKind
 from simcluster.noise.pace import PACE_SOURCES, Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, Source
-from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
+from simcluster.noise.tables import delay_ticks, exponential_ticks
 from simcluster.ticks import to_ticks
 
 STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages", "moe_routing")
@@ -65,10 +67,10 @@ def stage_model(
     meeting = collectives(blocks)
     jitter = late = small = None
     if (values := noise.values("op_jitter", kind)) is not None and values["cv"]:
-        jitter = Jitter(lognormal_factors(values["cv"]), Slices(len(blocks.all_ops), seed, "op_jitter", devices[0]))
+        jitter = Factors(values["cv"], blocks.kind_of_op, seed, "op_jitter", devices[0])
     if len(devices) > 1 and meeting:
         late = skew(noise, kind, devices, len(meeting), seed)
-        small = _small(noise, kind, devices, len(meeting), seed)
+        small = _small(noise, kind, blocks.kind_of_op, len(meeting), seed, devices[0])
     routing = _routing(experts, blocks, devices, seed)
     of_steps = jitter or late or small or routing
     found = StepNoise(blocks.kind_of_op, meeting, jitter, late, small, routing) if of_steps else None
@@ -92,7 +94,9 @@ def skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives
     return Skew(exponential_ticks(values["mean_s"]), ranks, to_ticks(values["first_rank_s"]))
 
 
-def _small(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Small | None:
+def _small(
+    noise: Noise, kind: DeviceKind, kind_of_op: Sequence[int], n_collectives: int, seed: int, device: str
+) -> Small | None:  # fmt: skip
     values = noise.values("small_messages", kind)
     if values is None:
         return None
@@ -101,8 +105,9 @@ def _small(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectiv
         values["shoulder"], values["shoulder_mean_s"], values["tail"], values["tail_exponent"],
         values["tail_shortest_s"], values["tail_longest_s"],
     )  # fmt: skip
-    factor, delay = (Slices(n_collectives, seed, "small_messages", devices[0], what) for what in ("factor", "delay"))
-    return Small(lognormal_factors(cv), delays, factor, delay, to_ticks(values["up_to_s"]))
+    factors = Factors(cv, kind_of_op, seed, "small_messages", device, "factor")
+    which_delay = Slices(n_collectives, seed, "small_messages", device, "delay")
+    return Small(factors, delays, which_delay, to_ticks(values["up_to_s"]))
 
 
 def _routing(

@@ -33,13 +33,22 @@ def _normal_quantiles() -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
+def lognormal_sums(cv: float, n: int) -> Ticks:
+    """
+    Quantiles of a lognormal of the mean and the variance of n independent factors, in units of 2^-16, shape (65536,).
+
+    Each factor has mean 1 and this coefficient of variation. The third moment is that of the sum, too, but for terms
+    of the third order in `cv`: its skewness is 3 cv / sqrt(n) in either case.
+    """
+    variance = math.log1p(cv * cv / n)
+    quantiles = n * np.exp(math.sqrt(variance) * _normal_quantiles() - variance / 2)
+    sums: Ticks = np.rint(quantiles * 2**FACTOR_BITS).astype(np.int64)
+    return sums
+
+
 def lognormal_factors(cv: float) -> Ticks:
     """Quantiles of a lognormal with mean 1 and this coefficient of variation, in units of 2^-16, shape (65536,)."""
-    variance = math.log1p(cv * cv)
-    sigma = math.sqrt(variance)
-    quantiles = np.exp(sigma * _normal_quantiles() - variance / 2)
-    factors: Ticks = np.rint(quantiles * 2**FACTOR_BITS).astype(np.int64)
-    return factors
+    return lognormal_sums(cv, 1)
 
 
 @lru_cache(maxsize=64)

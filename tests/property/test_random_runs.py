@@ -13,15 +13,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
+from simcluster.costs.factors import Factors
 from simcluster.costs.paced import PacedStage
-from simcluster.costs.step_noise import Jitter, Skew, Small
+from simcluster.costs.step_noise import Skew, Small
 from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.watched import Served, Watch
 from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Happening, Place, World
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
-from simcluster.noise.tables import delay_ticks, exponential_ticks, lognormal_factors
+from simcluster.noise.tables import delay_ticks, exponential_ticks
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
 
@@ -146,11 +147,13 @@ class Case:
         lasting = [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
         if not self.noisy:
             return linear_stage(lasting)
-        jitter = Jitter(lognormal_factors(0.5), Slices(len(lasting), self.seed, "op_jitter", name))
+        kinds = range(len(lasting))
+        jitter = Factors(0.5, kinds, self.seed, "op_jitter", name)
         names = [f"{name}.{rank}" for rank in range(3)]
         ranks = tuple(Slices(1, self.seed, "arrival_skew", rank) for rank in names)
-        factor, delay = (Slices(1, self.seed, "small_messages", name, what) for what in ("factor", "delay"))
-        small = Small(lognormal_factors(0.5), delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), factor, delay, 5)
+        factors = Factors(0.5, kinds, self.seed, "small_messages", name, "factor")
+        delay = Slices(1, self.seed, "small_messages", name, "delay")
+        small = Small(factors, delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), delay, 5)
         stage = linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks, 2), small)
         return PacedStage(stage, Pace(self.seed, names, RESTLESS, "gpu"))
 

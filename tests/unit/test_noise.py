@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from small_runs import digests_by_replicas
 
-from simcluster.costs.step_noise import Jitter, Skew, StepNoise
+from simcluster.costs.factors import Factors
+from simcluster.costs.step_noise import Skew, StepNoise
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import ArrivalSkew, Noise, OpJitter, row
 from simcluster.noise.tables import FACTOR_BITS, SLICES, exponential_ticks, lognormal_factors
@@ -198,7 +199,7 @@ def test_a_source_more_leaves_the_others_draws() -> None:
 def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: int) -> None:
     """What a step's ops of a kind draw together is the sum of what each draws, from any step on, across blocks."""
     collectives = range(0, len(kinds), 2)
-    jitter = Jitter(lognormal_factors(0.2), Slices(len(kinds), 5, "op_jitter", "gpu0"))
+    jitter = Factors(0.2, kinds, 5, "op_jitter", "gpu0")
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))
     noise = StepNoise(kinds, collectives, jitter, Skew(exponential_ticks(1e-6), ranks))
     factors, greatest = noise.factors(step, n_steps)
