@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 TICKS_PER_S = 10**12
+MAX_TICK = 2**63 - 1
+"""The last tick that an int64 holds, after 106 days."""
 
 Ticks = npt.NDArray[np.int64]
 Seconds = npt.NDArray[np.float64]

@@ -42,7 +42,7 @@ ROWS_PER_BLOCK = 2**13
 """About so many: a megabyte, which stays in the processor's cache from column to column."""
 
 N_KEYS = len(KEYS)
-_REPLICA, _EMITTED_AT = KEYS.index("replica"), KEYS.index("emitted_at_ticks")
+_REPLICA, _STEP, _EMITTED_AT = map(KEYS.index, ("replica", "step", "emitted_at_ticks"))
 COMPONENT = {name: index for index, name in enumerate(COMPONENTS)}
 """Index of each component among the components."""
 
@@ -65,10 +65,8 @@ class Segment(NamedTuple):
     """When each step's tokens are emitted, shape (steps,); of a single step its number."""
     components: Ticks | list[int]
     """Of every step, shape (steps, components); or one list, of a single step or of all."""
-    requests: Ticks
-    """Shape (requests,)."""
-    tokens: Ticks
-    """Index of each request's token in the first step, shape (requests,)."""
+    members: Ticks
+    """Numbers of the requests, and by how much the index of a request's token is above that of the step, (2, n)."""
     head_starts: Sequence[tuple[int, Sequence[int]]] = ()
     """Place among the requests and components that come on top of its first token."""
     growing: tuple[int, Ticks] | None = None
@@ -110,7 +108,7 @@ class Recorder:
     def add(self, segment: Segment) -> None:
         """Record rows; those of a replica come in the order of emission."""
         self._segments.append(segment)
-        self._n_rows += segment.n_steps * len(segment.requests)
+        self._n_rows += segment.n_steps * segment.members.shape[1]
         if self._n_rows >= self._rows_per_block:
             self._flush(None if self._complete_until is None else self._complete_until())
 
@@ -139,58 +137,61 @@ class Recorder:
 def written_out(segments: Sequence[Segment]) -> Block:
     """The rows of some segments, shape (columns, rows): step after step, and in each step request after request."""
     n_steps = np.array([s.n_steps for s in segments], np.intp)
-    n_requests = np.array([len(s.requests) for s in segments], np.intp)
-    rows: Block = np.empty((len(TOKEN_COLUMNS), int(n_steps @ n_requests)), np.int64)
-    if not rows.shape[1]:
-        return rows
-    in_segment = np.arange(n_steps.sum()) - np.repeat(np.cumsum(n_steps) - n_steps, n_steps)  # (steps,)
-    per_step = np.repeat(n_requests, n_steps)
-    first_row = np.cumsum(per_step) - per_step
-    first_request = np.repeat(np.cumsum(n_requests) - n_requests, n_steps)
-    member = np.arange(rows.shape[1]) + np.repeat(first_request - first_row, per_step)  # (rows,)
-    rows[0] = np.concatenate([s.requests for s in segments])[member]
-    rows[1] = np.concatenate([s.tokens for s in segments])[member] + np.repeat(in_segment, per_step)
-    numbers = np.array([(s.replica, s.first_step, s.batch_size) for s in segments], np.int64).T
-    replica, step, batch_size = np.repeat(numbers, n_steps, axis=1)
-    ends, components = _by_step(segments, n_steps)
-    for row, column in zip(rows[2:], (replica, step + in_segment, batch_size, ends), strict=False):
-        row[:] = np.repeat(column, per_step)
-    for row, column in zip(rows[N_KEYS:], components, strict=True):
-        row[:] = np.repeat(column, per_step) if column.any() else 0
+    n_requests = np.array([s.members.shape[1] for s in segments], np.intp)
+    n_rows = n_steps * n_requests
+    if not n_rows.any():
+        return np.empty((len(TOKEN_COLUMNS), 0), np.int64)
+    per_step = n_requests.repeat(n_steps)  # (steps,)
+    by_step = _by_step(segments, n_steps)
+    first_member = (n_requests.cumsum() - n_requests).repeat(n_steps)
+    by_step[0] = first_member - (per_step.cumsum() - per_step)  # the first row's member, less its number
+    rows: Block = by_step.repeat(per_step, axis=1)
+    member = rows[0] + np.arange(rows.shape[1])
+    np.concatenate([s.members for s in segments], axis=1).take(member, axis=1, out=rows[:2], mode="clip")
+    rows[1] += rows[_STEP]
     with_more = [segment for segment in segments if segment.head_starts]
     if with_more:
-        starts = (np.cumsum(n_steps * n_requests) - n_steps * n_requests).tolist()
+        starts = (n_rows.cumsum() - n_rows).tolist()
         places = [start + place for start, s in zip(starts, segments, strict=True) for place, _ in s.head_starts]
         rows[N_KEYS:, places] += np.array([ticks for s in with_more for _, ticks in s.head_starts], np.int64).T
     return rows
 
 
-def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> tuple[Ticks, Ticks]:
-    """Ends of all steps, shape (steps,), and their components, shape (components, steps)."""
-    ends = np.empty(n_steps.sum(), np.int64)
-    components = np.empty((len(ends), len(COMPONENTS)), np.int64)
-    _fill(ends, [s.ends for s in segments], int, n_steps)
-    _fill(components, [s.components for s in segments], list, n_steps)
+def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> Block:
+    """What all rows of a step share, shape (columns, steps); the first two columns are left open."""
+    of_all = np.array([(s.replica, s.first_step, s.batch_size) for s in segments], np.int64).T
+    first = n_steps.cumsum() - n_steps
+    by_step = np.zeros((len(TOKEN_COLUMNS), int(n_steps.sum())), np.int64)
+    by_step[2:_EMITTED_AT] = of_all.repeat(n_steps, axis=1)
+    by_step[_STEP] += np.arange(by_step.shape[1]) - first.repeat(n_steps)
+    by_step[_EMITTED_AT] = _each_step([s.ends for s in segments], int, n_steps)
+    components = by_step[N_KEYS:]
+    components[:] = _each_step([s.components for s in segments], list, n_steps).T
     growing = [s.growing for s in segments if s.growing is not None]
     if growing:
         grows = np.array([s.growing is not None for s in segments])
         columns = np.repeat([component for component, _ in growing], n_steps[grows])
-        places = np.flatnonzero(np.repeat(grows, n_steps))
-        components[places, columns] += np.concatenate([added for _, added in growing])
-    return ends, np.ascontiguousarray(components.T)
+        places = np.flatnonzero(grows.repeat(n_steps))
+        components[columns, places] += np.concatenate([added for _, added in growing])
+    return by_step
 
 
-def _fill(
-    by_step: Ticks, values: Sequence[Any], of_all_steps: type[int] | type[list[int]], n_steps: npt.NDArray[np.intp]
-) -> None:
-    """Fill in what segments say: values of that type are of all their steps, others are arrays, an entry for each."""
-    is_of_all = np.array([type(value) is of_all_steps for value in values], dtype=bool)
-    where = np.repeat(is_of_all, n_steps)
-    some = [value for value in values if type(value) is of_all_steps]
-    if some:
-        by_step[where] = np.repeat(np.array(some, np.int64), n_steps[is_of_all], axis=0)
-    if len(some) < len(values):
-        by_step[~where] = np.concatenate([value for value in values if type(value) is not of_all_steps])
+def _each_step(
+    values: Sequence[Any], of_all_steps: type[int] | type[list[int]], n_steps: npt.NDArray[np.intp]
+) -> Ticks:
+    """What segments say of each step: a value of that type is of all their steps, another an array, a row each."""
+    one = [value for value in values if type(value) is of_all_steps]
+    if not one:
+        return np.concatenate(values)
+    if len(one) == len(values):
+        return np.array(one, np.int64).repeat(n_steps, axis=0)
+    is_of_all = np.array([type(value) is of_all_steps for value in values])
+    where = is_of_all.repeat(n_steps)
+    rest = np.concatenate([value for value in values if type(value) is not of_all_steps])
+    found = np.empty((len(where), *rest.shape[1:]), np.int64)
+    found[where] = np.array(one, np.int64).repeat(n_steps[is_of_all], axis=0)
+    found[~where] = rest
+    return found
 
 
 class Digest:

@@ -7,16 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import BlockCosts, Floats, OpSeconds
+from simcluster.costs.blocks import BlockCosts, OpSeconds
 from simcluster.costs.ops import BlockName, Op
 from simcluster.costs.service import NO_WORK, OpRow
 from simcluster.placement import StageLayers
-from simcluster.ticks import TICKS_PER_S, Ticks, array_to_ticks, to_ticks
+from simcluster.ticks import MAX_TICK, TICKS_PER_S, Ticks, array_to_ticks, to_ticks
 from simcluster.trace import COMPONENT
 
 FETCH_COMPONENT = {
@@ -35,20 +35,57 @@ _CLEAR_S = 4 / TICKS_PER_S
 """A difference between durations that no rounding turns around."""
 
 
+_FINEST_BITS = 20
+"""Parts of a tick are 2^-20 of it."""
 _STEPS_AHEAD = 64
 _BATCHES_AHEAD = 256
 """Of which the next steps are kept; so many can be under way in a pipeline."""
 
 
+_RAMP = np.arange(512)
+
+
+class Line(NamedTuple):
+    """Ticks over the sum of contexts, in whole parts of a tick, so that steps one by one are those of a run."""
+
+    parts: int
+    """At no context, with half a tick for rounding."""
+    per_context: int
+    shift: int
+    """By so many bits parts are finer than ticks."""
+
+    def at(self, context: int) -> int:
+        """Rounded."""
+        return self.parts + self.per_context * context >> self.shift
+
+    def along(self, context: int, n: int, n_steps: int) -> Ticks:
+        """Of successive steps, n entries further each, shape (n_steps,)."""
+        first, last = (self.parts + self.per_context * at for at in (context, context + n * n_steps))
+        if max(first, last) > MAX_TICK:
+            raise OverflowError("a duration of more than ticks can hold")
+        ramp = _RAMP[:n_steps] if n_steps <= len(_RAMP) else np.arange(n_steps)
+        ticks: Ticks = ramp * (self.per_context * n)
+        ticks += first
+        ticks >>= self.shift
+        return ticks
+
+
+def _line(low: int, high: int, low_s: float, high_s: float) -> Line:
+    """Through two points; parts leave 128 times the greater duration in 64 bits."""
+    greater = max(abs(low_s), abs(high_s)) * TICKS_PER_S
+    shift = max(0, min(_FINEST_BITS, 56 - int(greater).bit_length()))
+    slope = (high_s - low_s) / (high - low)
+    scale = TICKS_PER_S * 2**shift
+    return Line(round((low_s - slope * low) * scale) + (1 << shift >> 1), round(slope * scale), shift)
+
+
 class Chord(NamedTuple):
     """A decode attention op for so many tokens over the sum of their contexts, from one knot to the next."""
 
-    compute_s: float
-    compute_s_per_context: float
-    fetch_s: float
-    fetch_s_per_context: float
+    compute: Line
+    fetch: Line
     longer: str
-    """Which of `compute` and `fetch` is the longer all along, or `either`."""
+    """Which of the two is the longer all along, or `either`."""
 
 
 class TimedBlocks:
@@ -98,8 +135,7 @@ class TimedBlocks:
         """
         if self.costs.decode_attention is None:
             chord = self._chord(op, n, _stretch(context // n))
-            compute_s = chord.compute_s + chord.compute_s_per_context * context
-            return OpRow(0, to_ticks(compute_s), to_ticks(chord.fetch_s + chord.fetch_s_per_context * context), 0, 0)
+            return OpRow(0, chord.compute.at(context), chord.fetch.at(context), 0, 0)
         rows = self._ahead.pop((op, n, context), None)
         if rows is None:
             rows = [_in_ticks(self.costs.attention(op, Batch(n, context)))]
@@ -131,12 +167,10 @@ class TimedBlocks:
         """The chord of a decode attention op for so many tokens from a knot on."""
         low, high = KNOTS[stretch] * n, KNOTS[stretch + 1] * n
         first, last = (self.costs.attention(op, Batch(n, context)) for context in (low, high))
-        compute_slope, fetch_slope = ((last[part] - first[part]) / (high - low) for part in (1, 2))
+        compute, fetch = (_line(low, high, first[part], last[part]) for part in (1, 2))
         more_s = [end.compute - end.fetch for end in (first, last)]
         longer = "compute" if min(more_s) > _CLEAR_S else "fetch" if max(more_s) < -_CLEAR_S else "either"
-        return Chord(
-            first.compute - compute_slope * low, compute_slope, first.fetch - fetch_slope * low, fetch_slope, longer
-        )
+        return Chord(compute, fetch, longer)
 
 
 def _stretch(mean_context: int) -> int:
@@ -146,13 +180,8 @@ def _stretch(mean_context: int) -> int:
 
 def _along(chord: Chord, context: int, n: int, n_steps: int) -> OpRow:
     """Compute and fetch along a chord, n entries further each step; the one shorter all along is left 0."""
-    contexts = np.arange(context, context + n * n_steps, n, dtype=np.float64)  # faster than by arithmetic
-    compute: Any = 0
-    fetch: Any = 0
-    if chord.longer != "compute":
-        fetch = _rounded(chord.fetch_s_per_context * contexts, chord.fetch_s)
-    if chord.longer != "fetch":
-        compute = _rounded(chord.compute_s_per_context * contexts, chord.compute_s)
+    compute = chord.compute.along(context, n, n_steps) if chord.longer != "fetch" else 0
+    fetch = chord.fetch.along(context, n, n_steps) if chord.longer != "compute" else 0
     return OpRow(0, compute, fetch, 0, 0)
 
 
@@ -163,13 +192,6 @@ def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
         for a, b in zip(before[1:3], later[1:3], strict=True)
     ]
     return OpRow(0, parts[0], parts[1], 0, 0)
-
-
-def _rounded(seconds: Floats, more_s: float) -> Ticks:
-    """In ticks, rounded as `to_ticks` does; the array is changed."""
-    seconds += more_s
-    seconds *= TICKS_PER_S
-    return np.rint(seconds, out=seconds).astype(np.int64)
 
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:

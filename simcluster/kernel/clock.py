@@ -14,10 +14,9 @@ from collections.abc import Callable
 import simpy
 from simpy.events import EventPriority
 
-NORMAL = EventPriority(1)
-MAX_TICK = 2**63 - 1
-"""The last tick that an int64 holds, after 106 days."""
+from simcluster.ticks import MAX_TICK
 
+NORMAL = EventPriority(1)
 CHANGE = EventPriority(2)
 ARRIVE = EventPriority(3)
 DECIDE = EventPriority(4)

@@ -34,8 +34,8 @@ class Cohort:
         """Sum over the requests of prompt tokens less base."""
         self._phases = [0] * self._block_size
         """Requests that take a KV block in the steps of a number, modulo the block size."""
-        self._now: tuple[Ticks, Ticks] | None = None
-        """Copies of both, handed out until somebody joins or leaves."""
+        self._members: Ticks | None = None
+        """A copy of both, handed out until somebody joins or leaves."""
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -51,7 +51,7 @@ class Cohort:
         self._n_joined += 1
         self._known += request.prompt_tokens - base
         self._phases[(base + 1 - request.prompt_tokens) % self._block_size] += 1
-        self._now = None
+        self._members = None
 
     def context(self, step: int) -> int:
         """Sum over the requests of the entries that each attends to in this step."""
@@ -86,13 +86,11 @@ class Cohort:
                 exceeds = middle
         return fits
 
-    def rows(self, step: int) -> tuple[Ticks, Ticks]:
-        """Numbers of the requests and indices of the tokens they get in this step, shape (requests,) each."""
-        if self._now is None:
-            numbers, offsets = self._rows[:, : len(self.requests)].copy()
-            self._now = numbers, offsets
-        numbers, offsets = self._now
-        return numbers, offsets + step
+    def members(self) -> Ticks:
+        """Numbers of the requests, and by how much a token's index is above that of its step, shape (2, requests)."""
+        if self._members is None:
+            self._members = self._rows[:, : len(self.requests)].copy()
+        return self._members
 
     def pop_finished(self, step: int, tick: int) -> list[Request]:
         """Take out the requests that got their last token at this tick, when so many steps had been made."""
@@ -108,7 +106,7 @@ class Cohort:
             self._bring_up_to_date(request, step - base, tick)
             finished.append(request)
         if finished:
-            self._now = None
+            self._members = None
         return finished
 
     def dissolve(self, step: int, tick: int) -> None:

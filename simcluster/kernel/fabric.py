@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import simpy
 
-from simcluster.kernel.clock import MAX_TICK, NORMAL, after, now
+from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.maxmin import Uses, alone_rate, rates
-from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.ticks import MAX_TICK, TICKS_PER_S, to_ticks
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from simcluster.kernel.clock import MAX_TICK
 from simcluster.kernel.fabric import Load
 from simcluster.kernel.links import Links, normalised
 from simcluster.kernel.world import Conditions, Happening
 from simcluster.scenario import Event, Scenario
 from simcluster.streams import stream, uniforms
-from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.ticks import MAX_TICK, TICKS_PER_S, to_ticks
 from simcluster.topology.routes import NoRoute
 
 Times = Iterator[tuple[int, int | None]]

@@ -20,12 +20,12 @@ import numpy as np
 import simpy
 
 from simcluster.costs.service import StageModel
-from simcluster.kernel.clock import MAX_TICK, NORMAL, after, now
+from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.exchange import Crossing, Exchange, Rounds
 from simcluster.kernel.fabric import Fabric, Load
 from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
-from simcluster.ticks import Ticks
+from simcluster.ticks import MAX_TICK, Ticks
 
 Left = Callable[[Step], None]
 

@@ -292,8 +292,7 @@ class Replica:
                 batch_size,
                 now(self._env),
                 components,
-                np.array([request.number for request in requests], np.int64),
-                np.array([request.generated for request in requests], np.int64),
+                np.array([[r.number for r in requests], [r.generated - step for r in requests]], np.int64),
                 [(place, r.head_start) for place, r in enumerate(requests) if r.head_start is not None],
             )
         )

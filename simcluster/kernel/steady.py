@@ -203,8 +203,8 @@ class SteadyReplica(Replica):
             request.in_flight = False
             cohort.join(request, number + 1)
         if cohort:
-            rows, components = cohort.rows(number), service.decode_components
-            segment = Segment(self._number, number, step.batch.sequences, instant, components, *rows, head_starts)
+            components, members = service.decode_components, cohort.members()
+            segment = Segment(self._number, number, step.batch.sequences, instant, components, members, head_starts)
             self._recorder.add(segment)
         for request in step.chunked:
             request.chunks_under_way -= 1
@@ -252,7 +252,7 @@ class SteadyReplica(Replica):
         elif not isinstance(components, list):
             components = components[:n_steps]
         cohort = self._cohort
-        segment = Segment(self._number, step, len(cohort), ends, components, *cohort.rows(step), (), growing)
+        segment = Segment(self._number, step, len(cohort), ends, components, cohort.members(), (), growing)
         self._recorder.add(segment)
         self._run = None
         self._free_blocks -= self._cohort.new_blocks(step, n_steps)

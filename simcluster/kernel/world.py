@@ -15,10 +15,11 @@ from typing import Literal
 
 import simpy
 
-from simcluster.kernel.clock import CHANGE, MAX_TICK, after, now
+from simcluster.kernel.clock import CHANGE, after, now
 from simcluster.kernel.fabric import Fabric, Load
 from simcluster.kernel.replica import Replica, ReplicaPlan
 from simcluster.kernel.request import Request
+from simcluster.ticks import MAX_TICK
 
 Kind = Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
 Link = tuple[str, str]

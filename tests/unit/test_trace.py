@@ -22,13 +22,11 @@ def segments(sizes: Sizes) -> list[Segment]:
         components = 100 * n + np.arange(steps * len(COMPONENTS)).reshape(steps, -1)
         head_start = (requests - 1, [7] * len(COMPONENTS))
         ends = 50 * n + np.arange(steps)
-        numbers = np.arange(requests)
+        members = np.stack([np.arange(requests), 2 * np.arange(requests) - 10 * n])
         if steps == 1 and n % 2:
-            found.append(
-                Segment(3, 10 * n, n + 9, 50 * n, components[0].tolist(), numbers, 2 * numbers, [head_start])
-            )
+            found.append(Segment(3, 10 * n, n + 9, 50 * n, components[0].tolist(), members, [head_start]))
             continue
-        found.append(Segment(3, 10 * n, n + 9, ends, components, numbers, 2 * numbers, [head_start]))
+        found.append(Segment(3, 10 * n, n + 9, ends, components, members, [head_start]))
     return found
 
 
@@ -38,9 +36,10 @@ def row_by_row(segments: list[Segment]) -> list[list[int]]:
     for s in segments:
         ends, components = np.atleast_1d(s.ends), np.atleast_2d(s.components)
         for step in range(len(ends)):
-            for place, (request, token) in enumerate(zip(s.requests.tolist(), s.tokens.tolist(), strict=True)):
+            for place, (request, offset) in enumerate(zip(*s.members.tolist(), strict=True)):
                 on_top = dict(s.head_starts).get(place, [0] * len(COMPONENTS)) if step == 0 else [0] * len(COMPONENTS)
-                keys = [request, token + step, s.replica, s.first_step + step, s.batch_size, int(ends[step])]
+                number = s.first_step + step
+                keys = [request, offset + number, s.replica, number, s.batch_size, int(ends[step])]
                 rows.append([*keys, *(components[step] + on_top).tolist()])
     return rows
 
