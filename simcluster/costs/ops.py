@@ -92,7 +92,10 @@ def features(batch: Batch, shape: ModelShape, n_experts: float | None = None) ->
 
 def value(form: Linear, of_batch: Mapping[str, float]) -> float:
     """A linear form at the features of a batch."""
-    return sum(coefficient * of_batch[name] for name, coefficient in form.items())
+    total = 0.0
+    for name, coefficient in form.items():
+        total += coefficient * of_batch[name]
+    return total
 
 
 def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Exchange = "", parts: int = 1) -> Op:

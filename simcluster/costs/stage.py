@@ -196,8 +196,8 @@ def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:
     """One op's durations, each rounded once."""
-    launch, compute, fetch, exchange = seconds
-    return OpRow(to_ticks(launch), to_ticks(compute), to_ticks(fetch), 0, to_ticks(exchange))
+    launch, compute, fetch, exchange = map(to_ticks, seconds)
+    return OpRow(launch, compute, fetch, 0, exchange)
 
 
 def blocks_of(layers: StageLayers) -> tuple[BlockName, ...]:
