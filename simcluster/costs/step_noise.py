@@ -38,7 +38,7 @@ class Skew(NamedTuple):
 
 
 class Small(NamedTuple):
-    """Short exchanges: a factor for each op of a stage, and a delay for each of its collectives."""
+    """Short exchanges: factors, of which only those of collectives count, and a delay for each collective."""
 
     factors: Factors
     delays: Ticks
@@ -102,7 +102,9 @@ class StepNoise:
         self._n_kinds = int(kinds.max()) + 1
         self._counts = np.bincount(kinds, minlength=self._n_kinds).astype(np.int64)
         self._collectives = np.asarray(collectives, np.intp)
-        self._n_ops = len(kinds)
+        self._kinds = kinds
+        self._meets = np.bincount(kinds[self._collectives], minlength=self._n_kinds) > 0
+        """By kind, whether the ranks meet after its ops: after all of them or none."""
         self._meeting = _Groups(kinds[self._collectives])
         self._jitter = jitter
         self._skew = (
@@ -146,8 +148,9 @@ class StepNoise:
 
     def ops(self, step: int) -> Draws:
         """Of one step, op by op."""
-        factors = exchange = np.full(self._n_ops, ONE, np.int64)
-        own, waited, delay = np.zeros((3, self._n_ops), np.int64)
+        kinds = self._kinds
+        factors = exchange = np.full(len(kinds), ONE, np.int64)
+        own, waited, delay = np.zeros((3, len(kinds)), np.int64)
         if self._jitter is not None:
             factors = self._jitter.at(step)
         if self._skew is not None:
@@ -156,7 +159,7 @@ class StepNoise:
             own[self._collectives] = delays[0]
             waited[self._collectives] = delays.max(axis=0) - delays[0]
         if self.small is not None:
-            exchange = self.small.factors.at(step)
+            exchange = np.where(self._meets[kinds], self.small.factors.at(step), ONE)
             delay[self._collectives] = self.small.delays[self.small.which_delay.at(step)[0]]
         return Draws(factors, own, waited, exchange, delay)
 
@@ -195,7 +198,8 @@ class StepNoise:
             delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
         if self.small is not None:
             longer = self._meeting.sums(self.small.delays.take(self.small.which_delay.block(block)), self._n_kinds)
-            factors = np.hstack([factors, self.small.factors.sums(block)])
+            exchange = np.where(self._meets, self.small.factors.sums(block), self._counts * ONE)
+            factors = np.hstack([factors, exchange])
             delays = np.hstack([delays, longer])
             greatest = int(factors.max())
         return Sums(factors, delays, greatest)

@@ -28,6 +28,7 @@ from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Place, World
 from simcluster.maxmin import Uses
 from simcluster.noise.experts import routings
 from simcluster.noise.renewals import Renewals, host_pauses
+from simcluster.noise.sources import Noise
 from simcluster.placement import StageLayers
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario import Group, Hop, Replica, Scenario, Stage
@@ -220,20 +221,22 @@ class Planner:
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
         experts = self._experts(stage.layers, over) if is_routed else None
-        return self._modelled(blocks, stage.devices, slow, over, experts)
+        # A flow lasts as long as its links let it, however long noise makes the same exchange by itself.
+        noise = scenario.noise.changed({}, ("small_messages",)) if flows else scenario.noise
+        return self._modelled(blocks, stage.devices, slow, over, noise, experts)
 
     def _quiet_stage(self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: Over | None) -> StageModel:
-        return self._modelled(blocks, (), slow, over)
+        return self._modelled(blocks, (), slow, over, self._scenario.noise)
 
     def _modelled(
         self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...], over: Over | None,
-        experts: ExpertFactors | None = None,
+        noise: Noise, experts: ExpertFactors | None = None,
     ) -> StageModel:  # fmt: skip
         scenario = self._scenario
         stage = BlockStage(self._blocks(over), blocks)
         stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
         kind, seeds = scenario.device.kind, scenario.seeds
-        return stage_model(stage, devices, slow, stretch, scenario.noise, kind, seeds, experts)
+        return stage_model(stage, devices, slow, stretch, noise, kind, seeds, experts)
 
     def _expert_factors(self, layers: StageLayers, over: Over | None) -> ExpertFactors | None:
         """What routing makes of the experts of these layers; None without the source, or without experts."""

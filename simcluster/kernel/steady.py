@@ -91,6 +91,7 @@ class SteadyReplica(Replica):
         self._pipeline.change(plan.pipeline)
         if self._run is not None and (began := self._stop_run()) is not None:
             step, n = self._n_steps, len(self._cohort)
+            self._free_blocks -= self._cohort.new_blocks(step, 1)
             batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
             self._play(Step(step, began, batch, [], [], []), before, began)
         if self._playing is not None:

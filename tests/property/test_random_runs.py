@@ -151,9 +151,11 @@ class Case:
         jitter = Factors(0.5, kinds, self.seed, "op_jitter", name)
         names = [f"{name}.{rank}" for rank in range(3)]
         ranks = tuple(Slices(1, self.seed, "arrival_skew", rank) for rank in names)
-        factors = Factors(0.5, kinds, self.seed, "small_messages", name, "factor")
-        delay = Slices(1, self.seed, "small_messages", name, "delay")
-        small = Small(factors, delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), delay, 5)
+        small = None
+        if not self.shared:  # flows last as long as their links let them
+            factors = Factors(0.5, kinds, self.seed, "small_messages", name, "factor")
+            delay = Slices(1, self.seed, "small_messages", name, "delay")
+            small = Small(factors, delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), delay, 5)
         stage = linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks, 2), small)
         return PacedStage(stage, Pace(self.seed, names, RESTLESS, "gpu"))
 
@@ -248,6 +250,18 @@ def test_who_was_preempted_may_come_back_at_the_next_step() -> None:
     case = Case(
         stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=3, block_size=2,
         max_running=2, max_tokens=2, requests=((0, 1, 4), (0, 1, 3)),
+    )  # fmt: skip
+    assert 1 == sum(case.play("op").requests["preemptions"])
+    assert case.play("op").digest == case.play("auto").digest
+
+
+def test_a_step_under_way_keeps_its_blocks_when_its_device_changes() -> None:
+    """A device that changes within a decode step leaves no more free blocks than there are: one is preempted."""
+    stage = [{"exchange": (0, 1, 0)}]
+    case = Case(
+        stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=4, block_size=1,
+        max_running=2, max_tokens=2, requests=((0, 1, 3), (0, 1, 3)),
+        happenings=(("device_slow", 0, 0, 4, None, 2),),
     )  # fmt: skip
     assert 1 == sum(case.play("op").requests["preemptions"])
     assert case.play("op").digest == case.play("auto").digest
