@@ -70,6 +70,27 @@ def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "runs/nothing: no such folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("edited", "said"), [(True, "another scenario"), (False, "no scenario.resolved.yaml")])
+@pytest.mark.parametrize("more", [[], ["runs/s-seed0"], ["--causal"]])
+def test_a_run_without_its_scenario(
+    edited: bool, said: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run whose scenario was edited or deleted since is not explained by it: alone, beside others, or causally."""
+    main(["replay", "s.yaml", "-o", "runs"])
+    main(["replay", "s.yaml", "-o", "broken"])
+    file = Path("broken/s-seed0/scenario.resolved.yaml")
+    if edited:
+        file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    else:
+        file.unlink()
+    capsys.readouterr()
+
+    assert 2 == main(["explain", "broken/s-seed0", *more])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert said in err
+
+
 def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
     events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
