@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table
 from simcluster.cli.problems import told
+from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,14 +22,13 @@ KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "sc
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", required=False)
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw a topology into this file.")
+@click.option("--plot", type=click.Path(path_type=Path), callback=ending_in(*FORMATS),
+              help="Draw a topology into this file.")  # fmt: skip
 @told
 def show(kind: str, name: str | None, plot: Path | None) -> int:
     """List what comes with simcluster, or show one entry with the source of every value."""
     if plot is not None and (kind != "topologies" or name is None):
         raise click.UsageError("--plot goes with a topology: simcluster show topologies NAME --plot FILE")
-    if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
-        raise click.BadParameter(f"'{plot}' does not end in .svg, .png or .pdf", param_hint="--plot")
     if name is None:
         _print_table(_listing(kind))
     elif kind == "topologies":

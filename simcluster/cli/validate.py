@@ -12,6 +12,7 @@ import click
 from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table, print_json
 from simcluster.cli.problems import told
+from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
     from simcluster.accuracy.play import Outcome
@@ -26,8 +27,8 @@ SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise"
 @click.option("--cases", "case_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.csv",
               help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
-              callback=ending_in(".svg", ".png", ".pdf"), help="Draw predicted against measured.")  # fmt: skip
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg",
+              callback=ending_in(*FORMATS), help="Draw predicted against measured.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
 @told
 def validate(
@@ -160,6 +161,7 @@ def _draw(found: dict[str, Any], path: Path) -> None:
     rows = [row for name in ("cases", "end-to-end") for row in found.get(name, {}).get("rows", [])]
     if not rows:
         raise click.UsageError("--plot draws serving runs: give --cases, or --suite end-to-end")
+    path.parent.mkdir(parents=True, exist_ok=True)
     predicted_against_measured(rows, path)
 
 

@@ -133,13 +133,16 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
     [
         (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
         (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
-        (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz, as the file is gzipped; a scenario goes before it"),
+        (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz; a scenario goes before it"),
+        (["s.yaml", "--timeline", "folder.gz"], "'folder.gz' is a folder"),
+        (["s.yaml", "--timeline", "s.yaml/t.gz"], "'s.yaml/t.gz': "),
     ],
 )
 def test_timelines_that_make_no_sense(
     scenario: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    """Nothing is played for a timeline of many worlds, one file of several runs, or a scenario in a file's place."""
+    """Nothing is played for a timeline of many worlds, one file of several runs, or one that cannot be written."""
+    Path("folder.gz").mkdir()
     assert 2 == main(["replay", *words])
     assert said in " ".join(capsys.readouterr().err.split())
     assert not Path("runs").exists()

@@ -59,6 +59,23 @@ def test_a_picture_of_another_kind_is_refused_before_work(tmp_path: Path, capsys
     assert [file] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "said"), [("v.svg", "is a folder"), ("cases.csv/v.svg", "is no folder")])
+def test_a_picture_that_cannot_be_written_is_refused_before_work(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture on a folder, or inside a file, is told by its own name before anything is simulated."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v.svg").mkdir()
+    file = cases_file(tmp_path, GOOD)
+    assert "cases.csv" == file.name
+
+    assert main(["validate", "--cases", str(file), "--plot", name]) == 2
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert f"'{name}'" in err
+    assert said in " ".join(err.split())
+
+
 def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
     """Numbers that are none are all told, each with its line and column; so are columns that must be there."""
     with pytest.raises(InputError) as caught:
@@ -134,9 +151,9 @@ def test_the_wafer_suite_needs_no_data(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_plot_is_the_same_for_the_same_cases(tmp_path: Path) -> None:
-    """Two pictures of the same rows are equal to the byte."""
+    """Two pictures of the same rows are equal to the byte, also in a folder that was not there."""
     file = cases_file(tmp_path, GOOD)
-    pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    pictures = [tmp_path / "a.svg", tmp_path / "new" / "b.svg"]
     for picture in pictures:
         assert main(["validate", "--cases", str(file), "--jobs", "1", "--plot", str(picture)]) == 0
 
