@@ -41,6 +41,7 @@ def test_a_cut_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--to", "3 parsecs"], "the unit 'parsecs'"),
         (["--from", "2 s", "--to", "1 s"], "is not after"),
         (["--from", "-1 s"], "is not a time of a run"),
+        (["--from", "99 s"], "nothing from 99 s on; expected a time before "),
         (["--limit", "0"], "--limit"),
     ],
 )
