@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from simcluster.cli import main
+from simcluster.cli.effects import BELOW_ZERO, print_effects
 from simcluster.trace import COMPONENTS
 
 SCENARIO = """
@@ -102,6 +103,21 @@ def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is no source's alone" in out
     assert "arrival_skew" in out
     assert any(line.startswith("gpu1 ") for line in out.splitlines())
+
+
+@pytest.mark.parametrize(("alone", "is_told"), [(-0.2, True), (-0.0001, False), (0.2, False)])
+def test_a_share_below_zero_is_explained(alone: float, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a share prints with a minus, a line says that this is chance."""
+    share = {"value": alone, "low": alone, "high": 0.5}
+    sure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    figure = {
+        "mean": 2.0, "variance": 1.0, "interactions": sure, "entities": {},
+        "sources": {"drift": {"total": sure, "first": share, "interaction": 0.5 - alone}},
+    }  # fmt: skip
+    head = {"scenario": "s", "seeds": [0, 1], "runs": 6, "noise": "none", "notes": [], "assumptions": []}
+    print_effects({**head, "figures": {"mean_itl_ms": figure}})
+
+    assert is_told == (BELOW_ZERO in capsys.readouterr().out)
 
 
 def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
