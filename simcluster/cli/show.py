@@ -143,12 +143,13 @@ def _show_entry(kind: str, name: str) -> None:
     click.echo(f"{name}: {data.get('title', '')}")
     facts = [(source.show_path(path), value) for path, value in _facts(data, ())]
     rows = [(path, *_cells(value)) for path, value in facts if not _is_prose(value)]
-    n_used = max((place + 1 for row in rows for place, text in enumerate(row) if text), default=0)
-    table = _table(*("value", "", "source", "remarks")[:n_used])
-    table.columns[1].min_width = max((len(word) for row in rows for word in row[1].split()), default=0)
-    for row in rows:
-        table.add_row(*row[:n_used])
-    _print_table(table)
+    if rows:
+        n_used = max(place + 1 for row in rows for place, text in enumerate(row) if text)
+        table = _table(*("value", "", "source", "remarks")[:n_used])
+        table.columns[1].min_width = max(len(word) for row in rows for word in row[1].split() or [""])
+        for row in rows:
+            table.add_row(*row[:n_used])
+        _print_table(table)
     for path, value in facts:
         if _is_prose(value):
             _print_paragraph(f"{path}: {value}")
