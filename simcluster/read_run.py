@@ -165,7 +165,8 @@ def _require_complete(folder: Path) -> None:
         raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if len(missing) == len(FILES):
-        raise _fail(folder, "a folder that is no run", _A_RUN)
+        inside = sorted(path.parent for path in folder.glob("*/provenance.json"))
+        raise _fail(folder, "a folder that is no run", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
     if missing:
         raise _fail(folder, f"an incomplete run: no {', no '.join(missing)}", "run the scenario again")
 

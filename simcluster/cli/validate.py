@@ -92,8 +92,9 @@ def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
     from simcluster.accuracy.cases import read, unknown_columns
     from simcluster.accuracy.table import document
 
+    cases = [case for file in files for case in read(file)]
     tell(problem for file in files for problem in unknown_columns(file))
-    return document(_simulated([case for file in files for case in read(file)], jobs))
+    return document(_simulated(cases, jobs))
 
 
 def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:

@@ -377,6 +377,13 @@ def test_an_unknown_name_gets_a_neighbour() -> None:
     )
 
 
+def test_a_file_without_its_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name whose file is here but for the ending is told the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("model: llama-3.1-8b\n")
+    assert ["mine: no scenario 'mine'; did you mean 'mine.yaml'?"] == faults("mine")
+
+
 @pytest.mark.parametrize("name", ["", ".", "x" * 5000, "../../etc/passwd", "a\0b", "/dev/zero", "/dev/null.yaml"])
 def test_what_is_no_scenario(name: str) -> None:
     """Folders, devices, endless names and paths out of the house are refused with one problem."""
