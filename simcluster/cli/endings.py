@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -19,12 +19,24 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
         return None
     if value.is_dir():
         raise click.BadParameter(f"'{value}' is a folder; expected a place to write to")
-    there = next(folder for folder in value.absolute().parents if folder.exists())
+    _require_writable(value, value.absolute().parents)
+    return value
+
+
+def writable_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """The same of a folder that files are written into."""
+    if value is not None:
+        _require_writable(value, (value.absolute(), *value.absolute().parents))
+    return value
+
+
+def _require_writable(value: Path, folders: Iterable[Path]) -> None:
+    """Hold that something can be made in the first of these folders that is there."""
+    there = next(folder for folder in folders if folder.exists())
     if not there.is_dir():
         raise click.BadParameter(f"'{value}': '{there}' is no folder; expected a place to write to")
     if not os.access(there, os.W_OK | os.X_OK):
         raise click.BadParameter(f"'{value}': no permission in '{there}'; expected a place to write to")
-    return value
 
 
 def ending_in(*formats: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:

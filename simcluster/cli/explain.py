@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from simcluster.cli.endings import writable_folder
 from simcluster.cli.many import counted, playable, with_workers
 from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
@@ -25,7 +26,7 @@ SEEDS = 20
 @click.option("--devices", "by_device", is_flag=True, help="Exchange the noise of each device alone too.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the scenario.")
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Draw pictures of it into this folder.")  # fmt: skip
+              callback=writable_folder, help="Draw pictures of it into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 @told

@@ -140,3 +140,14 @@ def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]
     """What only --causal needs is refused without it."""
     assert main(["explain", "s.yaml", *option]) == 2
     assert "go with --causal" in capsys.readouterr().err
+
+
+def test_pictures_that_have_no_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that cannot be made is told before anything is explained, and so it is of a sweep."""
+    main(["replay", "s.yaml"])
+    capsys.readouterr()
+    for words in (["explain", "runs/s-seed0"], ["sweep", "cut-of-8xh100"]):
+        assert 2 == main([*words, "--plot", "s.yaml/pictures"])
+        out, err = capsys.readouterr()
+        assert "" == out
+        assert "'s.yaml/pictures': " in err
