@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -15,28 +15,36 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
 
     A folder that is not there yet is made for it later, so the nearest that is there counts.
     """
-    if value is None:
-        return None
-    if value.is_dir():
-        raise click.BadParameter(f"'{value}' is a folder; expected a place to write to")
-    _require_writable(value, value.absolute().parents)
+    if value is not None:
+        _require_writable(value, is_folder=False)
     return value
 
 
 def writable_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """The same of a folder that files are written into."""
     if value is not None:
-        _require_writable(value, (value.absolute(), *value.absolute().parents))
+        _require_writable(value, is_folder=True)
     return value
 
 
-def _require_writable(value: Path, folders: Iterable[Path]) -> None:
-    """Hold that something can be made in the first of these folders that is there."""
-    there = next(folder for folder in folders if folder.exists())
+def _require_writable(value: Path, *, is_folder: bool) -> None:
+    try:
+        fault = _fault(value, is_folder)
+    except (OSError, ValueError) as error:  # a name that the system does not even look up
+        fault = getattr(error, "strerror", None) or str(error)
+    if fault is not None:
+        raise click.BadParameter(f"'{value}': {fault}; expected a place to write to")
+
+
+def _fault(value: Path, is_folder: bool) -> str | None:
+    """Why this file or folder cannot be made in the nearest folder that is there."""
+    if value.is_dir() and not is_folder:
+        return "is a folder"
+    places = [value.absolute(), *value.absolute().parents]
+    there = next(place for place in places[not is_folder :] if place.exists())
     if not there.is_dir():
-        raise click.BadParameter(f"'{value}': '{there}' is no folder; expected a place to write to")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise click.BadParameter(f"'{value}': no permission in '{there}'; expected a place to write to")
+        return f"'{there}' is no folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"no permission in '{there}'"
 
 
 def ending_in(*formats: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:

@@ -135,7 +135,8 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
         (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
         (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
         (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz; a scenario goes before it"),
-        (["s.yaml", "--timeline", "folder.gz"], "'folder.gz' is a folder"),
+        (["s.yaml", "--timeline", "folder.gz"], "'folder.gz': is a folder"),
+        (["s.yaml", "--timeline", f"{'x' * 300}.gz"], "File name too long"),
         (["s.yaml", "--timeline", "s.yaml/t.gz"], "'s.yaml/t.gz': "),
     ],
 )
