@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
+from simcluster import source
 from simcluster.problems import InputError, Problem, all_or_problems
 from simcluster.resolve import load
 from simcluster.run import INCOMPLETE, RESOLVED, RUN_FORMAT
@@ -19,6 +20,7 @@ from simcluster.scenario import Scenario
 from simcluster.source import read_text
 from simcluster.ticks import TICKS_PER_S
 from simcluster.trace import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
+from simcluster.validation import validate
 from simcluster.workload.traces import MAX_REQUESTS
 
 Columns = dict[str, npt.NDArray[np.int64]]
@@ -57,13 +59,32 @@ class RunFolder:
         """When its last token was there; 0 without any."""
         return int(self.requests["last_token_at_ticks"].max(initial=0))
 
-    def scenario(self) -> Scenario:
+    def recorded_scenario(self) -> Scenario:
         """
-        What was played.
+        What was played, as the folder has it.
 
         Raises:
-            InputError: the resolved scenario is not there, or cannot be used any more.
+            InputError: the resolved scenario is not there, or is another than the one that was played.
         """
+        path = self.folder / RESOLVED
+        if not path.is_file():
+            raise _fail(self.folder, f"an incomplete run: no {RESOLVED}", "run the scenario again")
+        scenario = validate(source.read(path), Scenario, from_json=True)
+        found, expected = scenario.digest(), self.summary["scenario_digest"]
+        if found != expected:
+            raise _fail(
+                path, f"another scenario (digest {found[:16]})", f"expected {expected[:16]}, as in summary.json"
+            )
+        return scenario
+
+    def scenario(self) -> Scenario:
+        """
+        What was played, to be played again: the files of its workload are there too.
+
+        Raises:
+            InputError: as `recorded_scenario`; a file is not there or has changed.
+        """
+        self.recorded_scenario()
         return load(self.folder / RESOLVED)
 
     def tokens(self, columns: Sequence[str] = TOKEN_COLUMNS) -> Iterator[Columns]:
@@ -119,16 +140,14 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
     return all_or_problems(read, folders)
 
 
-def require_scenario(run: RunFolder, digest: str) -> None:
+def require_scenarios(runs: Iterable[RunFolder]) -> None:
     """
-    Hold that a scenario is the one that a run played.
+    Hold that beside each run stands the scenario that it played.
 
     Raises:
-        InputError: its digest is another.
+        InputError: with the faults of all of them.
     """
-    if digest != run.summary["scenario_digest"]:
-        found, expected = f"another scenario (digest {digest[:16]})", run.summary["scenario_digest"][:16]
-        raise _fail(run.folder / RESOLVED, found, f"expected {expected}, as in summary.json")
+    all_or_problems(RunFolder.recorded_scenario, runs)
 
 
 def assumes_zero_spread(summary: dict[str, Any]) -> bool:
@@ -146,7 +165,8 @@ def _require_complete(folder: Path) -> None:
         raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if len(missing) == len(FILES):
-        raise _fail(folder, "a folder that is no run", _A_RUN)
+        inside = sorted(path.parent for path in folder.glob("*/provenance.json"))
+        raise _fail(folder, "a folder that is no run", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
     if missing:
         raise _fail(folder, f"an incomplete run: no {', no '.join(missing)}", "run the scenario again")
 

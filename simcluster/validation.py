@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from simcluster import units
 from simcluster.problems import InputError, Problem, nearest, shown
 from simcluster.source import MAX_PROBLEMS, Document, Path
 
@@ -19,6 +22,12 @@ _TYPES = {
     "model_type": "a mapping", "model_attributes_type": "a mapping",
 }  # fmt: skip
 """What pydantic's faults of type ask for, in words."""
+
+_BOUNDS = {
+    "less_than_equal": "at most", "less_than": "less than", "greater_than_equal": "at least",
+    "greater_than": "more than",
+}  # fmt: skip
+"""Pydantic's faults of size, in words."""
 
 _WORDINGS = (
     ("Value error, ", ""), ("Input should be", "expected"), ("String should have", "expected"),
@@ -111,7 +120,9 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
     if kind == "missing":
         return "missing", "it must be given"
     if kind in ("literal_error", "enum"):
-        return f"{shown(value)}", f"expected {context['expected']}"
+        known = re.findall("'([^']*)'", context["expected"])
+        is_near = isinstance(value, str) and get_close_matches(value, known)
+        return shown(value), nearest(value, known) if is_near else f"expected {context['expected']}"
     if kind == "union_tag_not_found":
         return "no " + context["discriminator"].strip("'"), "it says which kind this is"
     if kind == "union_tag_invalid":
@@ -124,10 +135,24 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
         return f"{len(value):,} entries" if len(
             value
         ) != 1 else "1 entry", f"expected at least {context['min_length']:,}"
+    if kind in _BOUNDS and isinstance(value, str):  # a quantity, whose bound is in SI units
+        limit = next(iter(context.values()))
+        return shown(value), f"expected {_BOUNDS[kind]} {_with_unit(limit, value)}"
     message = item["msg"]
     for pydantics, ours in _WORDINGS:
         message = message.replace(pydantics, ours)
     return shown(value), message[0].lower() + message[1:]
+
+
+def _with_unit(limit: float, text: str) -> str:
+    """A bound in SI units as text of the dimension of this text."""
+    for dimension in units.UNITS:
+        try:
+            units.parse(text, dimension)
+        except units.UnitError:
+            continue
+        return units.show(limit, dimension)
+    return f"{limit:g}"
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -21,14 +21,25 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     After an error nothing is left of it, and what was there stays.
 
     Raises:
-        OSError: the place cannot be written.
+        OSError: the place cannot be written; with the name of the file, not of the one beside it.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:_LONGEST_NAME]}.", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:_LONGEST_NAME]}.", dir=path.parent)
+    except OSError as error:
+        raise _of(path, error) from None
     beside = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
         beside.chmod(0o644)
-        beside.replace(path)
+        try:
+            beside.replace(path)
+        except OSError as error:
+            raise _of(path, error) from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _of(path: Path, error: OSError) -> OSError:
+    """The same error about this file."""
+    return OSError(error.errno, error.strerror, str(path))

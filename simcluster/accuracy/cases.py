@@ -10,10 +10,10 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from simcluster.problems import InputError, Problem
+from simcluster.problems import InputError, Problem, nearest
 from simcluster.source import read_text
 
 REQUIRED = ("system", "model", "isl", "osl", "ttft_ms", "tpot_ms")
@@ -65,6 +65,15 @@ def tables(data: Path) -> Path:
     return data / "measured" if (data / "measured").is_dir() else data
 
 
+def unknown_columns(file: Path) -> list[Problem]:
+    """What to tell of the columns of a file that nothing is read from; one of them may be a misspelt one."""
+    known = [field.name for field in fields(Case) if field.name != "line"]
+    columns = csv.DictReader(read_text(file, max_bytes=200 * 2**20).splitlines()).fieldnames or []
+    found = {name: nearest(name, known) for name in columns if name not in known}
+    hints = {name: hint if hint.startswith("did you") else "it changes nothing" for name, hint in found.items()}
+    return [Problem(str(file), 1, name, "a column that is not read", hint) for name, hint in hints.items()]
+
+
 def read(file: Path) -> list[Case]:
     """
     The cases of a file, in order.
@@ -83,6 +92,9 @@ def read(file: Path) -> list[Case]:
     problems: list[Problem] = []
     cases = []
     for row in rows:
+        if None in row:
+            found, expected = f"{len(columns) + len(row[None])} values", f"expected {len(columns)}, one a column"
+            problems.append(Problem(str(file), rows.line_num, "", found, expected))
         reader = _Row(str(file), rows.line_num, row, problems)
         cases.append(reader.case())
     if problems:
@@ -110,8 +122,8 @@ class _Row:
             gemm_quant_mode=self._text("gemm_quant_mode"),
             origin=self._text("origin"),
             queueing=self._text("queueing").lower() in ("true", "1", "yes"),
-            isl=self._count("isl") or 1,
-            osl=self._count("osl") or 1,
+            isl=self._length("isl"),
+            osl=self._length("osl"),
             concurrency=concurrency,
             batch_size=self._count("batch_size"),
             ttft_ms=self._number("ttft_ms") or math.nan,
@@ -135,6 +147,11 @@ class _Row:
             self._problems.append(Problem(self._file, self._line, name, f"'{text[:40]}'", expected))
             return None
         return value
+
+    def _length(self, name: str) -> int:
+        if not self._text(name):
+            self._problems.append(Problem(self._file, self._line, name, "nothing", "expected a number of tokens"))
+        return self._count(name) or 1
 
     def _count(self, name: str) -> int | None:
         value = self._number(name)

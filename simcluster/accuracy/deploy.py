@@ -146,6 +146,8 @@ def _topology(case: Case) -> str:
     sizes = SYSTEMS.get(case.system)
     if sizes is None:
         raise Skipped(f"system '{case.system}' is not known")
+    if case.tp_size > min(sizes):
+        raise Skipped(f"tensor parallel over {case.tp_size} devices of {case.system}: a node has {min(sizes)}")
     n_devices = case.tp_size * case.pp_size
     for size, name in sizes.items():
         if n_devices <= size:

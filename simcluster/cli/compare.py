@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from simcluster.cli.endings import writable
 from simcluster.cli.many import counted, playable, with_workers
 from simcluster.cli.outputs import Outputs, tell_comparison, tell_ranking
 from simcluster.cli.problems import told
@@ -54,8 +55,10 @@ def _looks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
               help="With --rank: a difference that does not matter.  [default: 2]")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML.")
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write Markdown.")
+@click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+              help="Write JUnit XML.")  # fmt: skip
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", callback=writable,
+              help="Write Markdown.")  # fmt: skip
 @click.option("--github", is_flag=True, help="Add to the summary of the GitHub step, and annotate scenario files.")
 @click.option("--update-baseline", is_flag=True, help="Write what the candidate does to BASE, and compare nothing.")
 @told

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OF_ENTITIES = ("mean_itl_ms", "p99_itl_ms", "mean_ttft_ms", "p99_ttft_ms", "mean_e2el_ms")
 MOST_ROWS = 10
+BELOW_ZERO = "a share below zero is chance, as no true one is: it says about nothing; more --seeds bring it nearer"
 
 
 def print_effects(found: dict[str, Any]) -> None:
@@ -30,7 +31,16 @@ def print_effects(found: dict[str, Any]) -> None:
         console.print()
         _entities(console, figures)
     console.print()
-    print_remarks(console, (*found["notes"], *found["assumptions"]))
+    below_zero = [BELOW_ZERO] if any(map(_is_below_zero, figures.values())) else []
+    print_remarks(console, (*below_zero, *found["notes"], *found["assumptions"]))
+
+
+def _is_below_zero(figure: dict[str, Any]) -> bool:
+    """Whether a share of a figure prints with a minus."""
+    rows = [*(figure["sources"] or {}).values(), *(figure.get("devices") or {}).values()]
+    shares = [row[key] for row in rows for key in ("total", "first")]
+    shares += [figure["interactions"]] if figure["sources"] is not None else []
+    return any(percent(one[key]).startswith("-") for one in shares for key in ("value", "low"))
 
 
 def title(figure: str) -> str:

@@ -1,19 +1,71 @@
-"""Files that a command writes keep to their kind."""
+"""Files that a command writes keep to their kind, and can be written: both is told before anything is played."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 
-def ending_in(*endings: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
-    """A check of an option: a file of another kind, such as a scenario, is not written over."""
+def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """
+    A check of an option: a file can be written here, as far as that can be seen beforehand.
 
-    def checked(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
-        if value is not None and value.suffix.lower() not in endings:
-            raise click.BadParameter(f"'{value}' does not end in {' or '.join(endings)}")
-        return value
+    A folder that is not there yet is made for it later, so the nearest that is there counts.
+    """
+    if value is not None:
+        _require_writable(value, is_folder=False)
+    return value
+
+
+def writable_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """The same of a folder that files are written into."""
+    if value is not None:
+        _require_writable(value, is_folder=True)
+    return value
+
+
+def _require_writable(value: Path, *, is_folder: bool) -> None:
+    try:
+        fault = _fault(value, is_folder)
+    except (OSError, ValueError) as error:  # a name that the system does not even look up
+        fault = getattr(error, "strerror", None) or str(error)
+    if fault is not None:
+        raise click.BadParameter(f"'{value}': {fault}; expected a place to write to")
+
+
+def _fault(value: Path, is_folder: bool) -> str | None:
+    """Why this file or folder cannot be made in the nearest folder that is there."""
+    if value.is_dir() and not is_folder:
+        return "is a folder"
+    places = [value.absolute(), *value.absolute().parents]
+    there = next(place for place in places[not is_folder :] if place.exists())
+    if not there.is_dir():
+        return f"'{there}' is no folder"
+    return None if os.access(there, os.W_OK | os.X_OK) else f"no permission in '{there}'"
+
+
+def ending_in(*formats: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """
+    A check of an option: a file of another kind, such as a scenario, is not written over.
+
+    Args:
+        formats: the endings without their dots.
+    """
+
+    def checked(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        endings = [f".{name}" for name in formats]
+        if value.suffix.lower() not in endings:
+            raise click.BadParameter(f"'{value}' does not end in {_either(endings)}")
+        return writable(context, parameter, value)
 
     return checked
+
+
+def _either(endings: Sequence[str]) -> str:
+    """`.a`, `.a or .b`, `.a, .b or .c`."""
+    return " or ".join(text for text in (", ".join(endings[:-1]), endings[-1]) if text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from simcluster.cli.endings import writable_folder
 from simcluster.cli.many import counted, playable, with_workers
 from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
@@ -25,7 +26,7 @@ SEEDS = 20
 @click.option("--devices", "by_device", is_flag=True, help="Exchange the noise of each device alone too.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the scenario.")
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Draw pictures of it into this folder.")  # fmt: skip
+              callback=writable_folder, help="Draw pictures of it into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 @told
@@ -65,10 +66,12 @@ def explain(
         raise click.UsageError("--seeds, --devices, --set, --jobs and --scheduler go with --causal")
     if len(runs) > 1:
         return _side_by_side(runs, as_json)
+    from simcluster.read_run import require_scenarios
     from simcluster.replications import read_all
     from simcluster.variance.explain import explain as explained
 
     read = read_all(Path(what))
+    require_scenarios(read)
     found = explained(read)
     if as_json:
         print_json(found)
@@ -86,8 +89,10 @@ def explain(
 
 def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     """Explain several runs, those of scenarios made in a folder that does not stay."""
+    from itertools import chain
     from tempfile import TemporaryDirectory
 
+    from simcluster.read_run import require_scenarios
     from simcluster.replications import read_all
     from simcluster.resolve import load
     from simcluster.run import record
@@ -103,7 +108,9 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
                 folders[-1] = Path(scratch) / str(len(folders))
                 with playable(name):
                     record(scenarios[name], folders[-1])
-        found = [explained(read_all(folder)) for folder in folders]
+        runs = [read_all(folder) for folder in folders]
+        require_scenarios(chain.from_iterable(runs))
+        found = [explained(some) for some in runs]
     if as_json:
         print_json(found)
     else:
@@ -137,4 +144,8 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     from simcluster.run import RESOLVED
     from simcluster.source import is_folder
 
-    return load(read_all(Path(what))[0].folder / RESOLVED if is_folder(what) else what, settings)
+    if not is_folder(what):
+        return load(what, settings)
+    run = read_all(Path(what))[0]
+    run.recorded_scenario()
+    return load(run.folder / RESOLVED, settings)

@@ -47,8 +47,9 @@ def print_replications(summaries: Sequence[dict[str, Any]], folders: Sequence[Pa
 
 
 def _head(summary: dict[str, Any]) -> str:
+    """What stands above a column; changes of a preset have a line of their own."""
     seeds = summary["seeds"]
-    return f"{summary['scenario']}\n{len(seeds)} seeds from {seeds[0]}, noise {summary['noise']}"
+    return f"{summary['scenario']}\n{len(seeds)} seeds from {seeds[0]}, noise {summary['noise']}".replace(" (", "\n(")
 
 
 def _cell(found: dict[str, Any] | None, unit: str) -> str:

@@ -44,9 +44,9 @@ def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool,
     if outputs.junit is not None:
         from simcluster.compare.junit import junit
 
-        outputs.junit.write_text(junit(found, inconclusive_fails), encoding="utf-8")
+        _write(outputs.junit, junit(found, inconclusive_fails))
     if outputs.markdown is not None:
-        outputs.markdown.write_text(markdown(found), encoding="utf-8")
+        _write(outputs.markdown, markdown(found))
     if outputs.github:
         from simcluster.compare.github import annotated, append_summary
 
@@ -54,6 +54,11 @@ def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool,
             click.echo(command, err=outputs.as_json)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             append_summary(markdown(found), Path(summary))
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
 def tell_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:

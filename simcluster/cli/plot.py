@@ -8,13 +8,14 @@ from typing import Literal
 import click
 
 from simcluster.cli.problems import told
+from simcluster.plots.formats import FORMATS
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("plots"),
               show_default=True, help="Folder for the pictures.")  # fmt: skip
-@click.option("--format", "suffix", type=click.Choice(["svg", "png", "pdf"]), default="svg", show_default=True)
+@click.option("--format", "suffix", type=click.Choice(list(FORMATS)), default="svg", show_default=True)
 @told
 def plot(runs: tuple[Path, ...], output: Path, suffix: Literal["svg", "png", "pdf"]) -> int:
     """

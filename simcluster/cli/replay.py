@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from simcluster.cli.endings import ending_in
 from simcluster.cli.many import bar, counted, playable, with_workers
 from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
@@ -24,8 +25,13 @@ BESIDE = "timeline.json.gz"
 
 def _timeline_file(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """A stated file; a scenario in its place is told, since the option takes the next word for its value."""
-    if value is not None and not value.endswith(".gz"):
-        raise click.BadParameter(f"'{value}' does not end in .gz, as the file is gzipped; a scenario goes before it")
+    if value is None or value == BESIDE:
+        return value
+    try:
+        ending_in("gz")(context, parameter, Path(value))
+    except click.BadParameter as error:
+        hint = "" if value.endswith(".gz") else "; a scenario goes before it"
+        raise click.BadParameter(f"{error.message}{hint}") from None
     return value
 
 

@@ -12,8 +12,8 @@ from simcluster.cli.problems import told
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"),
-              show_default=True, callback=ending_in(".html", ".htm"), help="File for the page.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("report.html"),
+              show_default=True, callback=ending_in("html", "htm"), help="File for the page.")  # fmt: skip
 @click.option("--interactive", is_flag=True, help="Add zoom and hover to the pictures.")
 @told
 def report(runs: tuple[Path, ...], output: Path, interactive: bool) -> int:

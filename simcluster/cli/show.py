@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table
 from simcluster.cli.problems import told
+from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+WIDTH = 100
+"""Columns of what is printed, but on a terminal, which has its own."""
+LONGEST_IN_TABLE = 40
+"""Characters of a plain text that stands in a table."""
 KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios", "sweeps")
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", required=False)
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw a topology into this file.")
+@click.option("--plot", type=click.Path(path_type=Path), callback=ending_in(*FORMATS),
+              help="Draw a topology into this file.")  # fmt: skip
 @told
 def show(kind: str, name: str | None, plot: Path | None) -> int:
     """List what comes with simcluster, or show one entry with the source of every value."""
     if plot is not None and (kind != "topologies" or name is None):
         raise click.UsageError("--plot goes with a topology: simcluster show topologies NAME --plot FILE")
-    if plot is not None and plot.suffix not in (".svg", ".png", ".pdf"):
-        raise click.BadParameter(f"'{plot}' does not end in .svg, .png or .pdf", param_hint="--plot")
     if name is None:
         _print_table(_listing(kind))
     elif kind == "topologies":
@@ -94,8 +100,8 @@ def _listing(kind: str) -> Table:
 
 def _table(*columns: str) -> Table:
     table = bare_table()
-    for column in columns:
-        table.add_column(column)
+    for place, column in enumerate(columns):
+        table.add_column(column, no_wrap=not place, overflow="fold")
     return table
 
 
@@ -103,7 +109,7 @@ def _print_table(table: Table) -> None:
     from rich.console import Console
 
     stdout = sys.stdout
-    Console(file=stdout, highlight=False, width=None if stdout.isatty() else 160).print(table)
+    Console(file=stdout, highlight=False, width=None if stdout.isatty() else WIDTH).print(table)
 
 
 def _files(kind: str) -> Any:
@@ -135,16 +141,46 @@ def _show_entry(kind: str, name: str) -> None:
     document = catalog.entry(kind, name)  # type: ignore[arg-type]
     data = document.data
     click.echo(f"{name}: {data.get('title', '')}")
-    table = _table("value", "", "source", "remarks")
-    for path, value in _facts(data, ()):
-        if isinstance(value, dict):
-            remarks = "; ".join(str(value[key]) for key in ("confidence", "status", "note") if value.get(key))
-            table.add_row(source.show_path(path), str(value["value"]), str(value.get("source", "")), remarks)
-        else:
-            table.add_row(source.show_path(path), str(value), "", "")
-    _print_table(table)
+    facts = [(source.show_path(path), value) for path, value in _facts(data, ())]
+    rows = [(path, *_cells(value)) for path, value in facts if not _is_prose(value)]
+    if rows:
+        n_used = max(place + 1 for row in rows for place, text in enumerate(row) if text)
+        table = _table(*("value", "", "source", "remarks")[:n_used])
+        table.columns[1].min_width = max(len(word) for row in rows for word in row[1].split() or [""])
+        for row in rows:
+            table.add_row(*row[:n_used])
+        _print_table(table)
+    for path, value in facts:
+        if _is_prose(value):
+            _print_paragraph(f"{path}: {value}")
     for key, said in data.get("sources", {}).items():
-        click.echo(f"  {key}: {said.get('title', '')} {said.get('url', '')}".rstrip())
+        _print_paragraph(f"{key}: {said.get('title', '')}")
+        if said.get("url"):
+            click.echo(f"    {said['url']}")
+
+
+def _is_prose(value: Any) -> bool:
+    """Whether a value is a text that wants a paragraph instead of a place in a table."""
+    return isinstance(value, str) and len(value) > LONGEST_IN_TABLE
+
+
+def _print_paragraph(text: str) -> None:
+    click.echo(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
+
+
+def _cells(value: Any) -> tuple[str, str, str]:
+    """What is said of a value: itself, its source, and remarks."""
+    if not isinstance(value, dict):
+        return _text(value), "", ""
+    remarks = "; ".join(str(value[key]) for key in ("confidence", "status", "note") if value.get(key))
+    return _text(value["value"]), str(value.get("source", "")), remarks
+
+
+def _text(value: Any) -> str:
+    """A value as it would stand in a file, but lists without brackets."""
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simcluster.cli.endings import writable_folder
 from simcluster.cli.many import counted, with_workers
 from simcluster.cli.printed import print_json
 from simcluster.cli.problems import INPUT_ERROR, tell, told
@@ -26,7 +27,7 @@ MOST_TOLD = 20
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Change a key of the base scenario, such as workload.requests=100.")  # fmt: skip
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-              help="Draw heat maps and the Pareto front into a folder too.")  # fmt: skip
+              callback=writable_folder, help="Draw heat maps and the Pareto front into a folder too.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print the summary and all rows as one JSON document.")
 @told

@@ -15,8 +15,8 @@ SLICES = 200_000
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("timeline.json.gz"),
-              callback=ending_in(".gz"),
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("timeline.json.gz"),
+              callback=ending_in("gz"),
               show_default=True, help="File for the timeline.")  # fmt: skip
 @click.option(
     "--from", "begin", default="0 s", show_default=True, metavar="TIME", help="Where it begins, such as '2.5 s'."

@@ -11,10 +11,13 @@ import click
 
 from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table, print_json
-from simcluster.cli.problems import told
+from simcluster.cli.problems import INPUT_ERROR, tell, told
+from simcluster.plots.formats import FORMATS
+from simcluster.units import number
 
 if TYPE_CHECKING:
     from simcluster.accuracy.play import Outcome
+    from simcluster.problems import Problem
 
 SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise")
 
@@ -26,8 +29,8 @@ SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise"
 @click.option("--cases", "case_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.csv",
               help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg",
-              callback=ending_in(".svg", ".png", ".pdf"), help="Draw predicted against measured.")  # fmt: skip
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg",
+              callback=ending_in(*FORMATS), help="Draw predicted against measured.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
 @told
 def validate(
@@ -41,7 +44,8 @@ def validate(
     """
     Compare simulations with measurements.
 
-    A case whose model, device or parallelism is not known is skipped and named. Kernels, collectives and served
+    A case whose model, device or parallelism is not known is skipped and named; when none is left, the exit code
+    is 2. Kernels, collectives and served
     runs of a data folder are judged on the half that the fit did not see.
     """
     import os
@@ -69,15 +73,28 @@ def validate(
         print_json(whole)
     else:
         for name, part in found.items():
-            _print(name, part)
+            if name != "cases" or part["cases"]:
+                _print(name, part)
+    if "cases" in found and not found["cases"]["cases"]:
+        tell([_nothing_to_play(case_files, found["cases"]["skipped"]), *found["cases"]["skipped"]])
+        return INPUT_ERROR
     return 0
 
 
+def _nothing_to_play(files: Sequence[Path], skipped: Sequence[str]) -> Problem:
+    from simcluster.problems import Problem
+
+    found = f"none of {len(skipped):,} rows can be played" if skipped else "no rows"
+    return Problem(", ".join(map(str, files)), 0, "", found, "expected a row for each measured run")
+
+
 def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
-    from simcluster.accuracy.cases import read
+    from simcluster.accuracy.cases import read, unknown_columns
     from simcluster.accuracy.table import document
 
-    return document(_simulated([case for file in files for case in read(file)], jobs))
+    cases = [case for file in files for case in read(file)]
+    tell(problem for file in files for problem in unknown_columns(file))
+    return document(_simulated(cases, jobs))
 
 
 def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
@@ -158,8 +175,11 @@ def _draw(found: dict[str, Any], path: Path) -> None:
     from simcluster.plots.predicted import predicted_against_measured
 
     rows = [row for name in ("cases", "end-to-end") for row in found.get(name, {}).get("rows", [])]
+    if not rows and "cases" in found:
+        return  # which is told
     if not rows:
         raise click.UsageError("--plot draws serving runs: give --cases, or --suite end-to-end")
+    path.parent.mkdir(parents=True, exist_ok=True)
     predicted_against_measured(rows, path)
 
 
@@ -200,4 +220,4 @@ def _name(row: dict[str, Any]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)

@@ -10,17 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from simcluster import source
 from simcluster.compare.parts import Parts, PartSums, rounded
 from simcluster.compare.side import TRACE_DIGITS, Row, Side, row_of, world_of
 from simcluster.metrics import DEFINITIONS, are_finished
-from simcluster.problems import InputError, Problem
 from simcluster.read_run import RunFolder
 from simcluster.replications import read_all
-from simcluster.run import RESOLVED, observe, provenance
+from simcluster.run import observe, provenance
 from simcluster.scenario import Scenario
 from simcluster.trace import TOKEN_COLUMNS
-from simcluster.validation import validate
 from simcluster.workers import each
 
 Played = tuple[Row, Parts, str, list[str]]
@@ -112,17 +109,12 @@ def from_folder(folder: Path) -> Side:
         InputError: there is none, or it was made by an older version.
     """
     runs = read_all(folder)
-    document = source.read(runs[0].folder / RESOLVED)
-    scenario = validate(document, Scenario, from_json=True)
+    scenario = runs[0].recorded_scenario()
     seeds = [int(run.summary["seed"]) for run in runs]
-    expected = scenario.model_copy(update={"seed": seeds[0]}).digest()
-    if runs[0].summary["scenario_digest"] != expected:
-        found = "runs whose scenario is not the one beside them"
-        raise InputError([Problem(str(folder), 0, "", found, "run the scenario again")])
     origin = runs[0].provenance
     remarks = [str(text) for run in runs for key in ("notes", "assumptions") for text in run.summary.get(key, ())]
     return Side(
-        scenario.name, "runs", str(folder), expected,
+        scenario.name, "runs", str(folder), scenario.digest(),
         world_of(scenario, seeds, str(origin.get("metric_definitions"))), made_with(origin), scenario.gates,
         tuple(run.summary["trace_digest"][:TRACE_DIGITS] for run in runs), tuple(row_of(r.summary) for r in runs),
         tuple(_parts_of(run) for run in runs), tuple(dict.fromkeys(remarks)), scenario,

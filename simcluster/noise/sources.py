@@ -6,6 +6,7 @@ A source is a class here: its fields are what a preset states and what a scenari
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from annotated_types import Ge, Gt, Le
@@ -14,6 +15,8 @@ from pydantic import Field, model_validator
 from simcluster.hardware import DeviceKind
 from simcluster.quantities import Frozen, Ratio, Seconds, dimension, fault
 
+MOST_NAMED = 3
+"""Changed sources that the name of a world tells one by one."""
 DEVICE_KINDS: tuple[DeviceKind, ...] = get_args(DeviceKind)
 
 Spread = Annotated[Ratio, Field(le=10)]
@@ -251,7 +254,7 @@ class NoiseRow(Frozen):
         for name, field in SOURCES[self.source].model_fields.items():
             for limit in field.metadata:
                 if isinstance(limit, Gt | Ge | Le) and not _within(parameters[name], limit):
-                    raise fault(f"{name} of {parameters[name]:g}", f"expected {limit}")
+                    raise fault(f"{name} of {parameters[name]:g}", f"expected {_in_words(limit)}")
         SOURCES[self.source].model_construct(None, **parameters).require_consistency()
         return self
 
@@ -260,6 +263,12 @@ def _within(value: Any, limit: Gt | Ge | Le) -> bool:
     if isinstance(limit, Le):
         return bool(value <= limit.le)
     return bool(value > limit.gt) if isinstance(limit, Gt) else bool(value >= limit.ge)
+
+
+def _in_words(limit: Gt | Ge | Le) -> str:
+    if isinstance(limit, Le):
+        return f"at most {limit.le}"
+    return f"more than {limit.gt}" if isinstance(limit, Gt) else f"at least {limit.ge}"
 
 
 def row(source: Source, parameters: Parameters, device_kinds: tuple[DeviceKind, ...], basis: str) -> NoiseRow:
@@ -272,16 +281,35 @@ class Noise(Frozen):
     """The sources of a world."""
 
     name: str
+    """Its preset, and in parentheses what a scenario changed of it."""
     rows: tuple[NoiseRow, ...] = ()
+
+    @property
+    def preset(self) -> str:
+        """The name without the changes."""
+        return self.name.partition(" (")[0]
 
     def values(self, source: Source, kind: DeviceKind) -> dict[str, Any] | None:
         """The parameters of a source as keywords; None where it is not on that kind of device."""
         return next((r.values for r in self.rows if r.source == source and kind in r.device_kinds), None)
 
     def changed(self, stated: dict[Source, Parameters], without: tuple[Source, ...] = ()) -> Noise:
-        """The same world with some sources as a scenario states them; one that is new here is on all devices."""
+        """
+        The same world with some sources as a scenario states them; one that is new here is on all devices.
+
+        Its name tells the changes: `datacenter (changed: op_jitter; without drift)`.
+        """
         rows = {r.source: r for r in self.rows if r.source not in without}
+        added = [source for source in stated if source not in rows]
+        changed = [source for source in stated if source in rows]
         for source, parameters in stated.items():
             kinds = rows[source].device_kinds if source in rows else DEVICE_KINDS
             rows[source] = row(source, parameters, kinds, "stated in the scenario")
-        return Noise(name=self.name, rows=tuple(rows.values()))
+        words = (("changed:", changed), ("with", added), ("without", without))
+        said = "; ".join(f"{word} {_listed(sources)}" for word, sources in words if sources)
+        return Noise(name=f"{self.name} ({said})" if said else self.name, rows=tuple(rows.values()))
+
+
+def _listed(sources: Sequence[Source]) -> str:
+    """These sources, or how many they are when they are many."""
+    return ", ".join(sources) if len(sources) <= MOST_NAMED else f"{len(sources)} sources"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -108,19 +109,14 @@ def waiting(requests: dict[str, Any], end_s: float) -> tuple[Floats, Ints]:
 
 
 def labels(runs: Sequence[RunFolder]) -> list[str]:
-    """A distinct label for each run: its scenario's name, with seed or folder where names repeat."""
+    """A distinct label for each run: its scenario's name, with seed or the end of its path where names repeat."""
     names = [printable(run.summary["scenario"]) for run in runs]
-    more: tuple[Callable[[RunFolder], str], ...] = (
-        lambda run: f"seed {run.summary['seed']}",
-        lambda run: printable(run.folder.absolute().name),
-        lambda run: printable(str(run.folder.absolute())),
-    )
-    for distinction in more:
+    for distinction in (_seeds, _ends_of_paths):
         often = Counter(names)
         repeated = {name for name, count in often.items() if count > 1}
         for name in repeated:
             places = [place for place, other in enumerate(names) if other == name]
-            suffixes = [distinction(runs[place]) for place in places]
+            suffixes = distinction([runs[place] for place in places])
             if len(set(suffixes)) == len(places):
                 for place, suffix in zip(places, suffixes, strict=True):
                     names[place] = f"{name} ({suffix})"
@@ -130,6 +126,20 @@ def labels(runs: Sequence[RunFolder]) -> list[str]:
         if counted[name] > 1:
             names[place] = f"{name} (again, {counted[name]})"
     return names
+
+
+def _seeds(runs: Sequence[RunFolder]) -> list[str]:
+    return [f"seed {run.summary['seed']}" for run in runs]
+
+
+def _ends_of_paths(runs: Sequence[RunFolder]) -> list[str]:
+    """The folders by as many of their last names as tell them apart."""
+    paths = [run.folder.absolute().parts for run in runs]
+    for length in range(1, max(map(len, paths)) + 1):
+        ends = [str(PurePath(*path[-length:])) for path in paths]
+        if len(set(ends)) == len(ends):
+            break
+    return [printable(end) for end in ends]
 
 
 def printable(text: str) -> str:

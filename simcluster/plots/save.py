@@ -9,13 +9,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from simcluster.plots.formats import FORMATS
 from simcluster.whole_file import whole_file
 
-_METADATA: dict[str, dict[str, None]] = {
-    "svg": {"Date": None, "Creator": None},
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-}
 _PNG_DOTS_PER_INCH = 150
 
 
@@ -31,18 +27,18 @@ def save(figure: Figure, path: Path) -> None:
         OSError: the place cannot be written.
     """
     form = path.suffix.removeprefix(".").lower()
-    if form not in _METADATA:
-        known = ", ".join(f".{name}" for name in _METADATA)
+    if form not in FORMATS:
+        known = ", ".join(f".{name}" for name in FORMATS)
         raise ValueError(f"'{path.name}' ends in '{path.suffix}'; expected one of {known}")
     with whole_file(path) as file, _same_ids():
-        figure.savefig(file, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=_METADATA[form])
+        figure.savefig(file, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=FORMATS[form])
 
 
 def svg(figure: Figure) -> str:
     """A figure as SVG text: what `save` writes."""
     written = io.BytesIO()
     with _same_ids():
-        figure.savefig(written, format="svg", metadata=_METADATA["svg"])
+        figure.savefig(written, format="svg", metadata=FORMATS["svg"])
     return written.getvalue().decode()
 
 

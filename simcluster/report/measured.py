@@ -11,8 +11,6 @@ from simcluster.report.told import STATISTICS, Told, assumed_places
 from simcluster.trace import COMPONENTS
 from simcluster.units import number
 
-SAME = 0.0005
-"""Relative difference below which two values count as equal: they are shown with four digits."""
 ZERO_ASSUMED = (
     "nobody has published a distribution of token times of this device; its spread holds only what queues, prompts, "
     "batches and links do, and is likely too small"
@@ -104,7 +102,8 @@ def _compared(metric: Metric, values: Sequence[float | None]) -> list[Cell]:
         ratio = value / first
         is_lower = ratio < 1
         sense = "" if not metric.better else "better" if is_lower == (metric.better == "low") else "worse"
-        line.append(Cell(shown, f"× {ratio:.3g}", sense if abs(ratio - 1) > SAME else ""))
+        text = f"{ratio:.3g}"
+        line.append(Cell(shown, f"× {text}", sense if text != "1" else ""))
     return line
 
 

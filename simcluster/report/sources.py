@@ -63,7 +63,7 @@ def _named(scenario: Scenario) -> Iterator[tuple[catalog.Kind, str]]:
             if fabric is not None:
                 yield "links", fabric.name
                 yield "calibration", f"collectives-{fabric.name}"
-    yield "noise", scenario.noise.name
+    yield "noise", scenario.noise.preset
 
 
 def _entry(kind: catalog.Kind, name: str) -> Entry | None:

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcluster import source
 from simcluster.metrics import LATENCIES, PERCENTILES
 from simcluster.problems import InputError, Problem, all_or_problems, shown
-from simcluster.read_run import RunFolder, assumes_zero_spread, read, require_scenario
-from simcluster.run import RESOLVED
+from simcluster.read_run import RunFolder, assumes_zero_spread, read
 from simcluster.scenario import Scenario
-from simcluster.validation import validate
 
 STATISTICS = ("mean", "median", "std", *(f"p{percentile:g}" for percentile in PERCENTILES if percentile != 50))
 """What a summary has of each latency."""
@@ -59,15 +56,10 @@ def read_all(folders: Iterable[str | Path]) -> list[Told]:
 
 def _read(folder: Path) -> Told:
     run = read(folder)
-    path = folder / RESOLVED
-    if not path.is_file():
-        raise InputError([Problem(str(folder), 0, "", f"an incomplete run: no {RESOLVED}", "run the scenario again")])
-    scenario = validate(source.read(path), Scenario, from_json=True)
     problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME) for fault in _faults(run.summary)]
     if problems:
         raise InputError(problems)
-    require_scenario(run, scenario.digest())
-    return Told(run, scenario)
+    return Told(run, run.recorded_scenario())
 
 
 def _faults(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,9 @@ def find(file: str | FilePath) -> FilePath:
     known = names()
     if str(file) not in known:
         found = f"no scenario '{str(file)[:80]}'"
-        raise InputError([Problem(str(file)[:200], 0, "", found, nearest(str(file)[:80], known))])
+        beside = path.with_name(f"{path.name}.yaml") if path.name else path
+        hint = f"did you mean '{beside}'?" if source.is_file(beside) else nearest(str(file)[:80], known)
+        raise InputError([Problem(str(file)[:200], 0, "", found, hint)])
     return folder() / f"{file}.yaml"
 
 

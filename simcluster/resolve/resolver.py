@@ -16,7 +16,7 @@ from simcluster import catalog, source
 from simcluster.calibration import collectives, engines, gpu, wafer
 from simcluster.costs.collectives import available
 from simcluster.hardware import Device
-from simcluster.noise.sources import Noise
+from simcluster.noise.sources import SOURCES, Noise
 from simcluster.noise_file import read_noise
 from simcluster.placement import Misfit, StageLayers, cut, kv_tokens, require_fit
 from simcluster.policies.routers import ROUTERS
@@ -190,7 +190,31 @@ class Resolver:
                 preset = _preset(name)
         except catalog.UnknownName as error:
             raise self._fail(at, error.found, error.expected) from None
+        self._require_changes(override, preset)
         return preset.changed(override.stated(), tuple(override.without))
+
+    def _require_changes(self, override: NoiseOverride, preset: Noise) -> None:
+        """Hold that a source that is left out is in the preset and named once, and that one that is stated is."""
+        problems: list[Problem] = []
+        stated = override.stated()
+        for source_name in SOURCES:
+            if source_name in override.model_fields_set and source_name not in stated:
+                expected = f"expected its parameters; to leave it out, write without: [{source_name}]"
+                problems.append(self._document.problem(("noise", source_name), "nothing", expected))
+        there = [row.source for row in preset.rows]
+        for index, name in enumerate(override.without):
+            if name in override.without[:index]:
+                found, expected = f"'{name}' again", "expected each source once"
+            elif name in stated:
+                found, expected = f"'{name}', which is stated too", "expected it either stated or left out"
+            elif name not in there:
+                found = f"'{name}', which preset {override.preset} does not have"
+                expected = f"expected some of {', '.join(there)}" if there else "remove it"
+            else:
+                continue
+            problems.append(self._document.problem(("noise", "without", index), found, expected))
+        if problems:
+            raise InputError(problems)
 
     def _workload(self, file: ScenarioFile) -> dict[str, Any]:
         """The section as written, files by absolute path."""

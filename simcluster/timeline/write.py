@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcluster import __version__
-from simcluster.read_run import read, require_scenario
+from simcluster.problems import InputError, Problem
+from simcluster.read_run import read
 from simcluster.ticks import TICKS_PER_S, to_ticks
 from simcluster.timeline.chrome import write
 from simcluster.timeline.lanes import events_of
@@ -28,12 +29,15 @@ def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, 
         What to tell if it ends before it should; None if not.
 
     Raises:
-        InputError: no run is there, its scenario cannot be played any more, or what is played differs.
+        InputError: no run is there, it ends before `from_s`, its scenario cannot be played any more, or what is
+            played differs.
         OSError: the place cannot be written.
     """
     run = read(folder)
+    if from_s > 0 and to_ticks(from_s) >= run.end_ticks:
+        expected = f"expected a time before {run.end_ticks / TICKS_PER_S:.6g} s, where the run ends"
+        raise InputError([Problem(str(folder), 0, "", f"nothing from {from_s:g} s on", expected)])
     scenario = run.scenario()
-    require_scenario(run, scenario.digest())
     shown = window(run, scenario, to_ticks(from_s), None if to_s is None else to_ticks(to_s), limit)
     events = events_of(run, scenario, shown)
     about = {

@@ -24,6 +24,8 @@ from simcluster.variance.moments import Moments, whole_of
 MOST_REQUESTS = 5
 """Of a latency that are told."""
 KINDS = ("ttft", "e2el")
+OF_LENGTH = "output_tokens"
+"""Stands for a component where a request is slow by the number of its tokens."""
 _NAMES = tuple(COMPONENTS)
 Floats = npt.NDArray[np.float64]
 
@@ -91,8 +93,8 @@ def told(kind: str, runs: Sequence[RunFolder], slow: Sequence[Sequence[Slow]], m
 
     Returns:
         Of each request `seed`, `request`, `arrived_s`, `prompt_tokens`, `output_tokens`, `replica`, `ttft_ms`,
-        `e2el_ms`, `excess_ms` over the mean of all, the `component` that has most of it, `component_excess_ms`, and
-        `cause` in words. None that does not exceed the mean.
+        `e2el_ms`, `excess_ms` over the mean of all, the `component` that has most of it or, where their number has,
+        `output_tokens`, `component_excess_ms`, and `cause` in words. None that does not exceed the mean.
     """
     mean_ticks = mean.first.sum() + (mean.n_gaps * mean.gap.sum() if kind == "e2el" else 0.0)
     all_slow = [(one, place) for place, some in enumerate(slow) for one in some if one.ticks > mean_ticks]
@@ -124,7 +126,7 @@ def told(kind: str, runs: Sequence[RunFolder], slow: Sequence[Sequence[Slow]], m
 
 
 def _why(kind: str, one: Slow, mean: Mean, there: Circumstances) -> tuple[str, float, str]:
-    """The component that a request is slow by, what that exceeds the mean by in ms, and the cause in words."""
+    """The component, or `OF_LENGTH`, that a request is slow by, its ms over the mean, and the cause in words."""
     at_first = one.first - mean.first
     if kind == "ttft":
         place = int(at_first.argmax())
@@ -133,10 +135,8 @@ def _why(kind: str, one: Slow, mean: Mean, there: Circumstances) -> tuple[str, f
     more_gaps = (one.n_gaps - mean.n_gaps) * mean.gap
     terms = at_first + longer_gaps
     if more_gaps.sum() > terms.max():
-        whole = terms + more_gaps
-        place = int(whole.argmax())
         cause = there.of_length(one.request, one.n_gaps + 1, mean.n_gaps + 1)
-        return _NAMES[place], float(whole[place]) / TICKS_PER_MS, cause
+        return OF_LENGTH, float(more_gaps.sum()) / TICKS_PER_MS, cause
     place = int(terms.argmax())
     name, is_first = _NAMES[place], at_first[place] >= longer_gaps[place]
     cause = there.of_first_token(one.request, name) if is_first else there.of_gaps(one.request, name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from simcluster.cli import main
+from simcluster.cli.effects import BELOW_ZERO, print_effects
 from simcluster.trace import COMPONENTS
 
 SCENARIO = """
@@ -70,6 +71,27 @@ def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "runs/nothing: no such folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("edited", "said"), [(True, "another scenario"), (False, "no scenario.resolved.yaml")])
+@pytest.mark.parametrize("more", [[], ["runs/s-seed0"], ["--causal"]])
+def test_a_run_without_its_scenario(
+    edited: bool, said: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run whose scenario was edited or deleted since is not explained by it: alone, beside others, or causally."""
+    main(["replay", "s.yaml", "-o", "runs"])
+    main(["replay", "s.yaml", "-o", "broken"])
+    file = Path("broken/s-seed0/scenario.resolved.yaml")
+    if edited:
+        file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    else:
+        file.unlink()
+    capsys.readouterr()
+
+    assert 2 == main(["explain", "broken/s-seed0", *more])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert said in err
+
+
 def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
     events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
@@ -81,6 +103,21 @@ def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     assert "is no source's alone" in out
     assert "arrival_skew" in out
     assert any(line.startswith("gpu1 ") for line in out.splitlines())
+
+
+@pytest.mark.parametrize(("alone", "is_told"), [(-0.2, True), (-0.0001, False), (0.2, False)])
+def test_a_share_below_zero_is_explained(alone: float, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a share prints with a minus, a line says that this is chance."""
+    share = {"value": alone, "low": alone, "high": 0.5}
+    sure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    figure = {
+        "mean": 2.0, "variance": 1.0, "interactions": sure, "entities": {},
+        "sources": {"drift": {"total": sure, "first": share, "interaction": 0.5 - alone}},
+    }  # fmt: skip
+    head = {"scenario": "s", "seeds": [0, 1], "runs": 6, "noise": "none", "notes": [], "assumptions": []}
+    print_effects({**head, "figures": {"mean_itl_ms": figure}})
+
+    assert is_told == (BELOW_ZERO in capsys.readouterr().out)
 
 
 def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +140,14 @@ def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]
     """What only --causal needs is refused without it."""
     assert main(["explain", "s.yaml", *option]) == 2
     assert "go with --causal" in capsys.readouterr().err
+
+
+def test_pictures_that_have_no_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that cannot be made is told before anything is explained, and so it is of a sweep."""
+    main(["replay", "s.yaml"])
+    capsys.readouterr()
+    for words in (["explain", "runs/s-seed0"], ["sweep", "cut-of-8xh100"]):
+        assert 2 == main([*words, "--plot", "s.yaml/pictures"])
+        out, err = capsys.readouterr()
+        assert "" == out
+        assert "'s.yaml/pictures': " in err

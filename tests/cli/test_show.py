@@ -39,6 +39,17 @@ def test_shows_values_with_their_sources(kind: str, name: str, capsys: pytest.Ca
         assert f"  {key}: " in printed
 
 
+@pytest.mark.parametrize(("kind", "name"), [*((kind, None) for kind in KINDS), *ENTRIES])
+def test_fits_a_terminal(kind: str, name: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """But for addresses no line is longer than a hundred columns, nothing is cut off, and lists read as text."""
+    main(["show", kind, *([name] if name is not None else [])])
+
+    printed = capsys.readouterr().out
+    assert [] == [line for line in printed.splitlines() if len(line) > 100 and "://" not in line]
+    assert "…" not in printed
+    assert "['" not in printed
+
+
 def test_shows_a_topology(capsys: pytest.CaptureFixture[str]) -> None:
     """A topology is shown with its counts, its diameter and its bisection."""
     assert main(["show", "topologies", "h100-8"]) == 0

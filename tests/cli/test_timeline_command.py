@@ -41,6 +41,7 @@ def test_a_cut_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--to", "3 parsecs"], "the unit 'parsecs'"),
         (["--from", "2 s", "--to", "1 s"], "is not after"),
         (["--from", "-1 s"], "is not a time of a run"),
+        (["--from", "99 s"], "nothing from 99 s on; expected a time before "),
         (["--limit", "0"], "--limit"),
     ],
 )
@@ -133,13 +134,17 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
     [
         (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
         (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
-        (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz, as the file is gzipped; a scenario goes before it"),
+        (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz; a scenario goes before it"),
+        (["s.yaml", "--timeline", "folder.gz"], "'folder.gz': is a folder"),
+        (["s.yaml", "--timeline", f"{'x' * 300}.gz"], "File name too long"),
+        (["s.yaml", "--timeline", "s.yaml/t.gz"], "'s.yaml/t.gz': "),
     ],
 )
 def test_timelines_that_make_no_sense(
     scenario: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    """Nothing is played for a timeline of many worlds, one file of several runs, or a scenario in a file's place."""
+    """Nothing is played for a timeline of many worlds, one file of several runs, or one that cannot be written."""
+    Path("folder.gz").mkdir()
     assert 2 == main(["replay", *words])
     assert said in " ".join(capsys.readouterr().err.split())
     assert not Path("runs").exists()

@@ -59,6 +59,23 @@ def test_a_picture_of_another_kind_is_refused_before_work(tmp_path: Path, capsys
     assert [file] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "said"), [("v.svg", "is a folder"), ("cases.csv/v.svg", "is no folder")])
+def test_a_picture_that_cannot_be_written_is_refused_before_work(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture on a folder, or inside a file, is told by its own name before anything is simulated."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v.svg").mkdir()
+    file = cases_file(tmp_path, GOOD)
+    assert "cases.csv" == file.name
+
+    assert main(["validate", "--cases", str(file), "--plot", name]) == 2
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert f"'{name}'" in err
+    assert said in " ".join(err.split())
+
+
 def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
     """Numbers that are none are all told, each with its line and column; so are columns that must be there."""
     with pytest.raises(InputError) as caught:
@@ -81,6 +98,7 @@ def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
         ("vllm", "llama.cpp", "backend 'llama.cpp'"),
         ("fp8", "fp6", "precision 'fp6'"),
         (",fp8,1,", ",fp8,16384,", "16384 devices"),
+        (",fp8,1,", ",fp8,16,", "tensor parallel over 16 devices of h100_sxm: a node has 8"),
     ],
 )
 def test_what_is_not_known_is_skipped(tmp_path: Path, old: str, new: str, reason: str) -> None:
@@ -124,6 +142,50 @@ def test_nothing_to_validate_is_a_usage_error(capsys: pytest.CaptureFixture[str]
     assert "expected the folder of measured tables" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [((), "no rows"), ((GOOD.replace("h100_sxm", "tpu"),), "none of 1 rows can be played")],
+)
+def test_cases_of_which_none_can_be_played(
+    rows: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A header alone, or rows that are all skipped, end with code 2 and the reasons; the JSON document stays."""
+    file = str(cases_file(tmp_path, *rows))
+
+    assert 2 == main(["validate", "--cases", file, "--plot", str(tmp_path / "v.svg")])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert f"{file}: {said}; expected a row for each measured run" == err.splitlines()[0]
+    assert len(rows) == err.count("system 'tpu' is not known")
+    assert 2 == main(["validate", "--cases", file, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert 0 == found["cases"]
+    assert len(rows) == len(found["skipped"])
+
+
+def test_columns_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt column, which would count as 1, is told with its neighbour; the cases are played all the same."""
+    file = cases_file(tmp_path, GOOD, header=HEADER.replace("tp_size", "tpsize"))
+
+    assert 0 == main(["validate", "--cases", str(file), "--jobs", "1"])
+    assert f"{file}:1: tpsize: a column that is not read; did you mean 'tp_size'?\n" == capsys.readouterr().err
+
+
+def test_rows_that_are_too_long_or_have_no_lengths(tmp_path: Path) -> None:
+    """More values than columns, and lengths that are left open, are told with their lines."""
+    with pytest.raises(InputError) as caught:
+        read(cases_file(tmp_path, GOOD.rstrip() + ",7\n", GOOD.replace("256,8", ",")))
+    assert [(2, ""), (3, "isl"), (3, "osl")] == sorted((p.line, p.path) for p in caught.value.problems)
+
+
+def test_speeds_are_printed_as_people_read_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """Tens of thousands of tokens a second have no exponent."""
+    assert 0 == main(["validate", "--suite", "wafer"])
+    out = capsys.readouterr().out
+    assert "20,321" in out
+    assert "e+" not in out
+
+
 def test_the_wafer_suite_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
     """Published speeds of wafers come along: WaferLLM within 15 %, Cerebras within 35 %."""
     assert main(["validate", "--suite", "wafer", "--json"]) == 0
@@ -134,9 +196,9 @@ def test_the_wafer_suite_needs_no_data(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_plot_is_the_same_for_the_same_cases(tmp_path: Path) -> None:
-    """Two pictures of the same rows are equal to the byte."""
+    """Two pictures of the same rows are equal to the byte, also in a folder that was not there."""
     file = cases_file(tmp_path, GOOD)
-    pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    pictures = [tmp_path / "a.svg", tmp_path / "new" / "b.svg"]
     for picture in pictures:
         assert main(["validate", "--cases", str(file), "--jobs", "1", "--plot", str(picture)]) == 0
 

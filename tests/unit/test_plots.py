@@ -440,7 +440,7 @@ def test_a_single_token_has_ttft_only(tmp_path: Path) -> None:
 
 
 def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:
-    """Seeds tell runs of one scenario apart, else folders, else their number."""
+    """Seeds tell runs of one scenario apart, else as much of their paths as it takes, else their number."""
 
     def labels(*given: tuple[str, str, int]) -> list[str]:
         return gather.labels([
@@ -450,7 +450,8 @@ def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:
     assert ["a", "b"] == labels(("x", "a", 0), ("y", "b", 0))
     assert ["a (seed 0)", "a (seed 1)", "b"] == labels(("x", "a", 0), ("y", "a", 1), ("z", "b", 0))
     assert ["a (x)", "a (y)"] == labels(("x", "a", 0), ("y", "a", 0))
-    assert [f"a ({tmp_path}/1/x)", f"a ({tmp_path}/2/x)"] == labels(("1/x", "a", 0), ("2/x", "a", 0))
+    assert ["a (1/x)", "a (2/x)"] == labels(("1/x", "a", 0), ("2/x", "a", 0))
+    assert ["a (1/r/x)", "a (2/r/x)", "a (2/r/y)"] == labels(("1/r/x", "a", 0), ("2/r/x", "a", 0), ("2/r/y", "a", 0))
     assert ["a", "a (again, 2)"] == labels(("x", "a", 0), ("x", "a", 0))
     (long,) = labels(("x", "n" * 500, 0))
     assert gather.LONGEST_LABEL >= len(long)

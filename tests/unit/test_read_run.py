@@ -78,6 +78,12 @@ def test_another_folder_is_no_run(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_folder_of_runs_names_one(folder: Path) -> None:
+    """A folder in which runs are is no run, and the first of them is named."""
+    with pytest.raises(InputError, match=f"a folder that is no run; did you mean '{folder}' in it"):
+        read(folder.parent)
+
+
 def test_an_unfinished_run_is_told(folder: Path) -> None:
     """What a killed run leaves is recognised by its name."""
     partial = folder.with_name("run.incomplete")

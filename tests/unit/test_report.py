@@ -115,7 +115,8 @@ def test_the_comparison_has_the_summarys_numbers_and_their_ratios(runs: list[Tol
 @pytest.mark.parametrize(
     ("better", "values", "sense"),
     [("low", (2.0, 1.0), "better"), ("low", (1.0, 2.0), "worse"), ("high", (1.0, 2.0), "better"),
-     ("high", (2.0, 1.0), "worse"), ("", (1.0, 2.0), ""), ("low", (1.0, 1.0001), "")],
+     ("high", (2.0, 1.0), "worse"), ("", (1.0, 2.0), ""), ("low", (1.0, 1.0001), ""), ("low", (1.0, 1.004), ""),
+     ("low", (1.0, 0.995), "better")],
 )  # fmt: skip
 def test_better_and_worse(better: Any, values: tuple[float, float], sense: str) -> None:
     """Which way is better depends on the metric, and what cannot be told apart is neither."""

@@ -377,6 +377,13 @@ def test_an_unknown_name_gets_a_neighbour() -> None:
     )
 
 
+def test_a_file_without_its_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name whose file is here but for the ending is told the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("model: llama-3.1-8b\n")
+    assert ["mine: no scenario 'mine'; did you mean 'mine.yaml'?"] == faults("mine")
+
+
 @pytest.mark.parametrize("name", ["", ".", "x" * 5000, "../../etc/passwd", "a\0b", "/dev/zero", "/dev/null.yaml"])
 def test_what_is_no_scenario(name: str) -> None:
     """Folders, devices, endless names and paths out of the house are refused with one problem."""
@@ -386,3 +393,43 @@ def test_what_is_no_scenario(name: str) -> None:
 def test_finds_scenarios_in_folders() -> None:
     """Every scenario that comes along is found by its name."""
     assert all(resolve.find(name).is_file() for name in resolve.names())
+
+
+class TestNoise:
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ("without: [drif]", "noise.without[0]: 'drif'; did you mean 'drift'?"),
+            ("without: [drift, drift]", "noise.without[1]: 'drift' again; expected each source once"),
+            (
+                "drift: {compute: 1 %, memory: 1 %, time: 1 s}, without: [drift]",
+                "noise.without[0]: 'drift', which is stated too; expected it either stated or left out",
+            ),
+            ("without: [failures]", "noise.without[0]: 'failures', which preset datacenter does not have; expected "),
+            ("drift: null", "noise.drift: nothing; expected its parameters; to leave it out, write without: [drift]"),
+            ("moe_routing: {sigma: 300 %}", "noise.moe_routing.sigma: '300 %'; expected at most 200 %"),
+        ],
+    )
+    def test_faults(self, changes: str, expected: str) -> None:
+        """Changes that do nothing, contradict each other or go too far are told with their place."""
+        (fault,) = faults(POISSON, f"noise={{preset: datacenter, {changes}}}")
+        assert fault.startswith(f"--set: {expected}")
+
+    def test_nothing_to_leave_out(self) -> None:
+        """A preset without sources has none to leave out."""
+        assert faults(POISSON, "noise={without: [drift]}")[0].endswith("does not have; remove it")
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ("", "datacenter"),
+            (", without: [drift]", "datacenter (without drift)"),
+            (", op_jitter: {cv: 1 %}, diurnal: {swing: 1 %}", "datacenter (changed: op_jitter; with diurnal)"),
+            (", without: [drift, op_jitter, rare_stalls, arrival_skew]", "datacenter (without 4 sources)"),
+        ],
+    )
+    def test_the_name_tells_what_was_changed(self, changes: str, expected: str) -> None:
+        """A world is called by its preset and what a scenario changed of it."""
+        noise = load(POISSON, [f"noise={{preset: datacenter{changes}}}"]).noise
+        assert expected == noise.name
+        assert "datacenter" == noise.preset

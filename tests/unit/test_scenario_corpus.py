@@ -101,7 +101,7 @@ def test_five_mistakes_are_told_at_once(capsys: pytest.CaptureFixture[str], monk
     assert [
         "five-mistakes.yaml:6: seeds: unknown key 'seeds'; did you mean 'seed'?",
         "five-mistakes.yaml:8: topology: no topology 'h100-80'; did you mean 'h100-8'?",
-        "five-mistakes.yaml:10: deployment.gpu_memory_utilization: '900 %'; expected at most 1",
+        "five-mistakes.yaml:10: deployment.gpu_memory_utilization: '900 %'; expected at most 100 %",
         "five-mistakes.yaml:12: workload.arrivals.rate: 4 has no unit; expected a rate such as '4 req/s'",
         "five-mistakes.yaml:15: workload.requests: -3; expected at least 1",
     ] == capsys.readouterr().err.splitlines()

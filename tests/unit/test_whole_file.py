@@ -23,3 +23,13 @@ def test_after_an_error_the_former_stays(tmp_path: Path) -> None:
         file.write(b"half")
         raise ZeroDivisionError
     assert [("a", "old")] == [(f.name, f.read_text()) for f in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["nowhere/a", "folder"])
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, name: str) -> None:
+    """Without the folder, or on a folder, the error names the file that was asked for."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as caught, whole_file(tmp_path / name) as file:
+        file.write(b"new")
+    assert str(tmp_path / name) == caught.value.filename
+    assert ["folder"] == [place.name for place in tmp_path.iterdir()]

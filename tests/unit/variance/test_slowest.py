@@ -105,10 +105,14 @@ def test_equal_requests_have_no_slowest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("output", [40, 200])
 def test_a_long_answer_is_long_by_its_length(tmp_path: Path, output: int) -> None:
     """The one request with more tokens is the slowest, and the reason is their number."""
-    found = slow([planted(tmp_path, output=output)], "e2el")
+    run = planted(tmp_path, output=output)
+    found = slow([run], "e2el")
 
     mean = (11 * 20 + output) / 12
     assert (3, f"{output} tokens to make, {mean:,.0f} on average") == (found[0]["request"], found[0]["cause"])
+    assert "output_tokens" == found[0]["component"]
+    more_tokens_ms = (output - mean) * run.summary["mean_itl_ms"]
+    assert found[0]["component_excess_ms"] == pytest.approx(more_tokens_ms)
 
 
 def planted(folder: Path, output: int = 20, prompt: int = 64, more: str = "") -> RunFolder:
