@@ -205,7 +205,14 @@ class _Fixed(NamedTuple):
     """The same as an array; what is past an int64 makes an OverflowError."""
     ticks: int
     """Their sum."""
-    noisy: Ticks
+    noisy: _Noisy | None
+    """The same apart by what noise does to it, in a world that has some."""
+
+
+class _Noisy(NamedTuple):
+    """What a step takes for so many tokens, as noise sees it."""
+
+    factored: Ticks
     """What each factor of the noise multiplies, shape (factors, components)."""
     quiet: Ticks
     """What none does, of all ops, shape (components,)."""
@@ -214,7 +221,7 @@ class _Fixed(NamedTuple):
     late: tuple[int, ...]
     """Which component each delay adds to, shape (delays,): none, -1, where the ranks do not meet."""
     most: int
-    """Sum of `noisy`, one op of each kind."""
+    """Sum of `factored`, one op of each kind."""
     routed: Ticks
     """What routing multiplies: arithmetic or fetch of the experts of a layer, shape (components,)."""
 
@@ -258,8 +265,8 @@ class TimedStage:
     def components(self, step: int, batch: Batch, n_steps: int) -> Ticks:
         """Components of successive decode steps of one batch, shape (steps, components), for the caller to change."""
         fixed = self._fixed_of(batch)
-        if self._noise is not None:
-            return self._run_in_this_world(fixed, batch, step, n_steps)
+        if fixed.noisy is not None:
+            return self._run_in_this_world(fixed.noisy, batch, step, n_steps)
         return _laid_out(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
 
     def _fixed_of(self, batch: Batch) -> _Fixed:
@@ -275,16 +282,21 @@ class TimedStage:
     def _components(self, step: int, batch: Batch) -> list[int]:
         """Ticks of a step by component, in this world."""
         fixed = self._fixed_of(batch)
-        if self._noise is not None:
-            return self._step_in_this_world(fixed, batch, step)
+        if fixed.noisy is not None:
+            return self._step_in_this_world(fixed.noisy, batch, step)
         components = list(fixed.components)
-        for kind, (launch, compute, fetch, wait, exchange) in self._nominal.context_rows(batch):
-            count = self._counts[kind]
-            components[_LAUNCH] += count * launch
-            components[self._fetch[kind] if fetch > compute else _COMPUTE] += count * max(compute, fetch)
-            components[_EXCHANGE] += count * exchange
-            components[_WAIT] += count * wait
+        for kind, row in self._nominal.context_rows(batch):
+            self._add(components, kind, row)
         return components
+
+    def _add(self, components: list[int], kind: int, row: OpRow) -> None:
+        """Add all ops of a kind, without noise; of compute and fetch side by side the longer is charged."""
+        count = self._counts[kind]
+        launch, compute, fetch, wait, exchange = row
+        components[_LAUNCH] += count * launch
+        components[self._fetch[kind] if fetch > compute else _COMPUTE] += count * max(compute, fetch)
+        components[_EXCHANGE] += count * exchange
+        components[_WAIT] += count * wait
 
     def _charged(self, kind: int, row: OpRow) -> list[tuple[int, Any]]:
         """Components that an op's durations belong to; of compute and fetch side by side the longer is charged."""
@@ -308,16 +320,21 @@ class TimedStage:
     def _of_tokens(self, decode_tokens: int, prefill_tokens: int, outputs: int, sequences: int) -> _Fixed:
         """All that does not depend on contexts."""
         rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
-        n_kinds = len(rows)
-        small = self._noise and self._noise.small
+        components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
+        for kind, row in enumerate(rows):
+            self._add(components, kind, row)
+        noisy = None if self._noise is None else self._noisy(rows, self._noise)
+        return _Fixed(components, np.array(components, np.int64), sum(components), noisy)
+
+    def _noisy(self, rows: Sequence[OpRow], noise: StepNoise) -> _Noisy:
+        """What noise makes longer, and what it leaves alone."""
+        n_kinds, small = len(rows), noise.small
         noisy = [[0] * len(COMPONENTS) for _ in range(2 * n_kinds if small else n_kinds)]
         quiet = [0] * len(COMPONENTS)
         late = [-1] * (3 * n_kinds if small else 2 * n_kinds)
-        components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
         most = 0
         for kind, row in enumerate(rows):
             for component, ticks in self._charged(kind, row):
-                components[component] += self._counts[kind] * ticks
                 if component == _EXCHANGE and small and ticks <= small.up_to:
                     noisy[n_kinds + kind][_EXCHANGE] = ticks
                     late[2 * n_kinds + kind] = _EXCHANGE
@@ -329,18 +346,18 @@ class TimedStage:
                 most += ticks
             if row.exchange:
                 late[kind], late[kind + n_kinds] = _LAUNCH, _WAIT
-        whole, noisy_, quiet_ = (np.array(values, np.int64) for values in (components, noisy, quiet))
-        routed = np.zeros_like(whole)
-        if self._noise and self._noise.routing:
-            routed = noisy_[self._noise.routing.kind].copy()
+        factored, alone = np.array(noisy, np.int64), np.array(quiet, np.int64)
+        routed = np.zeros_like(alone)
+        if noise.routing:
+            routed = factored[noise.routing.kind].copy()
             routed[_LAUNCH] = 0
-        return _Fixed(components, whole, sum(components), noisy_, quiet_, quiet, tuple(late), most, routed)
+        return _Noisy(factored, alone, quiet, tuple(late), most, routed)
 
-    def _run_in_this_world(self, fixed: _Fixed, batch: Batch, step: int, n_steps: int) -> Ticks:
+    def _run_in_this_world(self, fixed: _Noisy, batch: Batch, step: int, n_steps: int) -> Ticks:
         """Components with the noise of successive steps, shape (steps, components)."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, n_steps)
-        components: Ticks = factors @ fixed.noisy
+        components: Ticks = factors @ fixed.factored
         if self._noise.routing is not None and batch.tokens > 1:
             longer = self._noise.routed(step, n_steps, batch).sum(axis=1)
             components += np.multiply.outer(longer, fixed.routed)
@@ -364,11 +381,11 @@ class TimedStage:
         components += self._noise.delays(step, n_steps, fixed.late)
         return components
 
-    def _step_in_this_world(self, fixed: _Fixed, batch: Batch, step: int) -> list[int]:
+    def _step_in_this_world(self, fixed: _Noisy, batch: Batch, step: int) -> list[int]:
         """The same of one step, whose few numbers are added up faster one by one."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, 1)
-        summed = factors[0] @ fixed.noisy
+        summed = factors[0] @ fixed.factored
         if self._noise.routing is not None and batch.tokens > 1:
             longer = int(self._noise.routed(step, 1, batch).sum())
             summed += longer * fixed.routed
