@@ -11,7 +11,7 @@ from simcluster.accuracy.play import in_parallel
 from simcluster.fitting.points import is_fitted
 
 TRIED_S = (18e-6, 20.7e-6)
-"""Little's law leaves 20.7 us in the median of the fitted half, if load did not fluctuate; it does."""
+"""About what `left_s` is in the median of the fitted half, and less, since load does fluctuate."""
 
 
 def fit(file: Path, jobs: int = 1) -> dict[float, float]:
