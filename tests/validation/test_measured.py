@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from simcluster import catalog
-from simcluster.accuracy.mlperf import played, runs
+from simcluster.accuracy.mlperf import HOST_PER_REQUEST_S, played, runs
 from simcluster.accuracy.play import in_parallel
 from simcluster.calibration.collectives import fabric
 from simcluster.calibration.collectives import read as read_fabric
 from simcluster.calibration.gpu import read
 from simcluster.cli.validate import SUITE
-from simcluster.fitting import collectives, kernels
+from simcluster.fitting import collectives, kernels, mlperf
 from simcluster.fitting.collective_tables import SYSTEMS
 from simcluster.fitting.text import dump
 from simcluster.source import parse
@@ -78,6 +78,13 @@ def test_an_engine_without_graphs(shared: Path) -> None:
     assert found["token_time"]["median_abs_err_pct"] < 10
     assert found["prompt_time"]["median_abs_err_pct"] < 15
     assert found["average_power"]["median_abs_err_pct"] < 20
+
+
+def test_host_time_of_mlperf_is_the_best_tried(shared: Path) -> None:
+    """On the fitted half of the submissions."""
+    losses = mlperf.fit(shared / "measured" / "end_to_end" / "mlperf_llama2_70b_h100.csv", 2)
+
+    assert min(losses, key=losses.__getitem__) == HOST_PER_REQUEST_S
 
 
 def test_mlperf_at_its_rate(shared: Path) -> None:
