@@ -10,7 +10,7 @@ from simcluster.accuracy.mlperf import MOST_AT_ONCE_OFFLINE, REPLICAS, offline_t
 from simcluster.accuracy.play import in_parallel
 from simcluster.fitting.points import is_fitted
 
-TRIED_S = (18e-6, 20.7e-6)
+TRIED_S = (17e-6, 18e-6, 19e-6, 20.7e-6)
 """About what `left_s` is in the median of the fitted half, and less, since load does fluctuate."""
 
 
