@@ -257,7 +257,9 @@ class Replica:
         """A step left the first stage, which can take the next one; for prompts that go on, this is what it took."""
         for request in step.chunked:
             request.gather(step.in_first_stage, now(self._env))
-        self._decide_soon()
+        # While everybody is under way there is nothing to decide; who returns will ask for it.
+        if self._waiting or any(map(self._can_take_part, self._running.values())):
+            self._decide_soon()
 
     def _last_left(self, step: Step) -> None:
         """A step left the last stage: everybody whose last known token was computed gets the next one."""
