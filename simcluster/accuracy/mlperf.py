@@ -34,6 +34,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -156,6 +157,7 @@ def _beside(row: Row, speed: float, found: dict[str, float]) -> dict[str, Any]:
     return result
 
 
+@lru_cache(maxsize=4)
 def offline_tokens_per_s(at_once: int = MOST_AT_ONCE_OFFLINE) -> float:
     """The same of devices as fast as the calibration says, so many requests at once in every replica: all are there
     from the start, in so many passes over the samples that the 90th percentile is before replicas run empty."""

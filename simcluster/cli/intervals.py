@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simcluster.cli.printed import plus_minus
-from simcluster.cli.summary import print_side_by_side
+from simcluster.cli.summary import column_head, print_side_by_side
 
 ROWS = (
     ("requests finished", "completed", ""),
@@ -47,9 +47,8 @@ def print_replications(summaries: Sequence[dict[str, Any]], folders: Sequence[Pa
 
 
 def _head(summary: dict[str, Any]) -> str:
-    """What stands above a column; changes of a preset have a line of their own."""
     seeds = summary["seeds"]
-    return f"{summary['scenario']}\n{len(seeds)} seeds from {seeds[0]}, noise {summary['noise']}".replace(" (", "\n(")
+    return column_head(summary, f"{len(seeds)} seeds from {seeds[0]}")
 
 
 def _cell(found: dict[str, Any] | None, unit: str) -> str:

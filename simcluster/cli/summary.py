@@ -60,16 +60,16 @@ def _largest(shares: dict[str, float]) -> str:
     return ", ".join(f"{name} {share:.0%}" for name, share in ranked if share > 0) or "-"
 
 
-def _head(summary: Summary) -> str:
-    """What stands above a column; changes of a preset have a line of their own."""
-    return f"{summary['scenario']}\nseed {summary['seed']}, noise {summary['noise']}".replace(" (", "\n(")
+def column_head(summary: Summary, seeds: str) -> str:
+    """What stands above the column of a run or of several; changes of a noise preset have a line of their own."""
+    return f"{summary['scenario']}\n{seeds}, noise {summary['noise']}".replace(" (", "\n(")
 
 
 def print_summaries(summaries: Sequence[Summary], folders: Sequence[Path]) -> None:
     """Print the runs side by side, what they assume, and where they are."""
     print_side_by_side(
         "",
-        [_head(summary) for summary in summaries],
+        [column_head(summary, f"seed {summary['seed']}") for summary in summaries],
         [(title, [cell(summary) for summary in summaries]) for title, cell in ROWS],
         [text for summary in summaries for text in (*remarks(summary), *summary["assumptions"])],
         [f"run: {folder}" for folder in folders],

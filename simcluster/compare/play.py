@@ -114,7 +114,7 @@ def from_folder(folder: Path) -> Side:
     origin = runs[0].provenance
     remarks = [str(text) for run in runs for key in ("notes", "assumptions") for text in run.summary.get(key, ())]
     return Side(
-        scenario.name, "runs", str(folder), scenario.digest(),
+        scenario.name, "runs", str(folder), str(runs[0].summary["scenario_digest"]),
         world_of(scenario, seeds, str(origin.get("metric_definitions"))), made_with(origin), scenario.gates,
         tuple(run.summary["trace_digest"][:TRACE_DIGITS] for run in runs), tuple(row_of(r.summary) for r in runs),
         tuple(_parts_of(run) for run in runs), tuple(dict.fromkeys(remarks)), scenario,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
@@ -221,9 +221,13 @@ class Planner:
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
         experts = self._experts(stage.layers, over) if is_routed else None
-        # A flow lasts as long as its links let it, however long noise makes the same exchange by itself.
-        noise = scenario.noise.changed({}, ("small_messages",)) if flows else scenario.noise
+        noise = self._noise_of_flows if flows else scenario.noise
         return self._modelled(blocks, stage.devices, slow, over, noise, experts)
+
+    @cached_property
+    def _noise_of_flows(self) -> Noise:
+        """A flow lasts as long as its links let it, however long noise makes the same exchange by itself."""
+        return self._scenario.noise.changed({}, ("small_messages",))
 
     def _quiet_stage(self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: Over | None) -> StageModel:
         return self._modelled(blocks, (), slow, over, self._scenario.noise)
