@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import TICKS_PER_S, Ticks, total
+from simcluster.ticks import TICKS_PER_S, Ticks, totals
 from simcluster.trace import COMPONENTS, N_KEYS, Block
 
 DEFINITIONS = "simcluster-metrics-1"
@@ -61,18 +61,15 @@ class TokenSums:
         self._kept = []
 
     def _count(self, block: Block) -> None:
-        first = np.flatnonzero(block[1] == 0)
         components = block[N_KEYS:]
-        latencies = np.zeros(block.shape[1], np.int64)
-        for index, ticks in enumerate(components):
-            if ticks.any():
-                latencies += ticks
-                of_first = total(ticks[first])
-                self._sums["ttft"][index] += of_first
-                self._sums["itl"][index] += total(ticks) - of_first
-        gaps = np.delete(latencies, first)
+        is_first = block[1] == 0
+        of_all, of_first = totals(components), totals(components[:, np.flatnonzero(is_first)])
+        for index, (ticks, ticks_of_first) in enumerate(zip(of_all, of_first, strict=True)):
+            self._sums["ttft"][index] += ticks_of_first
+            self._sums["itl"][index] += ticks - ticks_of_first
+        gaps = components.sum(axis=0)[~is_first]
         if len(gaps):
-            starts = np.flatnonzero(np.diff(gaps, prepend=gaps[0] - 1))
+            starts = np.flatnonzero(np.append(True, gaps[1:] != gaps[:-1]))
             self._gaps.append((gaps[starts], np.diff(starts, append=len(gaps))))
 
     def gaps_ms(self) -> Weighted:

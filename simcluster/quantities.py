@@ -15,7 +15,7 @@ from simcluster.problems import shown
 class Frozen(BaseModel):
     """Base of all data read from files: immutable, no unknown keys, no coercion of text to numbers, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def fault(found: str, expected: str) -> PydanticCustomError:

@@ -26,7 +26,7 @@ class TokenFile:
     """The token table on its way to a Parquet file; memory holds one row group at most."""
 
     def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
-        fields = [(name, pa.int64()) for name in TOKEN_COLUMNS]
+        fields = [pa.field(name, pa.int64(), nullable=False) for name in TOKEN_COLUMNS]
         self._schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
         self._writer = pq.ParquetWriter(
             path,

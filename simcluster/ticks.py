@@ -34,3 +34,10 @@ def array_to_ticks(durations_s: Seconds) -> Ticks:
 def total(ticks: Ticks) -> int:
     """The sum of ticks, up to 2^31 of them, that may be more than an int64 holds: in two halves."""
     return (int((ticks >> 32).sum()) << 32) + int((ticks & (2**32 - 1)).sum())
+
+
+def totals(ticks: Ticks) -> list[int]:
+    """The sum of each row of ticks that are not negative, shape (rows, n), where it may be more than an int64 holds."""
+    if int(ticks.max(initial=0)) * ticks.shape[1] <= MAX_TICK:
+        return ticks.sum(axis=1).tolist()
+    return [total(row) for row in ticks]

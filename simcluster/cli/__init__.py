@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -26,6 +27,9 @@ EXIT_CODES = """
 Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
 """
 
+ALLOCATIONS = 50_000
+"""Between two looks for garbage: a command leaves little of it and imports much, which would be looked through often."""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="simcluster")
@@ -40,7 +44,9 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns or exits with the exit code."""
+    """Run a command line, by default that of this process; returns or exits with the exit code."""
+    if arguments is None:
+        gc.set_threshold(ALLOCATIONS)
     try:
         code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:

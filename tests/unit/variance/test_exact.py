@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.ticks import total
+from simcluster.ticks import total, totals
 from simcluster.variance import exact
 from simcluster.variance.exact import products, squares_by, sums_by
 
@@ -29,6 +29,14 @@ def test_products_are_exact(rows: list[tuple[int, ...]]) -> None:
 def test_total_is_exact(values: list[int]) -> None:
     """A sum beyond 64 bits is what it is."""
     assert sum(values) == total(np.array(values, np.int64))
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2**62) | st.integers(0, 2**20)] * 3), max_size=50))
+def test_totals_are_exact(columns: list[tuple[int, ...]]) -> None:
+    """So are sums of rows, with numbers whose sums fit into 64 bits and with others."""
+    rows = np.array(columns, np.int64).reshape(-1, 3).T
+
+    assert [sum(row) for row in rows.tolist()] == totals(rows)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), TICKS), max_size=60))
