@@ -37,7 +37,8 @@ def total(ticks: Ticks) -> int:
 
 
 def totals(ticks: Ticks) -> list[int]:
-    """The sum of each row of ticks that are not negative, shape (rows, n), where it may be more than an int64 holds."""
+    """Sums of the rows of ticks that are not negative, shape (rows, n), even where an int64 does not hold them."""
     if int(ticks.max(initial=0)) * ticks.shape[1] <= MAX_TICK:
-        return ticks.sum(axis=1).tolist()
+        sums: list[int] = ticks.sum(axis=1).tolist()
+        return sums
     return [total(row) for row in ticks]

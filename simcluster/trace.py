@@ -136,44 +136,39 @@ class Recorder:
 
 def written_out(segments: Sequence[Segment]) -> Block:
     """The rows of some segments, shape (columns, rows): step after step, and in each step request after request."""
-    n_steps = np.array([s.n_steps for s in segments], np.intp)
-    n_requests = np.array([s.members.shape[1] for s in segments], np.intp)
-    n_rows = n_steps * n_requests
-    if not n_rows.any():
+    if not segments:
         return np.empty((len(TOKEN_COLUMNS), 0), np.int64)
+    replica, first_step, batch_size, ends, components, members, head_starts, growing = zip(*segments, strict=True)
+    n_steps = np.array([1 if type(end) is int else len(end) for end in ends], np.intp)
+    n_requests = np.array([pairs.shape[1] for pairs in members], np.intp)
+    by_step = np.zeros((len(TOKEN_COLUMNS), int(n_steps.sum())), np.int64)
+    by_step[2:_EMITTED_AT] = np.array((replica, first_step, batch_size), np.int64).repeat(n_steps, axis=1)
+    by_step[_STEP] += np.arange(by_step.shape[1]) - (n_steps.cumsum() - n_steps).repeat(n_steps)
+    by_step[_EMITTED_AT] = _each_step(ends, int, n_steps)
+    by_step[N_KEYS:] = _each_step(components, list, n_steps).T
+    _grow(by_step[N_KEYS:], growing, n_steps)
     per_step = n_requests.repeat(n_steps)  # (steps,)
-    by_step = _by_step(segments, n_steps)
-    first_member = (n_requests.cumsum() - n_requests).repeat(n_steps)
-    by_step[0] = first_member - (per_step.cumsum() - per_step)  # the first row's member, less its number
+    by_step[0] = (n_requests.cumsum() - n_requests).repeat(n_steps)
+    by_step[0] -= per_step.cumsum() - per_step  # the first row's member, less its number
     rows: Block = by_step.repeat(per_step, axis=1)
     member = rows[0] + np.arange(rows.shape[1])
-    np.concatenate([s.members for s in segments], axis=1).take(member, axis=1, out=rows[:2], mode="clip")
+    np.concatenate(members, axis=1).take(member, axis=1, out=rows[:2], mode="clip")
     rows[1] += rows[_STEP]
-    with_more = [segment for segment in segments if segment.head_starts]
-    if with_more:
+    if any(head_starts):
+        n_rows = n_steps * n_requests
         starts = (n_rows.cumsum() - n_rows).tolist()
-        places = [start + place for start, s in zip(starts, segments, strict=True) for place, _ in s.head_starts]
-        rows[N_KEYS:, places] += np.array([ticks for s in with_more for _, ticks in s.head_starts], np.int64).T
+        places = [start + place for start, more in zip(starts, head_starts, strict=True) for place, _ in more]
+        rows[N_KEYS:, places] += np.array([ticks for more in head_starts for _, ticks in more], np.int64).T
     return rows
 
 
-def _by_step(segments: Sequence[Segment], n_steps: npt.NDArray[np.intp]) -> Block:
-    """What all rows of a step share, shape (columns, steps); the first two columns are left open."""
-    of_all = np.array([(s.replica, s.first_step, s.batch_size) for s in segments], np.int64).T
-    first = n_steps.cumsum() - n_steps
-    by_step = np.zeros((len(TOKEN_COLUMNS), int(n_steps.sum())), np.int64)
-    by_step[2:_EMITTED_AT] = of_all.repeat(n_steps, axis=1)
-    by_step[_STEP] += np.arange(by_step.shape[1]) - first.repeat(n_steps)
-    by_step[_EMITTED_AT] = _each_step([s.ends for s in segments], int, n_steps)
-    components = by_step[N_KEYS:]
-    components[:] = _each_step([s.components for s in segments], list, n_steps).T
-    growing = [s.growing for s in segments if s.growing is not None]
-    if growing:
-        grows = np.array([s.growing is not None for s in segments])
-        columns = np.repeat([component for component, _ in growing], n_steps[grows])
-        places = np.flatnonzero(grows.repeat(n_steps))
-        components[columns, places] += np.concatenate([added for _, added in growing])
-    return by_step
+def _grow(components: Block, growing: Sequence[tuple[int, Ticks] | None], n_steps: npt.NDArray[np.intp]) -> None:
+    """Add what grows from step to step to components of steps, shape (components, steps)."""
+    added = [one for one in growing if one is not None]
+    if added:
+        grows = np.array([one is not None for one in growing])
+        columns = np.array([component for component, _ in added]).repeat(n_steps[grows])
+        components[columns, np.flatnonzero(grows.repeat(n_steps))] += np.concatenate([ticks for _, ticks in added])
 
 
 def _each_step(

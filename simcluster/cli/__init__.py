@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,13 +22,11 @@ from simcluster.cli.show import show
 from simcluster.cli.sweep import sweep
 from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
+from simcluster.garbage import looked_for_seldom
 
 EXIT_CODES = """
 Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
 """
-
-ALLOCATIONS = 50_000
-"""Between two looks for garbage: a command leaves little of it and imports much, which would be looked through often."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
@@ -44,11 +42,11 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line, by default that of this process; returns or exits with the exit code."""
-    if arguments is None:
-        gc.set_threshold(ALLOCATIONS)
+    """Run a command line; returns or exits with the exit code."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would spin for 0.1 s and never get work
     try:
-        code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        with looked_for_seldom():
+            code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)
         return 130

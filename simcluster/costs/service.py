@@ -123,10 +123,12 @@ def as_decoding(alone: list[int], ticks: int) -> list[int]:
     """
     seen = list(alone)
     seen[_INTERFERENCE] = 0
-    if sum(seen) > ticks:
+    more = ticks - sum(seen)
+    if more < 0:
         for component in (_COMPUTE, *range(len(seen))):
             seen[component] -= min(seen[component], max(0, sum(seen) - ticks))
-    seen[_INTERFERENCE] = ticks - sum(seen)
+        more = ticks - sum(seen)
+    seen[_INTERFERENCE] = more
     return seen
 
 
@@ -384,24 +386,24 @@ class TimedStage:
     def _step_in_this_world(self, fixed: _Noisy, batch: Batch, step: int) -> list[int]:
         """The same of one step, whose few numbers are added up faster one by one."""
         assert self._noise is not None
-        factors, greatest = self._noise.factors(step, 1)
-        summed = factors[0] @ fixed.factored
+        factors, greatest, delays = self._noise.step(step, fixed.late)
+        summed = factors @ fixed.factored
         if self._noise.routing is not None and batch.tokens > 1:
             longer = int(self._noise.routed(step, 1, batch).sum())
             summed += longer * fixed.routed
             greatest += max(0, longer)
         noisy = summed.tolist()
-        quiet = self._noise.delays(step, 1, fixed.late)[0].tolist()
+        quiet = list(delays)
         most = fixed.most
         for kind, row in self._nominal.context_rows(batch):
             for component, ticks in self._charged(kind, row):
                 if component in _NEVER_NOISY:
                     quiet[component] += self._counts[kind] * ticks
                 else:
-                    noisy[component] += int(factors[0, kind]) * ticks
+                    noisy[component] += int(factors[kind]) * ticks
                     most += ticks
             if fixed.late[kind] < 0 and row.exchange:
-                delays = self._noise.delays(step, 1, self._late_at(kind))[0].tolist()
+                *_, delays = self._noise.step(step, self._late_at(kind))
                 quiet = [*map(operator.add, quiet, delays)]
         _require_countable(most * greatest)
         return [

@@ -60,11 +60,11 @@ class Line(NamedTuple):
 
     def along(self, context: int, n: int, n_steps: int) -> Ticks:
         """Of successive steps, n entries further each, shape (n_steps,)."""
-        first, last = (self.parts + self.per_context * at for at in (context, context + n * n_steps))
-        if max(first, last) > MAX_TICK:
+        first, growth = self.parts + self.per_context * context, self.per_context * n
+        if first > MAX_TICK or first + growth * n_steps > MAX_TICK:
             raise OverflowError("a duration of more than ticks can hold")
         ramp = _RAMP[:n_steps] if n_steps <= len(_RAMP) else np.arange(n_steps)
-        ticks: Ticks = ramp * (self.per_context * n)
+        ticks: Ticks = ramp * growth
         ticks += first
         ticks >>= self.shift
         return ticks
@@ -175,7 +175,7 @@ class TimedBlocks:
 
 def _stretch(mean_context: int) -> int:
     """The number of the knot at or before a mean context, the first or the last but one beyond them."""
-    return min(max(bisect_right(KNOTS, mean_context) - 1, 0), len(KNOTS) - 2)
+    return bisect_right(KNOTS, mean_context, 1, len(KNOTS) - 1) - 1
 
 
 def _along(chord: Chord, context: int, n: int, n_steps: int) -> OpRow:

@@ -117,6 +117,8 @@ class StepNoise:
         )
         self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
         self._delays = lru_cache(maxsize=16)(self._delays_of)
+        self.step = lru_cache(maxsize=4)(self._of_one_step)
+        """Of one step and what is late in it, as `factors` and `delays`: sums of factors, their bound, ticks."""
         self.routing = routing
         self._block_routed = lru_cache(maxsize=2)(self._routed_of_block)
 
@@ -145,6 +147,10 @@ class StepNoise:
                 last rank adds to; then, unless left out, what short exchanges take on top.
         """
         return _of_steps(lambda block: self._delays(block, late), step, n_steps)
+
+    def _of_one_step(self, step: int, late: tuple[int, ...]) -> tuple[Ticks, int, tuple[int, ...]]:
+        factors, greatest = self.factors(step, 1)
+        return factors[0], greatest, tuple(self.delays(step, 1, late)[0].tolist())
 
     def ops(self, step: int) -> Draws:
         """Of one step, op by op."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simcluster.garbage import looked_for_seldom
 from simcluster.kernel.engine import Engine, Load
 from simcluster.kernel.plan import Planner
 from simcluster.kernel.replica import ReplicaPlan
@@ -60,5 +61,6 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
         pauses=planner.pauses(),
         watch=watch,
     )
-    duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
+    with looked_for_seldom():
+        duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)
