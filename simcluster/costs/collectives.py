@@ -219,5 +219,5 @@ def _fastest_s(
         return n_bytes * 0.0
     forms = COLLECTIVES[collective]
     times = [time_s(forms[fit.algorithm], fit, n_ranks, n_bytes) for fit in usable]
-    least: Size = reduce(np.minimum, times)
+    least: Size = min(times) if isinstance(n_bytes, int | float) else reduce(np.minimum, times)
     return least

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simcluster.costs.batch import Batch
-from simcluster.costs.blocks import BlockCosts, OpSeconds
+from simcluster.costs.blocks import IDLE, BlockCosts, OpSeconds
 from simcluster.costs.ops import BlockName, Op
 from simcluster.costs.service import NO_WORK, OpRow
 from simcluster.placement import StageLayers
@@ -196,8 +196,10 @@ def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:
     """One op's durations, each rounded once."""
-    launch, compute, fetch, exchange = map(to_ticks, seconds)
-    return OpRow(launch, compute, fetch, 0, exchange)
+    if seconds is IDLE:
+        return NO_WORK
+    launch, compute, fetch, exchange = seconds
+    return OpRow(to_ticks(launch), to_ticks(compute), to_ticks(fetch), 0, to_ticks(exchange) if exchange else 0)
 
 
 def blocks_of(layers: StageLayers) -> tuple[BlockName, ...]:

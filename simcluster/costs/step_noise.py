@@ -110,11 +110,9 @@ class StepNoise:
         self._skew = (
             skew and skew._replace(table=self._meeting.narrow(skew.table, skew.more)) if len(collectives) else None
         )
-        self.small = (
-            small._replace(delays=self._meeting.narrow(small.delays))
-            if small is not None and len(collectives)
-            else None
-        )
+        self.small = small if len(collectives) else None
+        self._n_none = 0 if small is None else int(np.append(small.delays, 1).nonzero()[0][0])
+        """How many delays of short exchanges are none; these come first in their table."""
         self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
         self._delays = lru_cache(maxsize=16)(self._delays_of)
         self.step = lru_cache(maxsize=4)(self._of_one_step)
@@ -197,18 +195,27 @@ class StepNoise:
         if self._skew is not None:
             table, (first, *others), more = self._skew
             own = table.take(first.block(block)) + table.dtype.type(more)
-            last = others[0].block(block).copy()
+            last = others[0].padded(block)
             for rank in others[1:]:
-                np.maximum(last, rank.block(block), out=last)  # quantiles go up, so the last slice is the last rank
-            waited = np.maximum(table.take(last) - own, 0)
+                np.maximum(last, rank.padded(block), out=last)  # quantiles go up, so the last slice is the last rank
+            waited = np.maximum(table.take(last[:, : own.shape[1]]) - own, 0)
             delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
         if self.small is not None:
-            longer = self._meeting.sums(self.small.delays.take(self.small.which_delay.block(block)), self._n_kinds)
+            longer = self._longer(self.small, block)
             exchange = np.where(self._meets, self.small.factors.sums(block), self._counts * ONE)
             factors = np.hstack([factors, exchange])
             delays = np.hstack([delays, longer])
             greatest = int(factors.max())
         return Sums(factors, delays, greatest)
+
+    def _longer(self, small: Small, block: int) -> Ticks:
+        """What short exchanges take on top by kind, which mostly is nothing, of a block of steps."""
+        drawn = small.which_delay.block(block)
+        steps, collectives = np.divmod(np.flatnonzero(drawn >= self._n_none), drawn.shape[1])
+        ticks = small.delays.take(drawn[steps, collectives])
+        sums = np.zeros(STEPS_PER_BLOCK * self._n_kinds, np.int64)
+        np.add.at(sums, steps * self._n_kinds + self._kinds[self._collectives[collectives]], ticks)
+        return sums.reshape(STEPS_PER_BLOCK, self._n_kinds)
 
     def _delays_of(self, block: int, late: tuple[int, ...]) -> Ticks:
         """By component, of a block of steps."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from simcluster.streams import stream
 
-STEPS_PER_BLOCK = 256
+STEPS_PER_BLOCK = 512
 """Steps whose draws are read at once."""
 _WORDS_PER_COUNTER = 4  # a Philox 4x64 counter yields four 64-bit words
 
@@ -46,6 +46,10 @@ class Slices:
 
     def block(self, number: int) -> npt.NDArray[np.uint16]:
         """The indices of a whole block of steps, shape (STEPS_PER_BLOCK, per_step)."""
+        return self.padded(number)[:, : self._per_step]
+
+    def padded(self, number: int) -> npt.NDArray[np.uint16]:
+        """The same with columns behind it that nobody reads, as far as the words reach: it is in one piece."""
         if self._generator is None or number < self._next_block:
             seed, names = self._key
             self._generator, self._next_block = stream(seed, *names), 0
@@ -54,4 +58,4 @@ class Slices:
             self._generator.advance((number - self._next_block) * n_words // _WORDS_PER_COUNTER)
         self._next_block = number + 1
         words = self._generator.random_raw(n_words)
-        return words.astype("<u8", copy=False).view("<u2").reshape(STEPS_PER_BLOCK, -1)[:, : self._per_step]
+        return words.astype("<u8", copy=False).view("<u2").reshape(STEPS_PER_BLOCK, -1)
