@@ -25,6 +25,7 @@ LAYERS = (
         "streams",
         "maxmin",
         "whole_file",
+        "garbage",
     ),
     ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
     ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
