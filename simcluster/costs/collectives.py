@@ -10,7 +10,7 @@ Rank counts that are no power of two take ceil(log2 N) rounds where a logarithm 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import TypeVar
@@ -194,20 +194,26 @@ def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto")
     """
     if n_ranks < 1:
         raise ValueError(f"n_ranks is {n_ranks}; expected at least 1")
-    known = {"auto"} | {name for fit in fits for name in (fit.algorithm, fit.library)}
-    if algorithm not in known:
-        hint = f"{nearest(algorithm, known)} (known: {', '.join(sorted(known))})"
-        raise ValueError(f"unknown algorithm '{algorithm}' on this link; {hint}")
     usable = [
         fit
         for fit in fits
         if launch in fit.launch and fit.min_ranks <= n_ranks and (fit.max_ranks is None or n_ranks <= fit.max_ranks)
     ]
-    chosen = tuple(fit for fit in usable if algorithm in ("auto", fit.algorithm, fit.library))
-    if not chosen and n_ranks > 1:
-        names = ", ".join(sorted({name for fit in usable for name in (fit.algorithm, fit.library)})) or "none"
-        raise ValueError(f"'{algorithm}' has no form for {n_ranks} ranks, launch '{launch}'; available: {names}")
+    chosen = tuple([fit for fit in usable if algorithm in ("auto", fit.algorithm, fit.library)])
+    if not chosen:
+        known = {"auto"} | _names(fits)
+        if algorithm not in known:
+            hint = f"{nearest(algorithm, known)} (known: {', '.join(sorted(known))})"
+            raise ValueError(f"unknown algorithm '{algorithm}' on this link; {hint}")
+        if n_ranks > 1:
+            names = ", ".join(sorted(_names(usable))) or "none"
+            raise ValueError(f"'{algorithm}' has no form for {n_ranks} ranks, launch '{launch}'; available: {names}")
     return chosen
+
+
+def _names(fits: Iterable[CollectiveFit]) -> set[str]:
+    """Algorithms and libraries."""
+    return {name for fit in fits for name in (fit.algorithm, fit.library)}
 
 
 def _fastest_s(

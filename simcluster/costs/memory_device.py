@@ -124,8 +124,8 @@ def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> li
     A device at the limit of its power lowers its clock; fetching and exchanging need less of it. The kernel tables
     were measured in bursts, which are over before that.
     """
-    total = sum(row.total for row in rows)
-    computing = sum(row.compute for row in rows if row.compute > row.fetch)
+    total = sum([launch + max(compute, fetch) + exchange for launch, compute, fetch, exchange in rows])
+    computing = sum([compute for _, compute, fetch, _ in rows if compute > fetch])
     if not computing or from_share >= 1:
         return rows
     over = (computing / total - from_share) / (1 - from_share)
