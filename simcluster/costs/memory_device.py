@@ -126,10 +126,9 @@ def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> li
     """
     total = sum([launch + max(compute, fetch) + exchange for launch, compute, fetch, exchange in rows])
     computing = sum([compute for _, compute, fetch, _ in rows if compute > fetch])
-    if not computing or from_share >= 1:
+    if computing <= from_share * total:
         return rows
-    over = (computing / total - from_share) / (1 - from_share)
-    factor = 1 + slowdown * max(over, 0.0)
+    factor = 1 + slowdown * (computing / total - from_share) / (1 - from_share)
     return [row._replace(compute=row.compute * factor) if row.compute > row.fetch else row for row in rows]
 
 

@@ -324,7 +324,8 @@ class TimedStage:
         rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
         components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
         for kind, row in enumerate(rows):
-            self._add(components, kind, row)
+            if row is not NO_WORK:
+                self._add(components, kind, row)
         noisy = None if self._noise is None else self._noisy(rows, self._noise)
         return _Fixed(components, np.array(components, np.int64), sum(components), noisy)
 

@@ -111,7 +111,7 @@ class TimedBlocks:
         for index, op in enumerate(self.costs.ops(name)):
             if op.kind == "attention_decode" and tokens.decode_tokens and self.costs.decode_attention is None:
                 n = tokens.decode_tokens
-                rows[index] = NO_WORK._replace(launch=to_ticks(self.costs.attention(op, Batch(n, n)).launch))
+                rows[index] = OpRow(to_ticks(self.costs.attention(op, Batch(n, n)).launch), 0, 0, 0, 0)
         return rows
 
     def attention(self, op: Op, batch: Batch) -> OpRow:
