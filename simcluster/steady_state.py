@@ -80,8 +80,8 @@ def steady(values: Floats) -> Steady:
         return Steady(warm_up, float(rest.mean()), None, None)
     batches = rest[len(rest) - size * N_BATCHES :].reshape(N_BATCHES, size).mean(axis=1)
     off = batches - batches.mean()
-    spread = float(off @ off)
-    lag1 = float(off[1:] @ off[:-1]) / spread if spread > 0 else 0.0
+    spread = float((off * off).sum())  # not `@`, which adds in another order on another processor
+    lag1 = float((off[1:] * off[:-1]).sum()) / spread if spread > 0 else 0.0
     half = _STUDENT_19 * math.sqrt(spread / (N_BATCHES - 1) / N_BATCHES)
     return Steady(warm_up, float(rest.mean()), half if lag1 <= _CRITICAL_LAG1 else None, lag1)
 

@@ -112,7 +112,8 @@ def _split(latency: str, values: Sums) -> Parts:
     shares = parts / np.where(totals > 0, totals, 1)
     found = {}
     for statistic, quantile in STATISTICS.items():
-        of_each = parts.sum(axis=1) if quantile is None else shares @ quantile_weights(counts, quantile)
+        of_each = parts if quantile is None else shares * quantile_weights(counts, quantile)
+        of_each = of_each.sum(axis=1)  # not `@`, which adds in another order on another processor
         if total := float(of_each.sum()):
             found[f"{statistic}_{latency}_ms"] = {
                 name: float(part) / total for name, part in zip(COMPONENTS, of_each, strict=True) if part

@@ -67,7 +67,7 @@ class Residuals:
             return
         counts = np.diff(starts, append=len(values))
         means = np.add.reduceat(values, starts) / counts
-        self._between.append(float(means**2 @ counts))
+        self._between.append(float(np.sum(means**2 * counts)))
         self._within.append(float(np.sum((values - np.repeat(means, counts)) ** 2)))
 
     def squares(self) -> tuple[float, float]:

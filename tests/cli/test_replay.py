@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_runs import TWO_GPUS
 
@@ -90,6 +91,22 @@ def test_the_same_input_gives_the_same_bytes(scenario: Path) -> None:
     for name in FILES:
         assert sha256(Path("1/s-seed0") / name) == sha256(Path("2/s-seed0") / name)
     assert summary("1/s-seed0")["trace_digest"] != summary("other/s-seed1")["trace_digest"]
+
+
+def test_another_processor_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what numpy and its linear algebra do faster on this processor than on an old one, files are equal."""
+    monkeypatch.chdir(tmp_path)
+    faster = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    kinds = {"this": {}, "old": {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": " ".join(faster)}}
+    settings = ["--set", "workload.requests=300", "--set", "noise=datacenter"]
+    for name, changed in kinds.items():
+        command = [*COMMAND, "replay", "benchmark/llama-2-70b-tp8-1k", *settings, "-o", name]
+        subprocess.run(command, check=True, env=os.environ | changed, capture_output=True)
+
+    for name in FILES:
+        assert sha256(Path("this/llama-2-70b-tp8-1k-seed0") / name) == sha256(
+            Path("old/llama-2-70b-tp8-1k-seed0") / name
+        )
 
 
 def test_a_resolved_scenario_reproduces_its_trace(scenario: Path) -> None:
