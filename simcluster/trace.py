@@ -139,7 +139,7 @@ def written_out(segments: Sequence[Segment]) -> Block:
     if not segments:
         return np.empty((len(TOKEN_COLUMNS), 0), np.int64)
     replica, first_step, batch_size, ends, components, members, head_starts, growing = zip(*segments, strict=True)
-    n_steps = np.array([1 if type(end) is int else len(end) for end in ends], np.intp)
+    n_steps = np.array([segment.n_steps for segment in segments], np.intp)
     n_requests = np.array([pairs.shape[1] for pairs in members], np.intp)
     by_step = np.zeros((len(TOKEN_COLUMNS), int(n_steps.sum())), np.int64)
     by_step[2:_EMITTED_AT] = np.array((replica, first_step, batch_size), np.int64).repeat(n_steps, axis=1)
