@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, OpSeconds
-from simcluster.costs.gpu import Rates, Work, parts_s
+from simcluster.costs.gpu import Rates, parts_s
 from simcluster.costs.ops import Op
 from simcluster.shapes import ModelShape, layer_windows
 
@@ -20,9 +20,8 @@ class Attention:
     def __init__(self, op: Op, attained: Rates, launch_s: float, shape: ModelShape) -> None:
         self._attained = attained
         self._launch_s = attained.fixed_s + launch_s
-        ((_, self._flop),) = op.flop.items()
-        ((_, self._kv_bytes),) = op.kv_bytes.items()
-        ((_, self._activation_bytes),) = op.activation_bytes.items()
+        self._flop, self._kv_bytes = op.flop.coefficient, op.kv_bytes.coefficient
+        self._activation_bytes = op.activation_bytes.coefficient
         windows = [window for window in layer_windows(shape) if window is not None]
         self._windowed = len(windows) / shape.layers
         """Share of the layers that have a sliding window."""
@@ -40,8 +39,8 @@ class Attention:
     def _decode_parts(self, n_tokens: int, context: int) -> tuple[float, float]:
         """Compute and fetch of a layer that attends to all these entries."""
         inputs = float(n_tokens * self._activation_bytes)
-        work = Work(float(self._flop * context), float(self._kv_bytes * context), inputs, 0.0, 0.0, 0.0, 0.0)
-        return parts_s(work, self._attained)
+        flop, kv_bytes = float(self._flop * context), float(self._kv_bytes * context)
+        return parts_s(self._attained, flop, kv_bytes, inputs, 0.0, 0.0, 0.0, 0.0)
 
     def prefill(self, batch: Batch) -> OpSeconds:
         """The prompts of a step, whose work is that of their tokens, pairs and entries read."""
@@ -58,7 +57,7 @@ class Attention:
     def _prefill_parts(self, n_tokens: int, pairs: int, context: int) -> tuple[float, float]:
         keys = pairs / n_tokens
         flop, kv_bytes, inputs = self._flop * pairs, self._kv_bytes * context, n_tokens * self._activation_bytes
-        return parts_s(Work(flop, kv_bytes, inputs, 0.0, 0.0, 0.0, keys), self._attained)
+        return parts_s(self._attained, flop, kv_bytes, inputs, 0.0, 0.0, 0.0, keys)
 
     def _mean(self, whole: tuple[float, float], windowed: tuple[float, float]) -> tuple[float, float]:
         """Compute and fetch of a layer on the average: some attend to everything, the others to a window."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,83 @@ COLLECTIVES: dict[Collective, dict[str, Algorithm]] = {
 Fits = tuple[CollectiveFit, ...]
 
 
+class Line(NamedTuple):
+    """The time of an algorithm by the bytes of the array, for a number of ranks."""
+
+    start_s: float
+    """Start and rounds."""
+    share: float
+    """Bytes that pass one after another over the busiest link direction, for each byte of the array."""
+    bytes_per_s: float
+
+    def at(self, n_bytes: Size) -> Size:
+        """Seconds for so many bytes."""
+        return self.start_s + self.share * n_bytes / self.bytes_per_s
+
+
+class Phase(NamedTuple):
+    """A collective among the ranks of a group, as it is played for arrays of any size."""
+
+    lines: tuple[Line, ...]
+    """Of the algorithms that are available: the fastest one is taken."""
+    parts: int = 1
+    """It has one of so many parts of the array to do."""
+
+
+Phases = tuple[Phase, ...]
+"""One after the other; none for a single rank."""
+
+
+def phases_s(phases: Phases, n_bytes: Size) -> Size:
+    """Time of all phases, in the shape of `n_bytes`, the bytes of the array that every rank holds."""
+    total = n_bytes * 0.0
+    for lines, parts in phases:
+        times = [line.at(n_bytes / parts) for line in lines]
+        total = total + (min(times) if isinstance(n_bytes, int | float) else reduce(np.minimum, times))
+    return total
+
+
+def flat(
+    name: Collective, fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto", parts: int = 1
+) -> Phases:
+    """
+    A collective inside one fabric; see `all_reduce_s`.
+
+    Raises:
+        ValueError: see there.
+    """
+    usable = available(fits, n_ranks, launch, algorithm)
+    forms = COLLECTIVES[name]
+    lines = tuple([line_of(forms[fit.algorithm], fit, n_ranks) for fit in usable])
+    return (Phase(lines, parts),) if n_ranks > 1 else ()
+
+
+def hierarchical_all_reduce(
+    inside: Fabric, across: Fabric, ranks_per_node: int, n_nodes: int, launch: Launch
+) -> Phases:
+    """
+    An all-reduce over several nodes: reduce-scatter inside, all-reduce across, all-gather inside.
+
+    Across nodes the ranks of equal place form one group each, with n/R bytes and a network port of its own (rail
+    optimised); the groups run side by side. The phases follow one another: large messages, which libraries cut and
+    pipeline, take up to twice as long here. With one node, or one rank a node, it is the plain all-reduce there.
+
+    Args:
+        inside: fabric of one node.
+        across: fabric between nodes.
+        ranks_per_node: R, equal on all nodes.
+        n_nodes: at least 1.
+        launch: how the kernels are started.
+    """
+    if n_nodes == 1:
+        return flat("all_reduce", inside.all_reduce, ranks_per_node, launch)
+    return (
+        *flat("reduce_scatter", inside.reduce_scatter, ranks_per_node, launch),
+        *flat("all_reduce", across.all_reduce, n_nodes, launch, parts=ranks_per_node),
+        *flat("all_gather", inside.all_gather, ranks_per_node, launch),
+    )
+
+
 def all_reduce_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
     """
     Time of an all-reduce inside one fabric.
@@ -116,17 +193,17 @@ def all_reduce_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algori
     Raises:
         ValueError: an unknown name, no form for so many ranks in this mode, or fewer than one rank.
     """
-    return _fastest_s("all_reduce", fits, n_ranks, n_bytes, launch, algorithm)
+    return phases_s(flat("all_reduce", fits, n_ranks, launch, algorithm), n_bytes)
 
 
 def all_gather_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
     """Time until every rank holds `n_bytes`, of which each began with one part; else as `all_reduce_s`."""
-    return _fastest_s("all_gather", fits, n_ranks, n_bytes, launch, algorithm)
+    return phases_s(flat("all_gather", fits, n_ranks, launch, algorithm), n_bytes)
 
 
 def reduce_scatter_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
     """Time until every rank holds its summed part of the `n_bytes` each began with; else as `all_reduce_s`."""
-    return _fastest_s("reduce_scatter", fits, n_ranks, n_bytes, launch, algorithm)
+    return phases_s(flat("reduce_scatter", fits, n_ranks, launch, algorithm), n_bytes)
 
 
 def all_to_all_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
@@ -135,54 +212,26 @@ def all_to_all_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algori
 
     Uneven parts, as of experts that are not equally popular, last as long as the busiest rank: pass its bytes.
     """
-    return _fastest_s("all_to_all", fits, n_ranks, n_bytes, launch, algorithm)
+    return phases_s(flat("all_to_all", fits, n_ranks, launch, algorithm), n_bytes)
 
 
 def send_s(fits: Fits, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
     """Time of one message of `n_bytes` from one rank to another, start to arrival; else as `all_reduce_s`."""
-    return _fastest_s("send", fits, 2, n_bytes, launch, algorithm)
+    return phases_s(flat("send", fits, 2, launch, algorithm), n_bytes)
 
 
-def hierarchical_all_reduce_s(
-    inside: Fabric, across: Fabric, ranks_per_node: int, n_nodes: int, n_bytes: Size, launch: Launch
-) -> Size:
-    """
-    Time of an all-reduce over several nodes: reduce-scatter inside, all-reduce across, all-gather inside.
-
-    Across nodes the ranks of equal place form one group each, with n/R bytes and a network port of its own (rail
-    optimised); the groups run side by side. The phases follow one another: large messages, which libraries cut and
-    pipeline, take up to twice as long here. With one node, or one rank a node, it is the plain all-reduce there.
-
-    Args:
-        inside: fabric of one node.
-        across: fabric between nodes.
-        ranks_per_node: R, equal on all nodes.
-        n_nodes: at least 1.
-        n_bytes: of the array that every rank holds.
-        launch: how the kernels are started.
-    """
-    if n_nodes == 1:
-        return all_reduce_s(inside.all_reduce, ranks_per_node, n_bytes, launch)
-    phases = (
-        reduce_scatter_s(inside.reduce_scatter, ranks_per_node, n_bytes, launch),
-        all_reduce_s(across.all_reduce, n_nodes, n_bytes / ranks_per_node, launch),
-        all_gather_s(inside.all_gather, ranks_per_node, n_bytes, launch),
-    )
-    return phases[0] + phases[1] + phases[2]
-
-
-def time_s(form: Algorithm, fit: CollectiveFit, n_ranks: int, n_bytes: Size) -> Size:
-    """One straight line: start, rounds, bytes."""
-    return fit.fixed_s + form.steps(n_ranks) * fit.step_s + form.traffic_bytes(n_ranks, n_bytes) / fit.bytes_per_s
+def line_of(form: Algorithm, fit: CollectiveFit, n_ranks: int) -> Line:
+    """What a fit says of an algorithm among so many ranks."""
+    return Line(fit.fixed_s + form.steps(n_ranks) * fit.step_s, form.share(n_ranks), fit.bytes_per_s)
 
 
 def fastest(
-    collective: Collective, fits: Fits, n_ranks: int, n_bytes: float, launch: Launch, algorithm: str = "auto"
+    name: Collective, fits: Fits, n_ranks: int, n_bytes: float, launch: Launch, algorithm: str = "auto"
 ) -> CollectiveFit:
     """The line that `all_reduce_s` and its like take for one size, the first of equals: it tells what to load."""
-    forms = COLLECTIVES[collective]
+    forms = COLLECTIVES[name]
     usable = available(fits, n_ranks, launch, algorithm)
-    return min(usable, key=lambda fit: time_s(forms[fit.algorithm], fit, n_ranks, n_bytes))
+    return min(usable, key=lambda fit: line_of(forms[fit.algorithm], fit, n_ranks).at(n_bytes))
 
 
 def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto") -> Fits:
@@ -214,16 +263,3 @@ def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto")
 def _names(fits: Iterable[CollectiveFit]) -> set[str]:
     """Algorithms and libraries."""
     return {name for fit in fits for name in (fit.algorithm, fit.library)}
-
-
-def _fastest_s(
-    collective: Collective, fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str
-) -> Size:
-    """The least of the lines that are available, at each size."""
-    usable = available(fits, n_ranks, launch, algorithm)
-    if n_ranks == 1:
-        return n_bytes * 0.0
-    forms = COLLECTIVES[collective]
-    times = [time_s(forms[fit.algorithm], fit, n_ranks, n_bytes) for fit in usable]
-    least: Size = min(times) if isinstance(n_bytes, int | float) else reduce(np.minimum, times)
-    return least

@@ -18,7 +18,7 @@ from functools import cache
 from typing import NamedTuple
 
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
-from simcluster.costs.collectives import COLLECTIVES, Fits, fastest
+from simcluster.costs.collectives import COLLECTIVES, Fits, Line, fastest, line_of
 from simcluster.costs.rounds import SWITCH, Round, rounds
 from simcluster.maxmin import Uses
 
@@ -84,7 +84,7 @@ def hierarchical_legs(
     inside: Fabric, across: Fabric, nodes: Groups, n_bytes: float, launch: Launch
 ) -> tuple[Leg, ...]:
     """
-    An all-reduce over several nodes, as `hierarchical_all_reduce_s`.
+    An all-reduce over several nodes, as `hierarchical_all_reduce`.
 
     All nodes reduce-scatter side by side; then the ranks of equal place form a group each, all groups side by side;
     then all nodes gather.
@@ -112,9 +112,12 @@ def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
 
     `seconds` of them is, bit for bit, the time of the closed form.
     """
-    return tuple(
-        Phase(_latency_s(leg), _alone_s(leg), uses(leg.collective, leg.fit.algorithm, leg.groups)) for leg in exchange
-    )
+    found = []
+    for leg in exchange:
+        line = _line(leg)
+        alone_s = line.share * leg.n_bytes / line.bytes_per_s
+        found.append(Phase(line.start_s, alone_s, uses(leg.collective, leg.fit.algorithm, leg.groups)))
+    return tuple(found)
 
 
 def seconds(played: Sequence[Phase]) -> float:
@@ -197,12 +200,6 @@ def _between(played: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tup
     return list(shares.items())
 
 
-def _latency_s(leg: Leg) -> float:
-    """Start and rounds; the first half of `collectives.time_s`."""
-    return leg.fit.fixed_s + COLLECTIVES[leg.collective][leg.fit.algorithm].steps(len(leg.groups[0])) * leg.fit.step_s
-
-
-def _alone_s(leg: Leg) -> float:
-    """Bytes over bandwidth; the other half."""
-    form = COLLECTIVES[leg.collective][leg.fit.algorithm]
-    return form.traffic_bytes(len(leg.groups[0]), leg.n_bytes) / leg.fit.bytes_per_s
+def _line(leg: Leg) -> Line:
+    """The closed form of a leg."""
+    return line_of(COLLECTIVES[leg.collective][leg.fit.algorithm], leg.fit, len(leg.groups[0]))

@@ -90,7 +90,7 @@ def op_s(
     parts = (flop, bytes_, activation_bytes, output_bytes, rows, reduction, keys)
     work = Work(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in parts)))
     attained = rates(fit, peak_flop_per_s, bytes_per_s)
-    compute_s, fetch_s = parts_s(work, attained)
+    compute_s, fetch_s = parts_s(attained, *work)
     is_idle = (work.flop <= 0) & (work.bytes_ <= 0) & (work.inputs <= 0) & (work.outputs <= 0)
     return np.where(is_idle, 0.0, attained.fixed_s), compute_s, fetch_s
 
@@ -132,40 +132,42 @@ def rates(fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> Rates:
     )
 
 
-def parts_s(work: Work[Value], attained: Rates) -> tuple[Value, Value]:
-    """Compute and fetch of `op_s`, of one op or of many with the same rates."""
-    flop, fetched = work.flop, work.bytes_ + attained.fetched_share * (work.inputs + work.outputs)
+def parts_s(
+    attained: Rates, flop: Value, bytes_: Value, inputs: Value, outputs: Value, rows: Value, reduction: Value,
+    keys: Value,
+) -> tuple[Value, Value]:  # fmt: skip
+    """Compute and fetch of `op_s`, of one op or of many with the same rates; the parts of a `Work` in order."""
+    fetched = bytes_ + attained.fetched_share * (inputs + outputs)
     if attained.wave_columns:
-        flop = _tiled_flop(work, attained.wave_columns)
-    compute_s = flop / attained.flop_per_s + 2 * attained.key_s * work.keys
+        flop = _tiled_flop(flop, rows, reduction, attained.wave_columns)
+    compute_s = flop / attained.flop_per_s + 2 * attained.key_s * keys
     if attained.ramp_bytes:
         first = fetched / (1 + (fetched / attained.ramp_bytes) ** 3) ** (1 / 3)
         fetched = fetched + attained.ramp_slowdown * first
     fetch_s = fetched / attained.bytes_per_s
     if attained.passage:
         compute_s, fetch_s = _blended(compute_s, fetch_s, attained.passage)
-    serial_s = work.inputs / attained.input_bytes_per_s + work.outputs / attained.output_bytes_per_s
+    serial_s = inputs / attained.input_bytes_per_s + outputs / attained.output_bytes_per_s
     return compute_s + serial_s, fetch_s + serial_s
 
 
-def _tiled_flop(work: Work[Value], wave_columns: float) -> Value:
+def _tiled_flop(flop: Value, rows: Value, reduction: Value, wave_columns: float) -> Value:
     """The arithmetic of whole tiles, and of the last wave of them."""
-    if isinstance(work.rows, float):
-        if work.rows <= 0:
-            return work.flop
-        tile = 64.0 if work.rows <= 64 else 128.0
-        return work.flop * (math.ceil(work.rows / tile) * tile / work.rows) + 2 * tile * work.reduction * wave_columns
-    rows = np.maximum(work.rows, 1e-9)
-    tiles = np.where(rows <= 64, 64.0, 128.0)
-    padded = work.flop * (np.ceil(rows / tiles) * tiles / rows) + 2 * tiles * work.reduction * wave_columns
-    return np.where(work.rows > 0, padded, work.flop)
+    if isinstance(rows, float):
+        if rows <= 0:
+            return flop
+        tile = 64.0 if rows <= 64 else 128.0
+        return flop * (math.ceil(rows / tile) * tile / rows) + 2 * tile * reduction * wave_columns
+    some = np.maximum(rows, 1e-9)
+    tiles = np.where(some <= 64, 64.0, 128.0)
+    padded = flop * (np.ceil(some / tiles) * tiles / some) + 2 * tiles * reduction * wave_columns
+    return np.where(rows > 0, padded, flop)
 
 
 def _blended(compute_s: Value, fetch_s: Value, passage: float) -> tuple[Value, Value]:
     """Both lengthened by the factor that makes the longer one (compute^p + fetch^p)^(1/p)."""
     if isinstance(compute_s, float):
-        longer = max(compute_s, fetch_s)
-        shorter = min(compute_s, fetch_s)
+        longer, shorter = (compute_s, fetch_s) if compute_s > fetch_s else (fetch_s, compute_s)
         factor = (1 + (shorter / longer) ** passage) ** (1 / passage) if shorter > 0 else 1.0
     else:
         longer = np.maximum(np.maximum(compute_s, fetch_s), 1e-300)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from simcluster.calibration.gpu import GpuCalibration, OpClass
 from simcluster.costs.attention import Attention
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
-from simcluster.costs.gpu import Rates, Work, parts_s, peak_flop_per_s, rates
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
+from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
 from simcluster.hardware import Device
 from simcluster.shapes import ModelShape
+
+OpTime = Callable[[Mapping[str, float]], OpSeconds]
+"""How long an op takes, by the features of a batch."""
 
 
 class MemoryDevice:
@@ -49,6 +52,7 @@ class MemoryDevice:
         self._rates = {
             op: _attained(op, shape, device, calibration, precision.block_scales) for op in ops if op.kind != "host"
         }
+        self._times = {name: [self._time(op) for op in block] for name, block in self._ops.items() if name != "host"}
         self._attention = {op: Attention(op, self._rates[op], self._launch_s, shape) for op in ops if op.is_attention}
 
     decode_attention = None
@@ -68,7 +72,7 @@ class MemoryDevice:
         if name == "host":
             return self._host.seconds(batch, self._stream)
         of_batch = features(batch, self._shape, n_experts)
-        rows = [IDLE if op.is_attention else self._one(op, of_batch) for op in self._ops[name]]
+        rows = [time(of_batch) for time in self._times[name]]
         rows = _under_load(rows, *self._slowdown) if self._slowdown[0] else rows
         return self._launched(rows) if self._host_s else rows
 
@@ -91,30 +95,39 @@ class MemoryDevice:
             return self._attention[op].prefill(batch)
         return self._attention[op].decode(batch.decode_tokens, batch.decode_context)
 
-    def _one(self, op: Op, of_batch: Mapping[str, float]) -> OpSeconds:
-        """One op that is no attention; without work it takes no time."""
-        flop, weight_bytes = value(op.flop, of_batch), value(op.weight_bytes, of_batch)
-        activation_bytes = value(op.activation_bytes, of_batch)
-        if not (flop or weight_bytes or activation_bytes):
-            return IDLE
-        attained = self._rates[op]
-        inputs, outputs, rows = float(activation_bytes), 0.0, 0.0
+    def _time(self, op: Op) -> OpTime:
+        """How long an op takes that is no attention, which is left idle; without work it takes no time."""
+        if op.is_attention:
+            return lambda of_batch: IDLE
+        attained, stream, kind, exchange_s = self._rates[op], self._stream, op.exchange, self._exchange_s
+        start_s = attained.fixed_s + self._launch_s
+        late_s = start_s + self._skew_s
+        (vectors, input_bytes, output_bytes, rows), reduction = self._vectors(op), float(op.in_features)
+        (flop_of, flop), (weights_of, weight_bytes), (sent, sent_bytes) = op.flop, op.weight_bytes, op.exchange_bytes
+
+        def time(of_batch: Mapping[str, float]) -> OpSeconds:
+            n, weights = of_batch[vectors], weight_bytes * of_batch[weights_of]
+            if not (n or weights):
+                return IDLE
+            sizes = (input_bytes * n, output_bytes * n, rows * n, reduction, 0.0)
+            compute, fetch = parts_s(attained, flop * of_batch[flop_of], weights, *sizes)
+            if stream is not None:
+                fetch = max(fetch, weights / stream.bytes_per_s)
+            n_bytes = sent_bytes * of_batch[sent]
+            exchange = exchange_s(kind, n_bytes) if n_bytes else 0.0
+            return OpSeconds(late_s if exchange else start_s, compute, fetch, exchange)
+
+        return time
+
+    def _vectors(self, op: Op) -> tuple[str, float, float, float]:
+        """The vectors that go through an op: of which kind, bytes read and written for each, and rows of a product."""
+        vectors, n_bytes = op.activation_bytes
         if op.kind == "gemm":
-            rows = float(of_batch[op.per])
-            inputs = rows * op.in_features * ACTIVATION_BYTES
-            outputs = activation_bytes - inputs
-        elif op.kind == "elementwise":
-            inputs *= self._passes
-        elif op.kind == "moe":
-            outputs = float(of_batch["tokens"] * self._shape.hidden * ACTIVATION_BYTES)
-        work = Work(float(flop), float(weight_bytes), inputs, outputs, rows, float(op.in_features), 0.0)
-        compute, fetch = parts_s(work, attained)
-        if self._stream is not None:
-            fetch = max(fetch, weight_bytes / self._stream.bytes_per_s)
-        exchanged = value(op.exchange_bytes, of_batch)
-        exchange = self._exchange_s(op.exchange, exchanged) if op.exchange and exchanged else 0.0
-        waited = self._skew_s if exchange else 0.0
-        return OpSeconds(attained.fixed_s + self._launch_s + waited, compute, fetch, exchange)
+            read = float(op.in_features * ACTIVATION_BYTES)
+            return vectors, read, n_bytes - read, 1.0
+        if op.kind == "moe":
+            return vectors, n_bytes, float(self._shape.hidden * ACTIVATION_BYTES), 0.0
+        return vectors, n_bytes * self._passes if op.kind == "elementwise" else n_bytes, 0.0, 0.0
 
 
 def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> list[OpSeconds]:
@@ -124,8 +137,11 @@ def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> li
     A device at the limit of its power lowers its clock; fetching and exchanging need less of it. The kernel tables
     were measured in bursts, which are over before that.
     """
-    total = sum([launch + max(compute, fetch) + exchange for launch, compute, fetch, exchange in rows])
-    computing = sum([compute for _, compute, fetch, _ in rows if compute > fetch])
+    total = computing = 0.0
+    for launch, compute, fetch, exchange in rows:
+        total += launch + (compute if compute > fetch else fetch) + exchange
+        if compute > fetch:
+            computing += compute
     if computing <= from_share * total:
         return rows
     factor = 1 + slowdown * (computing / total - from_share) / (1 - from_share)

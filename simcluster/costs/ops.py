@@ -11,8 +11,8 @@ ops), biases and routers' top-k in FLOP (in bytes they are counted with the para
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from simcluster.costs.batch import Batch
 from simcluster.shapes import LayerKind, ModelShape, activated_experts, expert_parameters
@@ -20,8 +20,19 @@ from simcluster.shapes import LayerKind, ModelShape, activated_experts, expert_p
 OpClass = Literal["gemm", "attention_prefill", "attention_decode", "moe", "elementwise", "embedding", "host"]
 Exchange = Literal["", "all_reduce", "all_gather"]
 
-Linear = Mapping[str, float]
-"""A linear form: coefficients by the name of a feature of the batch, see `features`."""
+
+class Linear(NamedTuple):
+    """What grows in proportion to one feature of the batch, see `features`."""
+
+    feature: str
+    coefficient: float
+
+    def at(self, of_batch: Mapping[str, float]) -> float:
+        """For the features of a batch."""
+        return self.coefficient * of_batch[self.feature]
+
+
+NOTHING = Linear("step", 0.0)
 
 ACTIVATION_BYTES = 2
 """Activations travel and are stored at 16 bit on every device here."""
@@ -48,16 +59,16 @@ class Precision:
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One op of one layer on one rank; work is `sum(coefficient * feature)`."""
+    """One op of one layer on one rank, and what it works on."""
 
     name: str
     kind: OpClass
-    flop: Linear = field(default_factory=dict)
-    weight_bytes: Linear = field(default_factory=dict)
-    kv_bytes: Linear = field(default_factory=dict)
-    activation_bytes: Linear = field(default_factory=dict)
+    flop: Linear = NOTHING
+    weight_bytes: Linear = NOTHING
+    kv_bytes: Linear = NOTHING
+    activation_bytes: Linear = NOTHING
     exchange: Exchange = ""
-    exchange_bytes: Linear = field(default_factory=dict)
+    exchange_bytes: Linear = NOTHING
     in_features: int = 0
     """Length of the reduction of a matrix product, for devices that lay matrices out in space; 0 if it is none."""
     out_features: int = 0
@@ -74,28 +85,21 @@ class Op:
 
 def features(batch: Batch, shape: ModelShape, n_experts: float | None = None) -> dict[str, float]:
     """
-    What linear forms are over, by name.
+    What work may be in proportion to, by name.
 
     The sums of `Batch`; `step`, 1 for each step; `output_step`, 1 for a step with outputs; `tokens`; and `experts`,
     the number of experts of a layer that the tokens touch, the expected one if it is not given.
     """
+    n_tokens = batch.tokens
     if n_experts is None:
-        n_experts = float(activated_experts(shape, batch.tokens)) if shape.moe else 0.0
+        n_experts = float(activated_experts(shape, n_tokens)) if shape.moe else 0.0
     return {
         **batch._asdict(),
         "step": 1.0,
         "output_step": float(batch.outputs > 0),
-        "tokens": batch.tokens,
+        "tokens": n_tokens,
         "experts": n_experts,
     }
-
-
-def value(form: Linear, of_batch: Mapping[str, float]) -> float:
-    """A linear form at the features of a batch."""
-    total = 0.0
-    for name, coefficient in form.items():
-        total += coefficient * of_batch[name]
-    return total
 
 
 def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Exchange = "", parts: int = 1) -> Op:
@@ -105,15 +109,14 @@ def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Excha
     `exchange` says what follows with the output, whose size it has.
     """
     columns = n_out * parts
-    exchange_bytes: Linear = {"tokens": n_out * ACTIVATION_BYTES} if exchange else {}
     return Op(
         name,
         "gemm",
-        flop={"tokens": 2.0 * n_in * columns},
-        weight_bytes={"step": n_in * columns * precision.weight_bits / 8},
-        activation_bytes={"tokens": float((n_in + columns) * ACTIVATION_BYTES)},
+        flop=Linear("tokens", 2.0 * n_in * columns),
+        weight_bytes=Linear("step", n_in * columns * precision.weight_bits / 8),
+        activation_bytes=Linear("tokens", float((n_in + columns) * ACTIVATION_BYTES)),
         exchange=exchange,
-        exchange_bytes=exchange_bytes,
+        exchange_bytes=Linear("tokens", float(n_out * ACTIVATION_BYTES)) if exchange else NOTHING,
         in_features=n_in,
         out_features=columns,
         bits=precision.weight_bits,
@@ -122,7 +125,7 @@ def gemm(name: str, n_in: int, n_out: int, precision: Precision, exchange: Excha
 
 def elementwise(name: str, n_values: float, per: Literal["tokens", "outputs"] = "tokens") -> Op:
     """An op bound by reading and writing `n_values` 16-bit values for each token (or each output)."""
-    return Op(name, "elementwise", activation_bytes={per: n_values * ACTIVATION_BYTES}, per=per)
+    return Op(name, "elementwise", activation_bytes=Linear(per, n_values * ACTIVATION_BYTES), per=per)
 
 
 def layer_ops(shape: ModelShape, kind: LayerKind, precision: Precision, n_ranks: int) -> list[Op]:
@@ -147,15 +150,15 @@ def _attention_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> lis
     width = heads * shape.head_dim
     kv_width = kv_heads * shape.head_dim
     kv_bytes = 2.0 * kv_width * precision.kv_bits / 8
-    io_bytes = {"tokens": 2.0 * width * ACTIVATION_BYTES}
+    io_bytes = 2.0 * width * ACTIVATION_BYTES
     return [
         gemm("qkv", shape.hidden, width + 2 * kv_width, precision),
         Op(
             "prefill_attention",
             "attention_prefill",
-            flop={"prefill_pairs": 4.0 * width},
-            kv_bytes={"prefill_context": kv_bytes},
-            activation_bytes={"prefill_tokens": io_bytes["tokens"]},
+            flop=Linear("prefill_pairs", 4.0 * width),
+            kv_bytes=Linear("prefill_context", kv_bytes),
+            activation_bytes=Linear("prefill_tokens", io_bytes),
             in_features=shape.head_dim,
             out_features=width,
             bits=precision.kv_bits,
@@ -163,9 +166,9 @@ def _attention_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> lis
         Op(
             "decode_attention",
             "attention_decode",
-            flop={"decode_context": 4.0 * width},
-            kv_bytes={"decode_context": kv_bytes},
-            activation_bytes={"decode_tokens": io_bytes["tokens"]},
+            flop=Linear("decode_context", 4.0 * width),
+            kv_bytes=Linear("decode_context", kv_bytes),
+            activation_bytes=Linear("decode_tokens", io_bytes),
             in_features=shape.head_dim,
             out_features=width,
             bits=precision.kv_bits,
@@ -195,9 +198,9 @@ def _mla_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
         Op(
             "prefill_attention",
             "attention_prefill",
-            flop={"prefill_pairs": 2.0 * heads * (query + mla.v_head_dim)},
-            kv_bytes={"prefill_context": kv_bytes},
-            activation_bytes={"prefill_tokens": 2.0 * width * ACTIVATION_BYTES},
+            flop=Linear("prefill_pairs", 2.0 * heads * (query + mla.v_head_dim)),
+            kv_bytes=Linear("prefill_context", kv_bytes),
+            activation_bytes=Linear("prefill_tokens", 2.0 * width * ACTIVATION_BYTES),
             in_features=query,
             out_features=width,
             bits=precision.kv_bits,
@@ -205,9 +208,9 @@ def _mla_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
         Op(
             "decode_attention",
             "attention_decode",
-            flop={"decode_context": 2.0 * heads * (latent + mla.kv_lora_rank)},
-            kv_bytes={"decode_context": kv_bytes},
-            activation_bytes={"decode_tokens": 2.0 * width * ACTIVATION_BYTES},
+            flop=Linear("decode_context", 2.0 * heads * (latent + mla.kv_lora_rank)),
+            kv_bytes=Linear("decode_context", kv_bytes),
+            activation_bytes=Linear("decode_tokens", 2.0 * width * ACTIVATION_BYTES),
             in_features=latent,
             out_features=width,
             bits=precision.kv_bits,
@@ -247,11 +250,11 @@ def _moe_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
     routed = Op(
         "experts",
         "moe",
-        flop={"tokens": 2.0 * moe.top_k * parts * shape.hidden * width},
-        weight_bytes={"experts": expert_bytes},
-        activation_bytes={"tokens": float(moe.top_k * (2 * shape.hidden + parts * width) * ACTIVATION_BYTES)},
+        flop=Linear("tokens", 2.0 * moe.top_k * parts * shape.hidden * width),
+        weight_bytes=Linear("experts", expert_bytes),
+        activation_bytes=Linear("tokens", float(moe.top_k * (2 * shape.hidden + parts * width) * ACTIVATION_BYTES)),
         exchange="all_reduce" if n_ranks > 1 else "",
-        exchange_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)} if n_ranks > 1 else {},
+        exchange_bytes=Linear("tokens", float(shape.hidden * ACTIVATION_BYTES)) if n_ranks > 1 else NOTHING,
         in_features=shape.hidden,
         out_features=parts * width * moe.top_k,
         bits=precision.weight_bits,
@@ -280,10 +283,10 @@ def embedding_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list
         Op(
             "embedding",
             "embedding",
-            weight_bytes={"tokens": row_bytes},
-            activation_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)},
+            weight_bytes=Linear("tokens", row_bytes),
+            activation_bytes=Linear("tokens", float(shape.hidden * ACTIVATION_BYTES)),
             exchange=exchange,
-            exchange_bytes={"tokens": float(shape.hidden * ACTIVATION_BYTES)} if exchange else {},
+            exchange_bytes=Linear("tokens", float(shape.hidden * ACTIVATION_BYTES)) if exchange else NOTHING,
         )
     ]
 
@@ -297,11 +300,11 @@ def head_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
         Op(
             "head",
             "gemm",
-            flop={"outputs": 2.0 * shape.hidden * columns},
-            weight_bytes={"output_step": shape.hidden * columns * precision.weight_bits / 8},
-            activation_bytes={"outputs": float((shape.hidden + columns) * ACTIVATION_BYTES)},
+            flop=Linear("outputs", 2.0 * shape.hidden * columns),
+            weight_bytes=Linear("output_step", shape.hidden * columns * precision.weight_bits / 8),
+            activation_bytes=Linear("outputs", float((shape.hidden + columns) * ACTIVATION_BYTES)),
             exchange=exchange,
-            exchange_bytes={"outputs": float(shape.vocab * ACTIVATION_BYTES)} if exchange else {},
+            exchange_bytes=Linear("outputs", float(shape.vocab * ACTIVATION_BYTES)) if exchange else NOTHING,
             in_features=shape.hidden,
             out_features=columns,
             bits=precision.weight_bits,

@@ -296,7 +296,10 @@ class TimedStage:
         count = self._counts[kind]
         launch, compute, fetch, wait, exchange = row
         components[_LAUNCH] += count * launch
-        components[self._fetch[kind] if fetch > compute else _COMPUTE] += count * max(compute, fetch)
+        if fetch > compute:
+            components[self._fetch[kind]] += count * fetch
+        else:
+            components[_COMPUTE] += count * compute
         components[_EXCHANGE] += count * exchange
         components[_WAIT] += count * wait
 

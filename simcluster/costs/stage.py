@@ -99,6 +99,7 @@ class TimedBlocks:
     def __init__(self, costs: BlockCosts) -> None:
         self.costs = costs
         self.rows = lru_cache(maxsize=8192)(self._rows)
+        self._launch = lru_cache(maxsize=8192)(self._launch_of)
         self._prefill_attention = lru_cache(maxsize=256)(self._prefill_attention_of)
         self._decode_attention = lru_cache(maxsize=64)(self._decode_attention_of)
         self._chord = lru_cache(maxsize=8192)(self._chord_of)
@@ -108,11 +109,15 @@ class TimedBlocks:
     def _rows(self, name: BlockName, tokens: Batch) -> list[OpRow]:
         """A block for so many tokens; of its attention only what does not depend on contexts: a chord's launch."""
         rows = [_in_ticks(seconds) for seconds in self.costs.seconds(name, tokens)]
-        for index, op in enumerate(self.costs.ops(name)):
-            if op.kind == "attention_decode" and tokens.decode_tokens and self.costs.decode_attention is None:
-                n = tokens.decode_tokens
-                rows[index] = OpRow(to_ticks(self.costs.attention(op, Batch(n, n)).launch), 0, 0, 0, 0)
+        if tokens.decode_tokens and self.costs.decode_attention is None:
+            for index, op in enumerate(self.costs.ops(name)):
+                if op.kind == "attention_decode":
+                    rows[index] = self._launch(op, tokens.decode_tokens)
         return rows
+
+    def _launch_of(self, op: Op, n: int) -> OpRow:
+        """Launching a decode attention op for so many tokens."""
+        return OpRow(to_ticks(self.costs.attention(op, Batch(n, n)).launch), 0, 0, 0, 0)
 
     def attention(self, op: Op, batch: Batch) -> OpRow:
         """What of an attention op depends on the contexts of a batch."""
@@ -231,7 +236,14 @@ class BlockStage:
 
     def rows(self, tokens: Batch) -> list[OpRow]:
         """Durations of each kind of op for so many tokens, attention left idle."""
-        return [row for name in self._names for row in self._timed.rows(name, tokens)]
+        decoding, _, prompts, *_, outputs, sequences = tokens
+        vectors = Batch(decoding, 0, prompts)
+        # What the other two depend on comes again with many numbers of tokens.
+        apart: dict[str, Batch] = {
+            "host": Batch(0, 0, 0, 0, 0, 0, sequences),
+            "head": Batch(0, 0, 0, 0, 0, outputs),
+        }
+        return [row for name in self._names for row in self._timed.rows(name, apart.get(name, vectors))]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
         """Durations of the kinds of attention op for a batch, those without work left out."""

@@ -21,7 +21,7 @@ from simcluster.calibration.wafer import WaferCalibration
 from simcluster.costs import wafer
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features, value
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
 from simcluster.hardware import Device, WaferGrid
 from simcluster.shapes import ModelShape
 
@@ -83,7 +83,7 @@ class WaferDevice:
         if self._stream is None:
             return rows
         of_batch = features(batch, self._shape, n_experts)
-        streamed = [value(op.weight_bytes, of_batch) / self._stream.bytes_per_s for op in self._ops[name]]
+        streamed = [op.weight_bytes.at(of_batch) / self._stream.bytes_per_s for op in self._ops[name]]
         return [row._replace(fetch=max(row.fetch, s)) for row, s in zip(rows, streamed, strict=True)]
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:

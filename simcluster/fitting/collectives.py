@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
-from simcluster.costs.collectives import COLLECTIVES, time_s
+from simcluster.costs.collectives import COLLECTIVES, line_of
 from simcluster.costs.gpu import Floats
 from simcluster.fitting.collective_lines import FREE, SHARES, lines
 from simcluster.fitting.collective_tables import SYSTEMS, Exchanges, exchanges, sends
@@ -146,11 +146,11 @@ def _fastest_s(by_collective: Lines, group: Group, points: Exchanges) -> Floats:
     return np.asarray(np.min(times, axis=0))
 
 
-def _times_s(line: CollectiveFit, collective: Collective, points: Exchanges) -> Floats:
+def _times_s(fit: CollectiveFit, collective: Collective, points: Exchanges) -> Floats:
     """One line at all points; beyond its ranks it is never the fastest."""
     found = np.full(len(points.seconds), np.inf)
     for n_ranks in np.unique(points.n_ranks):
-        if line.min_ranks <= n_ranks <= (line.max_ranks or n_ranks):
+        if fit.min_ranks <= n_ranks <= (fit.max_ranks or n_ranks):
             here = points.n_ranks == n_ranks
-            found[here] = time_s(COLLECTIVES[collective][line.algorithm], line, int(n_ranks), points.n_bytes[here])
+            found[here] = line_of(COLLECTIVES[collective][fit.algorithm], fit, int(n_ranks)).at(points.n_bytes[here])
     return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
-from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
+from simcluster.costs.collectives import Phases, flat, hierarchical_all_reduce, phases_s
 from simcluster.costs.exchange import Leg
 from simcluster.costs.memory_device import MemoryDevice
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Precision, features, value
+from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Exchange, Linear, Precision, features
 from simcluster.costs.routing import ExpertFactors
 from simcluster.costs.routing import varies as routing_varies
 from simcluster.costs.service import StageModel
@@ -98,7 +98,7 @@ class Planner:
         sizes = {"tokens": n_tokens, "outputs": n_outputs}
         for place, stage in enumerate(stages):
             for (kind, form), count in self._exchanges(stage.layers).items():
-                for leg in self._legs(stage.devices, kind, value(dict(form), sizes)):
+                for leg in self._legs(stage.devices, kind, form.at(sizes)):
                     loads = links.loads_of(leg.collective, leg.fit.algorithm, leg.groups)
                     for link, share in loads.items():
                         found[link] = found.get(link, 0.0) + count * leg.n_bytes * float(share)
@@ -109,10 +109,10 @@ class Planner:
                         found[link] = found.get(link, 0.0) + sent
         return {links.routes.links[link]: n_bytes for link, n_bytes in found.items()}
 
-    def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Exchange, tuple[tuple[str, float], ...]]]:
+    def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Exchange, Linear]]:
         """How often a stage has each exchange, by its kind and the form of its bytes."""
         ops = self._as_built(layers).all_ops
-        return Counter((op.exchange, tuple(op.exchange_bytes.items())) for op in ops if op.exchange)
+        return Counter((op.exchange, op.exchange_bytes) for op in ops if op.exchange)
 
     def pauses(self) -> list[Renewals]:
         """Of the hosts that deliver, by replica and named by its first device; none without the source."""
@@ -302,7 +302,7 @@ class Planner:
 
         def rounds_of(op: int, batch: Batch) -> tuple[Round, ...]:
             form = all_ops[op].exchange_bytes
-            return rounds(all_ops[op].exchange, float(value(form, features(batch, scenario.model))))
+            return rounds(all_ops[op].exchange, form.at(features(batch, scenario.model)))
 
         return rounds_of
 
@@ -350,18 +350,21 @@ def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | Non
 
 def _exchange_s(group: Group | None, scenario: Scenario) -> ExchangeTime:
     """Time of the exchanges among the ranks of a stage, whose sizes come again and again."""
+    launch, algorithm = scenario.engine.launch, scenario.engine.all_reduce
+
+    @cache
+    def phases(kind: Exchange) -> Phases:
+        if group is None:
+            return ()
+        if kind == "all_gather":
+            fabric = group.across or group.inside
+            return flat("all_gather", fabric.all_gather, group.ranks_per_node * group.n_nodes, launch)
+        if group.across is None:
+            return flat("all_reduce", group.inside.all_reduce, group.ranks_per_node, launch, algorithm)
+        return hierarchical_all_reduce(group.inside, group.across, group.ranks_per_node, group.n_nodes, launch)
 
     @lru_cache(maxsize=4096)
     def exchange_s(kind: Exchange, n_bytes: float) -> float:
-        if group is None:
-            return 0.0
-        launch, algorithm = scenario.engine.launch, scenario.engine.all_reduce
-        if kind == "all_gather":
-            fabric = group.across or group.inside
-            return float(all_gather_s(fabric.all_gather, group.ranks_per_node * group.n_nodes, n_bytes, launch))
-        if group.across is None:
-            return float(all_reduce_s(group.inside.all_reduce, group.ranks_per_node, n_bytes, launch, algorithm))
-        nodes = (group.ranks_per_node, group.n_nodes)
-        return float(hierarchical_all_reduce_s(group.inside, group.across, *nodes, n_bytes, launch))
+        return float(phases_s(phases(kind), n_bytes))
 
     return exchange_s

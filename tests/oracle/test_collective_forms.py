@@ -15,8 +15,9 @@ from simcluster.costs.collectives import (
     COLLECTIVES,
     all_reduce_s,
     available,
-    hierarchical_all_reduce_s,
-    time_s,
+    hierarchical_all_reduce,
+    line_of,
+    phases_s,
 )
 
 ALPHA_S = 2e-6
@@ -75,7 +76,7 @@ def test_other_closed_forms(n_ranks: int) -> None:
     forms = (("all_gather", "ring"), ("reduce_scatter", "ring"), ("all_to_all", "pairwise"))
     for collective, name in forms:
         form = COLLECTIVES[collective][name]  # type: ignore[index]
-        assert half_s == pytest.approx(time_s(form, line(name), n_ranks, 1e6), rel=1e-14)
+        assert half_s == pytest.approx(line_of(form, line(name), n_ranks).at(1e6), rel=1e-14)
 
 
 @pytest.mark.parametrize("n_ranks", RANKS)
@@ -100,7 +101,9 @@ def test_hierarchical_is_a_ring_in_bytes() -> None:
     n_bytes = 64e6
     rounds = 2 * (8 - 1) + 2 * (4 - 1)
     expected_s = rounds * ALPHA_S + 2 * (32 - 1) / 32 * n_bytes / BYTES_PER_S
-    assert expected_s == pytest.approx(hierarchical_all_reduce_s(ring, ring, 8, 4, n_bytes, "graph"), rel=1e-12)
+    assert expected_s == pytest.approx(
+        phases_s(hierarchical_all_reduce(ring, ring, 8, 4, "graph"), n_bytes), rel=1e-12
+    )
 
 
 # Comparison with public measurements. The data: NVIDIA aiconfigurator-core 0.12.0 (Apache-2.0), microsoft/vidur
@@ -175,7 +178,7 @@ def predicted(
     fits = getattr(fabric(link), collective)
     for n_ranks, n_bytes, us in zip(*points, strict=True):
         times = [
-            (time_s(COLLECTIVES[collective][fit.algorithm], fit, int(n_ranks), float(n_bytes)), index)
+            (line_of(COLLECTIVES[collective][fit.algorithm], fit, int(n_ranks)).at(float(n_bytes)), index)
             for index, fit in enumerate(available(fits, int(n_ranks), launch, algorithm))
         ]
         least_s, index = min(times)

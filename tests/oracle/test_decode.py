@@ -11,10 +11,10 @@ from support import Played, played
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import HostTime
-from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce_s
+from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce, phases_s
 from simcluster.costs.gpu import op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice, op_class
-from simcluster.costs.ops import Op, Precision, block_ops
+from simcluster.costs.ops import Linear, Op, Precision, block_ops
 from simcluster.costs.service import OpTicks, TimedStage
 from simcluster.costs.stage import KNOTS, BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.wafer_device import WaferDevice
@@ -47,13 +47,13 @@ def gaps(run: Played) -> list[int]:
     return np.diff(run.tokens["emitted_at_ticks"]).tolist()
 
 
-def work(form: dict[str, float], context: int) -> float:
-    """Value of a linear form for a decode step of one request, feature by feature."""
+def work(form: Linear, context: int) -> float:
+    """Value of a linear form for a decode step of one request."""
     values = {
         "step": 1, "tokens": 1, "decode_tokens": 1, "decode_context": context, "prefill_tokens": 0,
         "prefill_pairs": 0, "prefill_context": 0, "outputs": 1, "sequences": 1, "output_step": 1,
     }  # fmt: skip
-    return sum(coefficient * values[name] for name, coefficient in form.items())
+    return form.coefficient * values[form.feature]
 
 
 def stage_ops(scenario: Scenario, stage: Stage) -> Iterator[Op]:
@@ -117,8 +117,8 @@ def exchange_ticks(scenario: Scenario, op: Op) -> int:
         return to_ticks(float(all_gather_s(fits, group.ranks_per_node * group.n_nodes, n_bytes, launch)))
     if group.across is None:
         return to_ticks(float(all_reduce_s(group.inside.all_reduce, group.ranks_per_node, n_bytes, launch)))
-    sizes = (group.ranks_per_node, group.n_nodes, n_bytes, launch)
-    return to_ticks(float(hierarchical_all_reduce_s(group.inside, group.across, *sizes)))
+    phases = hierarchical_all_reduce(group.inside, group.across, group.ranks_per_node, group.n_nodes, launch)
+    return to_ticks(float(phases_s(phases, n_bytes)))
 
 
 def hops_ticks(scenario: Scenario) -> int:

@@ -16,9 +16,10 @@ from simcluster.costs.collectives import (
     all_gather_s,
     all_reduce_s,
     all_to_all_s,
-    hierarchical_all_reduce_s,
+    hierarchical_all_reduce,
+    line_of,
+    phases_s,
     reduce_scatter_s,
-    time_s,
 )
 from simcluster.costs.exchange import (
     Leg,
@@ -151,7 +152,8 @@ def test_hierarchical_phases_add_up(n_ranks: int, n_nodes: int, n_bytes: float) 
         return
     found = net.phases(hierarchical_legs(inside, across, nodes, n_bytes, "graph"))
     assert (1 if 1 in (n_ranks, n_nodes) else 3) == len(found)
-    assert hierarchical_all_reduce_s(inside, across, n_ranks, n_nodes, n_bytes, "graph") == seconds(found)
+    closed = hierarchical_all_reduce(inside, across, n_ranks, n_nodes, "graph")
+    assert phases_s(closed, n_bytes) == seconds(found)
 
 
 def test_hierarchical_loads() -> None:
@@ -207,7 +209,7 @@ def test_idle_graph(collective: Collective, algorithm: str) -> None:
     exchange = leg(collective, algorithm, group)
     found = net.phases(exchange)
     assert [to_ticks(found[0].latency_s) + to_ticks(found[0].alone_s)] == net.ticks(found)
-    closed_s = time_s(COLLECTIVES[collective][algorithm], exchange[0].fit, len(group), 1e6)
+    closed_s = line_of(COLLECTIVES[collective][algorithm], exchange[0].fit, len(group)).at(1e6)
     assert closed_s == seconds(found)
 
 

@@ -15,7 +15,8 @@ from simcluster.costs.collectives import (
     all_reduce_s,
     all_to_all_s,
     fastest,
-    hierarchical_all_reduce_s,
+    flat,
+    hierarchical_all_reduce,
     reduce_scatter_s,
     send_s,
 )
@@ -139,12 +140,10 @@ def test_no_ranks() -> None:
 def test_hierarchical_on_one_node_or_one_rank_a_node_is_flat() -> None:
     """With one node it is the node's all-reduce, with one rank a node the network's."""
     inside, across = fabric("nvlink4"), fabric("infiniband-ndr")
-    assert all_reduce_s(inside.all_reduce, 8, 1e6, "graph") == hierarchical_all_reduce_s(
-        inside, across, 8, 1, 1e6, "graph"
-    )
-    assert all_reduce_s(across.all_reduce, 4, 1e6, "graph") == hierarchical_all_reduce_s(
-        inside, across, 1, 4, 1e6, "graph"
-    )
+    for n_ranks, n_nodes, whole in ((8, 1, inside), (1, 4, across)):
+        assert hierarchical_all_reduce(inside, across, n_ranks, n_nodes, "graph") == flat(
+            "all_reduce", whole.all_reduce, n_ranks * n_nodes, "graph"
+        )
 
 
 def test_small_all_reduce_on_eight_h100() -> None:

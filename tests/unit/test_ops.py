@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simcluster import catalog
-from simcluster.costs import ops as table
 from simcluster.costs.batch import Batch, prefill_chunk
-from simcluster.costs.ops import Op, Precision, block_ops, features, layer_ops
+from simcluster.costs.ops import NOTHING, Linear, Op, Precision, block_ops, features, layer_ops
 from simcluster.shapes import (
     ModelShape,
     activated_experts,
@@ -24,8 +23,8 @@ BY_HAND = Precision(8, 8)
 """At 8 bit a weight or a cached number is a byte."""
 
 
-def value(form: dict[str, float], batch: Batch, shape: ModelShape) -> float:
-    return table.value(form, features(batch, shape))
+def value(form: Linear, batch: Batch, shape: ModelShape) -> float:
+    return form.at(features(batch, shape))
 
 
 def total(ops: list[Op], part: str, batch: Batch, shape: ModelShape) -> float:
@@ -127,7 +126,7 @@ def test_one_rank_has_nobody_to_exchange_with(block: str) -> None:
     """On one rank no op ends in an exchange."""
     ops = block_ops(block, catalog.model("llama-3.1-8b"), Precision(), 1)
 
-    assert all(not op.exchange and not op.exchange_bytes for op in ops)
+    assert all(not op.exchange and op.exchange_bytes == NOTHING for op in ops)
 
 
 def test_heads_that_do_not_divide_are_refused() -> None:
@@ -186,8 +185,8 @@ def test_features_are_the_sums_of_a_batch() -> None:
     }  # fmt: skip
 
     assert expected == features(batch, shape)
-    assert 2 * 20 + 3 * 4 == value({"decode_context": 2, "tokens": 3}, batch, shape)
-    assert 0 == value({"output_step": 1}, batch._replace(outputs=0), shape)
+    assert [2 * 20, 3 * 4] == [value(Linear(*form), batch, shape) for form in (("decode_context", 2), ("tokens", 3))]
+    assert 0 == value(Linear("output_step", 1), batch._replace(outputs=0), shape)
 
 
 def test_the_same_features_twice_add_up() -> None:
