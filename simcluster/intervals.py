@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import fsum
 from typing import Any
 
 from simcluster.scenario import Scenario
@@ -53,10 +54,10 @@ def power_share(scenario: Scenario, summary: dict[str, Any]) -> float | None:
     n_later = max(summary["total_output_tokens"] - summary["completed"], 0)
     sums = {"ttft": (summary["mean_ttft_ms"] or 0.0) * summary["completed"],
             "itl": (summary["mean_itl_ms"] or 0.0) * n_later}  # fmt: skip
-    total = sum(sums.values())
+    total = fsum(sums.values())
     if not total:
         return None
-    busy = sum(sums[kind] * sum(summary[f"{kind}_shares"][name] for name in BUSY) for kind in sums) / total
+    busy = fsum(sums[kind] * fsum(summary[f"{kind}_shares"][name] for name in BUSY) for kind in sums) / total
     return float(gpu.idle_power_share + gpu.busy_power_share * busy)
 
 

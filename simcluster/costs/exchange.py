@@ -122,7 +122,10 @@ def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
 
 def seconds(played: Sequence[Phase]) -> float:
     """Time of phases one after another on an idle graph."""
-    return sum((phase.latency_s + phase.alone_s for phase in played), 0.0)
+    total_s = 0.0
+    for phase in played:
+        total_s += phase.latency_s + phase.alone_s
+    return total_s
 
 
 def messages(exchange: Sequence[Leg], route: Route, switch_of: SwitchOf) -> tuple[MessageRound, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import fsum
 
 from simcluster.calibration.gpu import GpuCalibration, OpClass
 from simcluster.costs.attention import Attention
@@ -83,7 +84,7 @@ class MemoryDevice:
         The host runs ahead within a block; attention, timed apart, counts as one launch and as no work.
         """
         n_launched = sum(any(row) for row in rows) + any(not any(row) for row in rows)
-        busy = sum(row.total for row in rows)
+        busy = fsum(row.total for row in rows)
         missing = n_launched * self._host_s - busy
         if missing <= 0 or not any(rows[0]):
             return rows
@@ -120,14 +121,15 @@ class MemoryDevice:
         return time
 
     def _vectors(self, op: Op) -> tuple[str, float, float, float]:
-        """The vectors that go through an op: of which kind, bytes read and written for each, and rows of a product."""
+        """The vectors that go through an op: what they are, bytes of each read and written, and rows of a product."""
         vectors, n_bytes = op.activation_bytes
         if op.kind == "gemm":
             read = float(op.in_features * ACTIVATION_BYTES)
             return vectors, read, n_bytes - read, 1.0
         if op.kind == "moe":
             return vectors, n_bytes, float(self._shape.hidden * ACTIVATION_BYTES), 0.0
-        return vectors, n_bytes * self._passes if op.kind == "elementwise" else n_bytes, 0.0, 0.0
+        passes = self._passes if op.kind == "elementwise" else 1.0
+        return vectors, passes * n_bytes, 0.0, 0.0
 
 
 def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> list[OpSeconds]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
+from math import fsum
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,7 @@ class ExpertFactors:
         batch = Batch(0, 0, n_tokens) if has_prefill else Batch(n_tokens)
         values, where = np.unique(counts, return_inverse=True)
         rows = [self._costs.seconds("moe", batch, float(n_experts)) for n_experts in values.tolist()]
-        whole = np.array([sum(row.total for row in of_block) for of_block in rows])[where].reshape(counts.shape)
+        whole = np.array([fsum(row.total for row in of_block) for of_block in rows])[where].reshape(counts.shape)
         busy = np.array([max(row[self._place][1:3]) for row in rows])[where].reshape(counts.shape)
         longer = (whole - whole.mean(axis=1, keepdims=True)) / busy.mean(axis=1, keepdims=True)
         factors: Ticks = np.rint((1 + longer) * ONE).astype(np.int64)

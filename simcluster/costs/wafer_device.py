@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from math import fsum
 
 import numpy as np
 import numpy.typing as npt
@@ -197,15 +198,15 @@ def _passing(one: wafer.OpTime, n_tokens: int, strips: int) -> wafer.OpTime:
 
 def _faster(some: list[wafer.OpTime], others: list[wafer.OpTime]) -> list[wafer.OpTime]:
     """The sequence of ops that takes less time, the first of equals."""
-    return min(some, others, key=lambda times: sum(float(time.total_s) for time in times))
+    return min(some, others, key=lambda times: fsum(float(time.total_s) for time in times))
 
 
 def _sum(times: list[wafer.OpTime]) -> OpSeconds:
     """One after the other; where one is bound by its fetch and another by its compute, each keeps its longer side."""
-    launch = sum(float(time.overhead_s) for time in times)
-    exchange = sum(float(time.interconnect_s) for time in times)
+    launch = fsum(float(time.overhead_s) for time in times)
+    exchange = fsum(float(time.interconnect_s) for time in times)
     if len(times) == 1:
         return OpSeconds(launch, float(times[0].compute_s), float(times[0].fetch_s), exchange)
-    compute = sum(float(time.compute_s) for time in times if time.compute_s >= time.fetch_s)
-    fetch = sum(float(time.fetch_s) for time in times if time.compute_s < time.fetch_s)
+    compute = fsum(float(time.compute_s) for time in times if time.compute_s >= time.fetch_s)
+    fetch = fsum(float(time.fetch_s) for time in times if time.compute_s < time.fetch_s)
     return OpSeconds(launch, compute, fetch, exchange)

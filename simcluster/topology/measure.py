@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import fsum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ def path(topology: Topology, a: str, b: str) -> Route:
     return Route(
         nodes=tuple(nodes),
         links=tuple(edge["link"] for edge in edges),
-        latency_s=sum(edge["latency_s"] for edge in edges),
+        latency_s=fsum(edge["latency_s"] for edge in edges),
         bytes_per_s=min((edge["bytes_per_s"] for edge in edges), default=float("inf")),
     )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from math import fsum
 from typing import NamedTuple
 
 from simcluster.problems import nearest
@@ -70,7 +71,7 @@ class Routes:
 
     def latency_s(self, route: Sequence[int]) -> float:
         """Sum over the links of a way."""
-        return sum(self.latencies_s[link] for link in route)
+        return fsum(self.latencies_s[link] for link in route)
 
     def bytes_per_s(self, route: Sequence[int]) -> float:
         """Of the narrowest link of a way; infinite when it has none."""

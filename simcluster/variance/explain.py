@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import fsum
 from typing import Any
 
 from simcluster.metrics import LATENCIES, TICKS_PER_MS
@@ -138,8 +139,8 @@ def _levels(name: str, gathered: Sequence[Gathered], later: Sequence[Later]) -> 
     }
     if is_itl:
         variance = whole.deviation / whole.n
-        split["step"] = sum(one.between_steps for one in later) / variance
-        split["within_step"] = sum(one.within_steps for one in later) / variance
+        split["step"] = fsum(one.between_steps for one in later) / variance
+        split["within_step"] = fsum(one.within_steps for one in later) / variance
     return split
 
 

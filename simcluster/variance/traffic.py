@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import fsum
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, s
     if len(found) < len(runs):
         return None
     used = dict.fromkeys(link for one in found for link in one)
-    return {link: sum(one.get(link, 0.0) for one in found) / len(runs) for link in used}
+    return {link: fsum(one.get(link, 0.0) for one in found) / len(runs) for link in used}
 
 
 def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] | None:
