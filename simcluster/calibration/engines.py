@@ -8,6 +8,7 @@ fitted. Both travel with every result that uses it.
 from __future__ import annotations
 
 from functools import cache
+from math import fsum
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -150,4 +151,4 @@ def read(document: Document, name: str) -> EngineCalibration:
 
 def skew_s(mean_s: float, n_ranks: int) -> float:
     """How long n ranks wait for their last one, each late by an exponential time of this mean."""
-    return mean_s * sum(1 / rank for rank in range(1, n_ranks + 1))
+    return mean_s * fsum(1 / rank for rank in range(1, n_ranks + 1))
