@@ -126,7 +126,7 @@ Phases = tuple[Phase, ...]
 
 
 def phases_s(phases: Phases, n_bytes: Size) -> Size:
-    """Time of all phases, in the shape of `n_bytes`, the bytes of the array that every rank holds."""
+    """Time of all phases in the shape of `n_bytes`, the bytes of the array; never less for more bytes."""
     total = n_bytes * 0.0
     for lines, parts in phases:
         times = [line.at(n_bytes / parts) for line in lines]
@@ -138,10 +138,22 @@ def flat(
     name: Collective, fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto", parts: int = 1
 ) -> Phases:
     """
-    A collective inside one fabric; see `all_reduce_s`.
+    A collective inside one fabric.
+
+    Its array is the one that every rank holds in the end, or began with; uneven parts of an all-to-all, as of experts
+    that are not equally popular, last as long as the busiest rank: pass its bytes.
+
+    Args:
+        name: of the collective.
+        fits: of the fabric, `Fabric.all_reduce` and its like.
+        n_ranks: in the group.
+        launch: how the kernels are started.
+        algorithm: `auto` takes the fastest form available, as the libraries' tuners mean to; else the name of an
+            algorithm or of a library, which narrows the choice to its forms.
+        parts: of the array, one of which it has to do.
 
     Raises:
-        ValueError: see there.
+        ValueError: an unknown name, no form for so many ranks in this mode, or fewer than one rank.
     """
     usable = available(fits, n_ranks, launch, algorithm)
     forms = COLLECTIVES[name]
@@ -175,51 +187,6 @@ def hierarchical_all_reduce(
     )
 
 
-def all_reduce_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
-    """
-    Time of an all-reduce inside one fabric.
-
-    Args:
-        fits: of the fabric, `Fabric.all_reduce`.
-        n_ranks: in the group; a single rank takes 0 s.
-        n_bytes: of the array that every rank holds.
-        launch: how the kernels are started.
-        algorithm: `auto` takes the fastest form available, as the libraries' tuners mean to; else the name of an
-            algorithm or of a library, which narrows the choice to its forms.
-
-    Returns:
-        Seconds, in the shape of `n_bytes`; never less for more bytes.
-
-    Raises:
-        ValueError: an unknown name, no form for so many ranks in this mode, or fewer than one rank.
-    """
-    return phases_s(flat("all_reduce", fits, n_ranks, launch, algorithm), n_bytes)
-
-
-def all_gather_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
-    """Time until every rank holds `n_bytes`, of which each began with one part; else as `all_reduce_s`."""
-    return phases_s(flat("all_gather", fits, n_ranks, launch, algorithm), n_bytes)
-
-
-def reduce_scatter_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
-    """Time until every rank holds its summed part of the `n_bytes` each began with; else as `all_reduce_s`."""
-    return phases_s(flat("reduce_scatter", fits, n_ranks, launch, algorithm), n_bytes)
-
-
-def all_to_all_s(fits: Fits, n_ranks: int, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
-    """
-    Time to exchange equal parts of the `n_bytes` on every rank, its own part included; else as `all_reduce_s`.
-
-    Uneven parts, as of experts that are not equally popular, last as long as the busiest rank: pass its bytes.
-    """
-    return phases_s(flat("all_to_all", fits, n_ranks, launch, algorithm), n_bytes)
-
-
-def send_s(fits: Fits, n_bytes: Size, launch: Launch, algorithm: str = "auto") -> Size:
-    """Time of one message of `n_bytes` from one rank to another, start to arrival; else as `all_reduce_s`."""
-    return phases_s(flat("send", fits, 2, launch, algorithm), n_bytes)
-
-
 def line_of(form: Algorithm, fit: CollectiveFit, n_ranks: int) -> Line:
     """What a fit says of an algorithm among so many ranks."""
     return Line(fit.fixed_s + form.steps(n_ranks) * fit.step_s, form.share(n_ranks), fit.bytes_per_s)
@@ -228,7 +195,7 @@ def line_of(form: Algorithm, fit: CollectiveFit, n_ranks: int) -> Line:
 def fastest(
     name: Collective, fits: Fits, n_ranks: int, n_bytes: float, launch: Launch, algorithm: str = "auto"
 ) -> CollectiveFit:
-    """The line that `all_reduce_s` and its like take for one size, the first of equals: it tells what to load."""
+    """The line that `flat` takes for one size, the first of equals: it tells what to load."""
     forms = COLLECTIVES[name]
     usable = available(fits, n_ranks, launch, algorithm)
     return min(usable, key=lambda fit: line_of(forms[fit.algorithm], fit, n_ranks).at(n_bytes))
@@ -239,7 +206,7 @@ def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto")
     The lines that can be used for so many ranks in this mode.
 
     Raises:
-        ValueError: see `all_reduce_s`; it lists the names that would do.
+        ValueError: see `flat`; it lists the names that would do.
     """
     if n_ranks < 1:
         raise ValueError(f"n_ranks is {n_ranks}; expected at least 1")

@@ -1,11 +1,11 @@
 """
-The ops of a transformer: what each computes, fetches and exchanges, as linear forms of the batch.
+The ops of a transformer: what each computes, fetches and exchanges, in proportion to what the batch is.
 
 One table serves every device. Work is that of one rank of a tensor-parallel group: matrices are cut by columns, then
 by rows, with one all-reduce after each pair (Megatron-LM, arXiv 1909.08053); expert matrices are cut the same way.
 Counted: projections, attention over the cache, experts, norms, activation functions, embedding, output head.
-Left out: rotary embedding and residual adds (inside the neighbouring
-ops), biases and routers' top-k in FLOP (in bytes they are counted with the parameters).
+Left out: rotary embedding and residual adds (inside the neighbouring ops), biases and routers' top-k in FLOP (in
+bytes they are counted with the parameters).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from simcluster.calibration.collectives import Collective, CollectiveFit, Launch
 from simcluster.costs.collectives import (
     ALL_REDUCE,
     COLLECTIVES,
-    all_reduce_s,
     available,
+    flat,
     hierarchical_all_reduce,
     line_of,
     phases_s,
@@ -65,7 +65,7 @@ def closed_form_s(algorithm: str, n_ranks: int, n_bytes: float) -> float:
 def test_all_reduce_closed_forms(algorithm: str, n_ranks: int) -> None:
     """Every all-reduce equals its textbook formula to rounding."""
     for n_bytes in (0.0, 24576.0, 1e9):
-        found = all_reduce_s((line(algorithm),), n_ranks, n_bytes, "graph")
+        found = phases_s(flat("all_reduce", (line(algorithm),), n_ranks, "graph"), n_bytes)
         assert closed_form_s(algorithm, n_ranks, n_bytes) == pytest.approx(found, rel=1e-14)
 
 

@@ -11,7 +11,7 @@ from support import Played, played
 from simcluster.calibration.gpu import GpuCalibration
 from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import HostTime
-from simcluster.costs.collectives import all_gather_s, all_reduce_s, hierarchical_all_reduce, phases_s
+from simcluster.costs.collectives import flat, hierarchical_all_reduce, phases_s
 from simcluster.costs.gpu import op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice, op_class
 from simcluster.costs.ops import Linear, Op, Precision, block_ops
@@ -114,10 +114,11 @@ def exchange_ticks(scenario: Scenario, op: Op) -> int:
     launch = scenario.engine.launch
     if op.exchange == "all_gather":
         fits = (group.across or group.inside).all_gather
-        return to_ticks(float(all_gather_s(fits, group.ranks_per_node * group.n_nodes, n_bytes, launch)))
-    if group.across is None:
-        return to_ticks(float(all_reduce_s(group.inside.all_reduce, group.ranks_per_node, n_bytes, launch)))
-    phases = hierarchical_all_reduce(group.inside, group.across, group.ranks_per_node, group.n_nodes, launch)
+        phases = flat("all_gather", fits, group.ranks_per_node * group.n_nodes, launch)
+    elif group.across is None:
+        phases = flat("all_reduce", group.inside.all_reduce, group.ranks_per_node, launch)
+    else:
+        phases = hierarchical_all_reduce(group.inside, group.across, group.ranks_per_node, group.n_nodes, launch)
     return to_ticks(float(phases_s(phases, n_bytes)))
 
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simcluster import source
-from simcluster.calibration.collectives import ALGORITHMS, CollectiveFit, Fabric, Launch, fabric, fabrics, read
+from simcluster.calibration.collectives import (
+    ALGORITHMS,
+    Collective,
+    CollectiveFit,
+    Fabric,
+    Launch,
+    fabric,
+    fabrics,
+    read,
+)
 from simcluster.costs.collectives import (
     COLLECTIVES,
-    all_gather_s,
-    all_reduce_s,
-    all_to_all_s,
     fastest,
     flat,
     hierarchical_all_reduce,
-    reduce_scatter_s,
-    send_s,
+    phases_s,
 )
 from simcluster.problems import InputError
 
@@ -45,6 +53,14 @@ def fits(link: str, collective: str) -> tuple[CollectiveFit, ...]:
     return found
 
 
+def time_s(link: str, collective: Collective, n_ranks: int, n_bytes: Any, launch: Launch, by: str = "auto") -> Any:
+    """How long one operation takes on one link."""
+    return phases_s(flat(collective, fits(link, collective), n_ranks, launch, by), n_bytes)
+
+
+nvlink_s = partial(time_s, "nvlink4", "all_reduce")
+
+
 def test_algorithms_of_files_and_of_costs_are_the_same() -> None:
     """Each name a file may use has a form, and each form may be named."""
     assert {c: set(names) for c, names in ALGORITHMS.items()} == {c: set(forms) for c, forms in COLLECTIVES.items()}
@@ -53,8 +69,8 @@ def test_algorithms_of_files_and_of_costs_are_the_same() -> None:
 @pytest.mark.parametrize("link", fabrics())
 def test_one_rank_is_free(link: str) -> None:
     """A group of one rank exchanges nothing, as a number and as an array."""
-    assert 0.0 == all_reduce_s(fits(link, "all_reduce"), 1, 1e6, "graph")
-    assert np.zeros(3).tolist() == all_gather_s(fits(link, "all_gather"), 1, np.ones(3), "eager").tolist()
+    assert 0.0 == time_s(link, "all_reduce", 1, 1e6, "graph")
+    assert np.zeros(3).tolist() == time_s(link, "all_gather", 1, np.ones(3), "eager").tolist()
 
 
 @given(
@@ -67,48 +83,39 @@ def test_one_rank_is_free(link: str) -> None:
 def test_more_bytes_never_take_less_time(link: str, n_ranks: int, one: float, two: float, launch: Launch) -> None:
     """The fastest of straight lines that rise, rises."""
     few, many = sorted((one, two))
-    for run, collective in ((all_reduce_s, "all_reduce"), (all_to_all_s, "all_to_all"), (all_gather_s, "all_gather")):
-        lines = fits(link, collective)
-        assert run(lines, n_ranks, few, launch) <= run(lines, n_ranks, many, launch)
-    assert send_s(fits(link, "send"), few, launch) <= send_s(fits(link, "send"), many, launch)
+    for collective, size in (("all_reduce", n_ranks), ("all_to_all", n_ranks), ("all_gather", n_ranks), ("send", 2)):
+        assert time_s(link, collective, size, few, launch) <= time_s(link, collective, size, many, launch)
 
 
 @given(st.sampled_from(fabrics()), st.integers(2, 8), st.lists(st.floats(0, 1e11), min_size=1, max_size=5))
 def test_arrays_equal_numbers(link: str, n_ranks: int, n_bytes: list[float]) -> None:
     """An array of sizes gives, bit for bit, the times of its members."""
-    lines = fits(link, "all_reduce")
-    expected = [all_reduce_s(lines, n_ranks, size, "graph") for size in n_bytes]
-    assert expected == all_reduce_s(lines, n_ranks, np.array(n_bytes), "graph").tolist()
+    expected = [time_s(link, "all_reduce", n_ranks, size, "graph") for size in n_bytes]
+    assert expected == time_s(link, "all_reduce", n_ranks, np.array(n_bytes), "graph").tolist()
 
 
 @pytest.mark.parametrize("link", NVLINK)
 @pytest.mark.parametrize("n_ranks", [2, 3, 4, 8])
 def test_eager_is_slower_than_graph(link: str, n_ranks: int) -> None:
     """On NVLink every eager collective lasts longer than the same one in a graph, from 0 B to 10 GB."""
-    for run, collective in (
-        (all_reduce_s, "all_reduce"),
-        (all_gather_s, "all_gather"),
-        (reduce_scatter_s, "reduce_scatter"),
-        (all_to_all_s, "all_to_all"),
-    ):
-        lines = fits(link, collective)
-        assert (run(lines, n_ranks, SIZES, "eager") > run(lines, n_ranks, SIZES, "graph")).all(), collective
+    for collective in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all"):
+        eager_s, graph_s = (time_s(link, collective, n_ranks, SIZES, launch) for launch in ("eager", "graph"))
+        assert (eager_s > graph_s).all(), collective
 
 
 @pytest.mark.parametrize("link", fabrics())
 def test_eager_is_never_faster(link: str) -> None:
     """Eager is at least as slow everywhere; equal where a compiler fixes the schedule."""
-    for n_ranks in (2, 8):
-        lines = fits(link, "all_reduce")
-        assert (all_reduce_s(lines, n_ranks, SIZES, "eager") >= all_reduce_s(lines, n_ranks, SIZES, "graph")).all()
-    assert (send_s(fits(link, "send"), SIZES, "eager") >= send_s(fits(link, "send"), SIZES, "graph")).all()
+    for collective, n_ranks in (("all_reduce", 2), ("all_reduce", 8), ("send", 2)):
+        eager_s, graph_s = (time_s(link, collective, n_ranks, SIZES, launch) for launch in ("eager", "graph"))
+        assert (eager_s >= graph_s).all()
 
 
 def test_a_named_algorithm_or_library_narrows_the_choice() -> None:
     """`ring` and `nccl` use only their lines, so they are never faster than `auto`."""
     lines = fits("nvlink4", "all_reduce")
     for name in ("ring", "nccl", "one_shot"):
-        assert (all_reduce_s(lines, 8, SIZES, "graph", name) >= all_reduce_s(lines, 8, SIZES, "graph")).all()
+        assert (nvlink_s(8, SIZES, "graph", name) >= nvlink_s(8, SIZES, "graph")).all()
     assert fastest("all_reduce", lines, 8, 1e9, "graph", "ring").algorithm == "ring"
     assert fastest("all_reduce", lines, 8, 1e3, "graph").algorithm == "one_shot"
     assert fastest("all_reduce", lines, 8, 1e9, "graph").algorithm == "nvls"
@@ -117,24 +124,23 @@ def test_a_named_algorithm_or_library_narrows_the_choice() -> None:
 def test_unknown_algorithm_names_the_known() -> None:
     """A wrong name is told with its neighbour and the whole list."""
     with pytest.raises(ValueError, match=r"'rign'.*did you mean 'ring'\?.*known: auto, custom, nccl, nvls") as error:
-        all_reduce_s(fits("nvlink4", "all_reduce"), 8, 1.0, "graph", "rign")
+        nvlink_s(8, 1.0, "graph", "rign")
     assert "two_shot" in str(error.value)
 
 
 def test_too_many_ranks_for_an_algorithm() -> None:
     """The custom kernels of one board do not reach 16 ranks: an error that names what does, and `auto` uses it."""
-    lines = fits("nvlink4", "all_reduce")
     with pytest.raises(
         ValueError, match="'one_shot' has no form for 16 ranks, launch 'graph'; available: nccl, nvls"
     ):
-        all_reduce_s(lines, 16, 1.0, "graph", "one_shot")
-    assert all_reduce_s(lines, 16, 1.0, "graph", "nccl") == all_reduce_s(lines, 16, 1.0, "graph")
+        nvlink_s(16, 1.0, "graph", "one_shot")
+    assert nvlink_s(16, 1.0, "graph", "nccl") == time_s("nvlink4", "all_reduce", 16, 1.0, "graph")
 
 
 def test_no_ranks() -> None:
     """A group needs a rank."""
     with pytest.raises(ValueError, match="n_ranks is 0"):
-        all_reduce_s(fits("nvlink4", "all_reduce"), 0, 1.0, "graph")
+        nvlink_s(0, 1.0, "graph")
 
 
 def test_hierarchical_on_one_node_or_one_rank_a_node_is_flat() -> None:
@@ -148,9 +154,8 @@ def test_hierarchical_on_one_node_or_one_rank_a_node_is_flat() -> None:
 
 def test_small_all_reduce_on_eight_h100() -> None:
     """24.6 kB on eight H100 last within 10 % of the 3.6 to 5.6 us measured in a graph, and of 22 to 36 us eager."""
-    lines = fits("nvlink4", "all_reduce")
-    assert 0.9 * 3.6e-6 < all_reduce_s(lines, 8, 2.0 * 12288, "graph") < 1.1 * 5.6e-6
-    assert 0.9 * 22e-6 < all_reduce_s(lines, 8, 2.0 * 12288, "eager") < 1.1 * 36e-6
+    assert 0.9 * 3.6e-6 < nvlink_s(8, 2.0 * 12288, "graph") < 1.1 * 5.6e-6
+    assert 0.9 * 22e-6 < nvlink_s(8, 2.0 * 12288, "eager") < 1.1 * 36e-6
 
 
 def test_shipped_links() -> None:
