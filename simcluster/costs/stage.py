@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -222,16 +222,15 @@ class BlockStage:
         self._names = tuple(Counter(blocks))
         ops = {name: timed.costs.ops(name) for name in self._names}
         kinds = [op for name in self._names for op in ops[name]]
-        first = dict(zip(self._names, np.cumsum([0, *map(len, ops.values())]).tolist(), strict=False))
-        self.kind_of_op: tuple[int, ...] = tuple(
-            first[name] + index for name in blocks for index in range(len(ops[name]))
-        )
+        ends = list(accumulate(map(len, ops.values())))
+        numbers = {name: range(end - len(ops[name]), end) for name, end in zip(self._names, ends, strict=True)}
+        self.kind_of_op: tuple[int, ...] = tuple(chain.from_iterable(numbers[name] for name in blocks))
         """For every op of the stage in order its kind."""
         self.fetch_components: tuple[int, ...] = tuple(COMPONENT[FETCH_COMPONENT[op.kind]] for op in kinds)
         """By kind."""
         self._decoding = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_decode"]
         self._prefilling = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_prefill"]
-        self.all_ops: tuple[Op, ...] = tuple(kinds[kind] for kind in self.kind_of_op)
+        self.all_ops: tuple[Op, ...] = tuple(chain.from_iterable(ops[name] for name in blocks))
         """The ops in order, all layers."""
 
     def rows(self, tokens: Batch) -> list[OpRow]:
