@@ -105,7 +105,7 @@ class Recorder:
         self._n_rows = 0
         self._early: Block = np.empty((len(TOKEN_COLUMNS), 0), np.int64)
         # Memory of this size, given back untouched, makes glibc keep that of blocks, whose pages it would fetch anew.
-        np.empty((4, len(TOKEN_COLUMNS), rows_per_block), np.int64)
+        np.empty((4, len(TOKEN_COLUMNS), ROWS_PER_BLOCK), np.int64)
 
     def add(self, segment: Segment) -> None:
         """Record rows; those of a replica come in the order of emission."""

@@ -32,11 +32,7 @@ class Algorithm:
     steps: Callable[[int], int]
     """Rounds that follow one another, by number of ranks."""
     share: Callable[[int], float]
-    """Bytes over the busiest link direction for each byte of the array, by number of ranks."""
-
-    def traffic_bytes(self, n_ranks: int, n_bytes: Size) -> Size:
-        """Bytes that pass one after another over the busiest link in one direction."""
-        return self.share(n_ranks) * n_bytes
+    """Bytes that pass one after another over the busiest link direction, for each byte of the array, by ranks."""
 
 
 def _log2(n_ranks: int) -> int:

@@ -18,7 +18,7 @@ from functools import cache
 from typing import NamedTuple
 
 from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
-from simcluster.costs.collectives import COLLECTIVES, Fits, Line, fastest, line_of
+from simcluster.costs.collectives import COLLECTIVES, Fits, fastest, line_of
 from simcluster.costs.rounds import SWITCH, Round, rounds
 from simcluster.maxmin import Uses
 
@@ -114,7 +114,7 @@ def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
     """
     found = []
     for leg in exchange:
-        line = _line(leg)
+        line = line_of(COLLECTIVES[leg.collective][leg.fit.algorithm], leg.fit, len(leg.groups[0]))
         alone_s = line.share * leg.n_bytes / line.bytes_per_s
         found.append(Phase(line.start_s, alone_s, uses(leg.collective, leg.fit.algorithm, leg.groups)))
     return tuple(found)
@@ -201,8 +201,3 @@ def _between(played: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tup
         )
         shares[ends] = shares.get(ends, Fraction(0)) + share
     return list(shares.items())
-
-
-def _line(leg: Leg) -> Line:
-    """The closed form of a leg."""
-    return line_of(COLLECTIVES[leg.collective][leg.fit.algorithm], leg.fit, len(leg.groups[0]))

@@ -33,6 +33,7 @@ class Linear(NamedTuple):
 
 
 NOTHING = Linear("step", 0.0)
+"""An op without this kind of work."""
 
 ACTIVATION_BYTES = 2
 """Activations travel and are stored at 16 bit on every device here."""

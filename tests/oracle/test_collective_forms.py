@@ -90,8 +90,8 @@ def test_latency_lower_bound(n_ranks: int) -> None:
 def test_bandwidth_lower_bound(n_ranks: int) -> None:
     """No all-reduce without a switch that adds moves less than 2(N-1)/N n bytes; nvls moves (N+1)/N n."""
     for name in sorted(set(ALL_REDUCE) - {"nvls"}):
-        assert ALL_REDUCE[name].traffic_bytes(n_ranks, 1.0) >= 2 * (n_ranks - 1) / n_ranks
-    assert (n_ranks + 1) / n_ranks == ALL_REDUCE["nvls"].traffic_bytes(n_ranks, 1.0)
+        assert ALL_REDUCE[name].share(n_ranks) >= 2 * (n_ranks - 1) / n_ranks
+    assert (n_ranks + 1) / n_ranks == ALL_REDUCE["nvls"].share(n_ranks)
 
 
 def test_hierarchical_is_a_ring_in_bytes() -> None:

@@ -36,8 +36,8 @@ def bandwidth_s(n_ranks: int, link: str = "nvlink4", layers: int = 80) -> tuple[
     reduce = fastest("all_reduce", fits.all_reduce, n_ranks, n_bytes, "graph")
     gathered = shape.vocab * 2.0
     gather = fastest("all_gather", fits.all_gather, n_ranks, gathered, "graph")
-    one_s = ALL_REDUCE[reduce.algorithm].traffic_bytes(n_ranks, n_bytes) / reduce.bytes_per_s
-    last_s = ALL_GATHER[gather.algorithm].traffic_bytes(n_ranks, gathered) / gather.bytes_per_s
+    one_s = ALL_REDUCE[reduce.algorithm].share(n_ranks) * n_bytes / reduce.bytes_per_s
+    last_s = ALL_GATHER[gather.algorithm].share(n_ranks) * gathered / gather.bytes_per_s
     return (2 * layers + 1) * one_s + last_s, 2 * layers + 2
 
 
@@ -95,8 +95,8 @@ def parts_of_two(changes: list[str]) -> tuple[float, float, int, int]:
     shape, fits = load(NAME, [*ONE, *changes]).model, fabric("nvlink4")
     reduce = fastest("all_reduce", fits.all_reduce, 2, shape.hidden * 2.0, "graph", "one_shot")
     gather = fastest("all_gather", fits.all_gather, 2, shape.vocab * 2.0, "graph")
-    one_s = ALL_REDUCE[reduce.algorithm].traffic_bytes(2, shape.hidden * 2.0) / reduce.bytes_per_s
-    last_s = ALL_GATHER[gather.algorithm].traffic_bytes(2, shape.vocab * 2.0) / gather.bytes_per_s
+    one_s = ALL_REDUCE[reduce.algorithm].share(2) * shape.hidden * 2.0 / reduce.bytes_per_s
+    last_s = ALL_GATHER[gather.algorithm].share(2) * shape.vocab * 2.0 / gather.bytes_per_s
     steps = ALL_REDUCE[reduce.algorithm].steps(2)
     rounds = (2 * shape.layers + 1) * steps + ALL_GATHER[gather.algorithm].steps(2)
     return one_s, last_s, shape.layers, rounds
