@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from distributed import Client
 
-from simcluster.scenario import Scenario
-from simcluster.sweep.plan import read
-from simcluster.sweep.record import record
-from simcluster.workers import cluster
+from simcluster.scenario.resolved import Scenario
+from simcluster.sweeps.plan import read
+from simcluster.sweeps.record import record
+from simcluster.workers.pool import cluster
 
 SWEEP = """
 scenario: base.yaml
@@ -59,7 +59,7 @@ class Took(NamedTuple):
 
 def simulated_s() -> float:
     """CPU seconds that a process has spent in simulations of sweeps, counted there from the first call on."""
-    from simcluster.sweep import execute
+    from simcluster.sweeps import execute
 
     if not hasattr(execute, "spent_s"):
         spent_s, simulate = [0.0], execute.measure

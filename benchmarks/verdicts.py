@@ -18,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from simcluster.compare.comparison import Comparison, compare
-from simcluster.compare.judge import log_ratios
-from simcluster.compare.play import play_on, unplayed
-from simcluster.compare.side import Side
-from simcluster.gates import Gate, default_gates
-from simcluster.resolve import load
-from simcluster.scenario import Scenario
-from simcluster.workers import each
+from simcluster.comparison.comparison import Comparison, compare
+from simcluster.comparison.judge import log_ratios
+from simcluster.comparison.play import play_on, unplayed
+from simcluster.comparison.side import Side
+from simcluster.scenario.gates import Gate, default_gates
+from simcluster.scenario.load import load
+from simcluster.scenario.resolved import Scenario
+from simcluster.workers.pool import each
 
 SCENARIO = """
 title: A small chat

@@ -14,18 +14,18 @@ __version__ = "0.1.0"
 __all__ = ["load", "simulate"]
 
 if TYPE_CHECKING:
-    from simcluster.resolve import load
-    from simcluster.run import simulate
+    from simcluster.results.run import simulate
+    from simcluster.scenario.load import load
 
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for only then, so that `--help` stays quick."""
     if name == "load":
-        from simcluster.resolve import load
+        from simcluster.scenario.load import load
 
         return load
     if name == "simulate":
-        from simcluster.run import simulate
+        from simcluster.results.run import simulate
 
         return simulate
     raise AttributeError(f"module 'simcluster' has no attribute '{name}'")

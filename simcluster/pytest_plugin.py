@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from simcluster.compare.comparison import Comparison
+    from simcluster.comparison.comparison import Comparison
 
 UPDATE = "--simcluster-update-baselines"
 
@@ -49,11 +49,11 @@ class SimclusterGate:
         Returns:
             The comparison; None when the baseline was written instead.
         """
-        from simcluster.compare.hold import hold, renew
-        from simcluster.compare.play import play_on
-        from simcluster.compare.read import parse_gates, read
-        from simcluster.compare.words import told
-        from simcluster.problems import InputError
+        from simcluster.comparison.hold import hold, renew
+        from simcluster.comparison.play import play_on
+        from simcluster.comparison.read import parse_gates, read
+        from simcluster.comparison.words import told
+        from simcluster.files.problems import InputError
 
         looks = () if worlds is None else (worlds,)
         wrong = ""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simcluster.metrics import TICKS_PER_MS, TokenSums, summarise
-from simcluster.run import RUN_FORMAT
-from simcluster.tables import TokenFile, write_table
-from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENT, COMPONENTS, N_KEYS, TOKEN_COLUMNS
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.results.metrics import TICKS_PER_MS, TokenSums, summarise
+from simcluster.results.run import RUN_FORMAT
+from simcluster.results.tables import TokenFile, write_table
+from simcluster.trace.columns import COMPONENT, COMPONENTS, N_KEYS, TOKEN_COLUMNS
 
 DIGEST = "d" * 64
 

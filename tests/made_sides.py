@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simcluster.compare.parts import Parts
-from simcluster.compare.side import Side, World
+from simcluster.comparison.parts import Parts
+from simcluster.comparison.side import Side, World
 
 
 def side(

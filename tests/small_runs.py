@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from simcluster.read_run import RunFolder, read
-from simcluster.resolve import load
-from simcluster.run import record, simulate
-from simcluster.scenario import Scenario
+from simcluster.results.read_run import RunFolder, read
+from simcluster.results.run import record, simulate
+from simcluster.scenario.load import load
+from simcluster.scenario.resolved import Scenario
 
 ONE_GPU = """
 model: llama-3.1-8b

@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.costs.batch import Batch
-from simcluster.costs.factors import Factors
-from simcluster.costs.service import NO_WORK, Detail, OpRow, OpTicks, Service, StageModel, TimedStage
-from simcluster.costs.step_noise import Skew, Small, StepNoise
-from simcluster.invariants import Limits, Violation, check
-from simcluster.kernel.engine import Engine, Load
-from simcluster.kernel.exchange import Round, Rounds
-from simcluster.kernel.fabric import Load as Flowing
-from simcluster.kernel.pipeline import PipelinePlan, Wire
-from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.engine import Engine
 from simcluster.kernel.watched import Watch
-from simcluster.kernel.world import World
-from simcluster.maxmin import Uses
+from simcluster.numerics.maxmin import Uses
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.conditions import EventPlan
+from simcluster.plans.replica_plan import FlowLoad as Flowing
+from simcluster.plans.replica_plan import FlowRound, PipelinePlan, ReplicaPlan, Rounds, Wire
 from simcluster.policies.routers import Router, round_robin
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
-from simcluster.run import Result
-from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block, Digest
+from simcluster.results.invariants import Limits, Violation, check
+from simcluster.results.run import Result
+from simcluster.stages.factors import Factors
+from simcluster.stages.step_noise import Skew, Small, StepNoise
+from simcluster.stages.timed import NO_WORK, Detail, OpRow, OpTicks, Service, StageModel, TimedStage
+from simcluster.trace.columns import COMPONENT, COMPONENTS, TOKEN_COLUMNS, Block
+from simcluster.trace.digest import Digest
+from simcluster.work.batch import Batch
+from simcluster.workload.materialise import Requests
 
 UNBOUNDED = 10**9
 
@@ -128,9 +128,9 @@ def plan(
 def _rounds(stage: StageModel, uses: Uses) -> Rounds:
     """Exchanges of a stage as one round each, whatever the step."""
 
-    def rounds(op: int, batch: Batch) -> list[Round]:
+    def rounds(op: int, batch: Batch) -> list[FlowRound]:
         ticks = int(stage.service(0, batch, 0).ops().exchange[op])
-        return [Round(ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, uses),))]
+        return [FlowRound(ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, uses),))]
 
     return rounds
 
@@ -162,21 +162,21 @@ class Played:
 
 def load(
     arrivals: Sequence[int], prompts: Sequence[int], outputs: Sequence[int], concurrency: int | None = None
-) -> Load:
+) -> Requests:
     """Requests by their arrivals, prompt tokens and output tokens."""
     columns = (np.array(values, np.int64) for values in (arrivals, prompts, outputs))
-    return Load(*columns, concurrency)
+    return Requests(*columns, concurrency)
 
 
 def play(
     plans: Sequence[ReplicaPlan],
-    requests: Load,
+    requests: Requests,
     router: Router = round_robin,
     fidelity: str = "auto",
     max_model_len: int = UNBOUNDED,
     horizon_ticks: int | None = None,
     rows_per_block: int = 64,
-    world: World | None = None,
+    world: EventPlan | None = None,
     capacities_bytes_per_s: Sequence[float] = (),
     watch: Watch | None = None,
 ) -> Played:

@@ -1,4 +1,4 @@
-"""Imports go down only, and each outside package has one home: the layers as data, held against the source text."""
+"""Imports go down only, and each outside package has one home: the source text held to the table of pyproject.toml."""
 
 from __future__ import annotations
 
@@ -12,48 +12,21 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "simcluster"
 
-LAYERS = (
-    (
-        "gates",
-        "problems",
-        "units",
-        "ticks",
-        "source",
-        "quantities",
-        "validation",
-        "hardware",
-        "streams",
-        "maxmin",
-        "whole_file",
-        "garbage",
-    ),
-    ("device_file", "shapes", "shape_file", "hf_config", "catalog", "calibration"),
-    ("topology", "workload", "policies", "trace", "placement", "noise", "noise_file"),
-    ("costs", "spec"),
-    ("scenario",),
-    ("resolve",),
-    ("kernel",),
-    ("metrics", "tables", "steady_state", "noise_fit", "intervals"),
-    ("run", "read_run", "invariants", "workers"),
-    ("replications",),
-    ("variance", "sweep"),
-    ("accuracy", "compare"),
-    ("fitting",),
-    ("plots", "timeline"),
-    ("report",),
-    ("cli", "pytest_plugin"),
-)
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+
+LAYERS = [
+    layer.split(" : ")
+    for contract in CONTRACTS
+    if contract["type"] == "layers"
+    for layer in reversed(contract["layers"])
+]
 """From low to high; a module imports from its own layer and from lower ones."""
 
 HOMES = {
-    "networkx": ("topology",),
-    "simpy": ("kernel",),
-    "distributed": ("workers",),
-    "matplotlib": ("plots",),
-    "jinja2": ("report",),
-    "markupsafe": ("report",),
-    "click": ("cli",),
-    "rich": ("cli",),
+    module: [importer.removeprefix("simcluster.") for importer in contract["allowed_importers"]]
+    for contract in CONTRACTS
+    if contract["type"] == "protected"
+    for module in contract["protected_modules"]
 }
 """Outside packages, and the only parts that may import them."""
 
@@ -68,7 +41,7 @@ class Import(NamedTuple):
 
     line: int
     name: str
-    """Absolute, such as `simcluster.units.parse` or `numpy`."""
+    """Absolute, such as `simcluster.files.units.parse` or `numpy`."""
 
 
 def imports(tree: ast.AST) -> Iterator[Import]:
@@ -117,7 +90,7 @@ def faults(package: Path) -> list[str]:
 
 
 def test_every_part_has_a_layer() -> None:
-    """Each module and package of simcluster stands in the layer table, and the table names no others."""
+    """Each room of simcluster stands in the layer table, and the table names no others."""
     files = PACKAGE.rglob("*.py")
     assert set(LEVEL) == {part_of(file, PACKAGE) for file in files} - set(FACADE)
 
@@ -142,10 +115,3 @@ def test_planted_faults_are_told_with_their_place(tmp_path: Path) -> None:
         f"simcluster/costs/gpu.py:{lines + 4}: costs calls print",
         f"simcluster/costs/gpu.py:{lines + 5}: costs ends the process",
     ] == faults(package)
-
-
-def test_import_linter_holds_the_same_layers() -> None:
-    """The layers that `lint-imports` checks are those of this table, from high to low."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    layered = next(contract for contract in settings["contracts"] if contract["type"] == "layers")
-    assert [list(parts) for parts in reversed(LAYERS)] == [layer.split(" : ") for layer in layered["layers"]]

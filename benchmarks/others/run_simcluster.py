@@ -9,8 +9,8 @@ from work import Clock, given, tell
 
 clock = Clock()
 import simcluster  # noqa: E402
-from simcluster import run, tables  # noqa: E402, F401
 from simcluster.kernel import engine  # noqa: E402
+from simcluster.results import run, tables  # noqa: E402, F401
 
 SCENARIO = "benchmark/llama-2-70b-tp8-10k"
 

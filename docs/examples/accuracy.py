@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from simcluster.accuracy.cases import tables
-from simcluster.accuracy.mlperf import HOST_PER_REQUEST_S, within
+from simcluster.calibrate.accuracy.cases import tables
+from simcluster.calibrate.accuracy.mlperf import HOST_PER_REQUEST_S, within
+from simcluster.calibrate.fitting.classes import CLASSES, N_FREE
+from simcluster.calibrate.fitting.collective_lines import FREE
+from simcluster.calibrate.fitting.mlperf import left_s
+from simcluster.calibrate.fitting.points import is_fitted
 from simcluster.cli.validate import SUITE
-from simcluster.fitting.classes import CLASSES, N_FREE
-from simcluster.fitting.collective_lines import FREE
-from simcluster.fitting.mlperf import left_s
-from simcluster.fitting.points import is_fitted
 from simcluster.plots.predicted import predicted_against_measured
 
 DOCS = Path(__file__).resolve().parents[1]

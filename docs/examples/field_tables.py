@@ -22,13 +22,13 @@ from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from simcluster.files.quantities import dimension
 from simcluster.noise.sources import SOURCES
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.quantities import dimension
-from simcluster.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
-from simcluster.sweep import spec as sweep
-from simcluster.trace import COMPONENTS
+from simcluster.scenario.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
+from simcluster.sweeps import spec as sweep
+from simcluster.trace.columns import COMPONENTS
 
 DOCS = Path(__file__).resolve().parent.parent
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import numpy as np
 
 from simcluster import load
-from simcluster.costs.batch import Batch
-from simcluster.kernel.plan import Planner
+from simcluster.catalog.shapes import layer_kinds
 from simcluster.noise.experts import routings
-from simcluster.shapes import layer_kinds
+from simcluster.plans.planner import Planner
+from simcluster.work.batch import Batch
 
 LAID_OUT = {
     "mixtral-8x7b": ["topology=h100-8", "deployment.tensor_parallel_size=2"],

@@ -22,7 +22,7 @@ from simcluster.cli.show import show
 from simcluster.cli.sweep import sweep
 from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
-from simcluster.garbage import looked_for_seldom
+from simcluster.kernel.infrequent_gc import looked_for_seldom
 
 EXIT_CODES = """
 Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.

@@ -20,8 +20,8 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
     far as it goes: names, units, whether the model fits; of a sweep, every point is. A run is held against the named
     invariants, and so is every run of a folder of replications.
     """
-    from simcluster.catalog import UnknownName
-    from simcluster.problems import InputError
+    from simcluster.catalog.entries import UnknownName
+    from simcluster.files.problems import InputError
 
     worst = 0
     for file in files:
@@ -44,27 +44,28 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
 
 def _check(file: str, settings: tuple[str, ...]) -> list[str]:
     """Check one thing; returns violated invariants of a run."""
-    from simcluster import source
+    from simcluster.files import source
 
     if source.is_folder(file):
-        from simcluster.invariants import check_run
-        from simcluster.replications import run_folders
+        from simcluster.results.invariants import check_run
+        from simcluster.results.replications import run_folders
 
         return [str(violation) for run in run_folders(Path(file)) for violation in check_run(run)]
-    from simcluster import resolve
+    from simcluster.scenario.files import find
+    from simcluster.scenario.load import load
 
-    path = resolve.find(file)
+    path = find(file)
     document = source.read(path)
     if isinstance(document.data, dict) and "model" not in document.data and _is_topology(document.data):
         from simcluster.topology.read import from_document
 
         from_document(document)
     elif isinstance(document.data, dict) and "design" in document.data:
-        from simcluster.sweep.plan import read
+        from simcluster.sweeps.plan import read
 
         read(file, settings)
     else:
-        resolve.load(file, settings)
+        load(file, settings)
     return []
 
 

@@ -15,9 +15,9 @@ from simcluster.cli.problems import told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simcluster.compare.hold import Play
-    from simcluster.compare.side import Side
-    from simcluster.gates import Gate
+    from simcluster.comparison.hold import Play
+    from simcluster.comparison.side import Side
+    from simcluster.scenario.gates import Gate
 
 REGRESSION, INCONCLUSIVE = 1, 3
 
@@ -94,10 +94,10 @@ def compare(
     Exit codes: 0 nothing fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 something is
     not decided.
     """
-    from simcluster.compare.comparison import ALPHA
-    from simcluster.compare.hold import judged
-    from simcluster.compare.looks import planned
-    from simcluster.compare.read import read
+    from simcluster.comparison.comparison import ALPHA
+    from simcluster.comparison.hold import judged
+    from simcluster.comparison.looks import planned
+    from simcluster.comparison.read import read
 
     outputs = Outputs(as_json, junit, markdown, github)
     if (rank is not None or update_baseline) and outputs.of_gates:
@@ -136,7 +136,7 @@ def _require_scenario(sides: Sequence[Side], settings: tuple[str, ...], seed: in
 
 def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks: tuple[int, ...], play: Play) -> int:
     """Write a baseline."""
-    from simcluster.compare.hold import renew
+    from simcluster.comparison.hold import renew
 
     side = renew(base, candidate, stated, looks, play)
     click.echo(f"{base}: {len(side.rows)} worlds of {side.name}")
@@ -145,8 +145,8 @@ def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks:
 
 def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ...] | None:
     """The gates of the command line; None without any."""
-    from simcluster.compare.read import parse_gates, read_gates
-    from simcluster.gates import last_of_each
+    from simcluster.comparison.read import parse_gates, read_gates
+    from simcluster.scenario.gates import last_of_each
 
     if gates_file is None and not fail_if:
         return None
@@ -157,8 +157,8 @@ def _stated(gates_file: Path | None, fail_if: tuple[str, ...]) -> tuple[Gate, ..
 
 def _player(jobs: int | None, scheduler: str | None) -> Play:
     """What brings sides to a number of worlds, with a bar on a terminal."""
-    from simcluster.compare.looks import n_runs
-    from simcluster.compare.play import play_on
+    from simcluster.comparison.looks import n_runs
+    from simcluster.comparison.play import play_on
 
     def play(sides: Sequence[Side], n_worlds: int) -> list[Side]:
         with counted(sides[0].name, n_runs(sides, n_worlds), "runs") as done, playable(sides[0].name):
@@ -172,10 +172,10 @@ def _ranked(
     plan: tuple[int, ...], play: Play, inconclusive: str | None, outputs: Outputs,
 ) -> int:  # fmt: skip
     """Rank systems instead of holding them against the first."""
-    from simcluster.compare.looks import require_same_worlds
-    from simcluster.compare.ranking import rank
-    from simcluster.gates import METRICS
-    from simcluster.problems import nearest
+    from simcluster.comparison.looks import require_same_worlds
+    from simcluster.comparison.ranking import rank
+    from simcluster.files.problems import nearest
+    from simcluster.scenario.gates import METRICS
 
     if metric not in METRICS or not METRICS[metric].may_gate:
         known = [name for name, one in METRICS.items() if one.may_gate]

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.printed import percent, plain_table, plus_minus, print_remarks, wide_console
-from simcluster.metrics import LATENCIES
-from simcluster.units import number
+from simcluster.files.units import number
+from simcluster.results.metrics import LATENCIES
 
 if TYPE_CHECKING:
     from rich.console import Console

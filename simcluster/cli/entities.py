@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.printed import percent, plain_table
-from simcluster.metrics import LATENCIES
-from simcluster.units import number
+from simcluster.files.units import number
+from simcluster.results.metrics import LATENCIES
 from simcluster.variance.entity_words import link_words, standstill_words
 
 if TYPE_CHECKING:

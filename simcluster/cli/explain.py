@@ -13,7 +13,7 @@ from simcluster.cli.printed import print_json
 from simcluster.cli.problems import told
 
 if TYPE_CHECKING:
-    from simcluster.scenario import Scenario
+    from simcluster.scenario.resolved import Scenario
 
 SEEDS = 20
 
@@ -66,8 +66,8 @@ def explain(
         raise click.UsageError("--seeds, --devices, --set, --jobs and --scheduler go with --causal")
     if len(runs) > 1:
         return _side_by_side(runs, as_json)
-    from simcluster.read_run import require_scenarios
-    from simcluster.replications import read_all
+    from simcluster.results.read_run import require_scenarios
+    from simcluster.results.replications import read_all
     from simcluster.variance.explain import explain as explained
 
     read = read_all(Path(what))
@@ -92,11 +92,11 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     from itertools import chain
     from tempfile import TemporaryDirectory
 
-    from simcluster.read_run import require_scenarios
-    from simcluster.replications import read_all
-    from simcluster.resolve import load
-    from simcluster.run import record
-    from simcluster.source import is_folder
+    from simcluster.files.source import is_folder
+    from simcluster.results.read_run import require_scenarios
+    from simcluster.results.replications import read_all
+    from simcluster.results.run import record
+    from simcluster.scenario.load import load
     from simcluster.variance.explain import explain as explained
 
     with TemporaryDirectory() as scratch:
@@ -139,10 +139,10 @@ def _causal(
 
 def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     """The scenario of this name or file, or that of a run or of replications."""
-    from simcluster.replications import read_all
-    from simcluster.resolve import load
-    from simcluster.run import RESOLVED
-    from simcluster.source import is_folder
+    from simcluster.files.source import is_folder
+    from simcluster.results.replications import read_all
+    from simcluster.results.run import RESOLVED
+    from simcluster.scenario.load import load
 
     if not is_folder(what):
         return load(what, settings)

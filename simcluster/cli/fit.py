@@ -26,8 +26,8 @@ def fit(data: Path, output: Path, jobs: int | None) -> int:
     """
     import os
 
-    from simcluster.fitting.files import fit as fit_files
-    from simcluster.problems import InputError, Problem
+    from simcluster.calibrate.fitting.files import fit as fit_files
+    from simcluster.files.problems import InputError, Problem
 
     if not data.is_dir():
         raise InputError([Problem(str(data), 0, "", "no such folder", "expected the folder of measured tables")])

@@ -47,12 +47,12 @@ def bar(done: str) -> Progress:
 @contextmanager
 def playable(name: str) -> Iterator[None]:
     """A scenario that turns out while it is played to be beyond all bounds is an input error."""
-    from simcluster.kernel.world import TooManyHappenings
-    from simcluster.problems import InputError, Problem
+    from simcluster.files.problems import InputError, Problem
+    from simcluster.kernel.events import TooManyEvents
 
     try:
         yield
-    except TooManyHappenings as error:
+    except TooManyEvents as error:
         expected = "expected fewer events at random, longer apart, or a horizon"
         raise InputError([Problem(name, 0, "events", str(error), expected)]) from None
     except OverflowError:  # the clock's int64 picoseconds are at their end

@@ -11,8 +11,8 @@ import click
 from simcluster.cli.printed import print_json
 
 if TYPE_CHECKING:
-    from simcluster.compare.comparison import Comparison
-    from simcluster.compare.ranking import Ranking
+    from simcluster.comparison.comparison import Comparison
+    from simcluster.comparison.ranking import Ranking
 
 
 class Outputs(NamedTuple):
@@ -31,10 +31,10 @@ class Outputs(NamedTuple):
 
 def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool, outputs: Outputs) -> None:
     """Print a comparison as asked, and write the files."""
-    from simcluster.compare.markdown import markdown
+    from simcluster.comparison.markdown import markdown
 
     if outputs.as_json:
-        from simcluster.compare.as_json import of_comparison
+        from simcluster.comparison.as_json import of_comparison
 
         print_json(of_comparison(found, exit_code))
     else:
@@ -42,13 +42,13 @@ def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool,
 
         print_comparison(found, exit_code)
     if outputs.junit is not None:
-        from simcluster.compare.junit import junit
+        from simcluster.comparison.junit import junit
 
         _write(outputs.junit, junit(found, inconclusive_fails))
     if outputs.markdown is not None:
         _write(outputs.markdown, markdown(found))
     if outputs.github:
-        from simcluster.compare.github import annotated, append_summary
+        from simcluster.comparison.github import annotated, append_summary
 
         for command in annotated(found):  # GitHub reads both streams
             click.echo(command, err=outputs.as_json)
@@ -64,7 +64,7 @@ def _write(file: Path, text: str) -> None:
 def tell_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:
     """Print a ranking as asked."""
     if outputs.as_json:
-        from simcluster.compare.as_json import of_ranking
+        from simcluster.comparison.as_json import of_ranking
 
         print_json(of_ranking(found, exit_code))
     else:

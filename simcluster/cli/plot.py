@@ -24,7 +24,7 @@ def plot(runs: tuple[Path, ...], output: Path, suffix: Literal["svg", "png", "pd
     RUN is a folder that `simcluster replay` left. Several runs share the pictures, so that they can be compared.
     """
     from simcluster.plots.latency import draw
-    from simcluster.read_run import read_runs
+    from simcluster.results.read_run import read_runs
 
     for file in draw(read_runs(runs), output, suffix):
         click.echo(str(file))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
-from simcluster.units import number
+from simcluster.files.units import number
 
 if TYPE_CHECKING:
-    from simcluster.sweep.plan import Plan
+    from simcluster.sweeps.plan import Plan
 
 MOST_ROWS = 40
 LONGEST_SETTING = 40
@@ -19,7 +19,7 @@ def print_points(plan: Plan, summary: dict[str, Any], rows: Sequence[dict[str, A
     """Print the points that were played, those that cannot be, and what all of them assume."""
     from rich.text import Text
 
-    from simcluster.sweep import columns
+    from simcluster.sweeps import columns
 
     console = wide_console()
     played = [point for point, row in enumerate(rows) if row["status"] == "ok"]
@@ -63,8 +63,8 @@ def _impossible(settings: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) 
 
 def _settings(plan: Plan) -> dict[str, list[Any]]:
     """The columns that tell points apart: of a sweep with variants their names stand for their keys."""
-    from simcluster.sweep import columns
-    from simcluster.sweep.table import setting_columns
+    from simcluster.sweeps import columns
+    from simcluster.sweeps.table import setting_columns
 
     settings = setting_columns(plan)
     variants = plan.file.design.variants or {}
@@ -90,8 +90,8 @@ def _setting(value: Any) -> str:
 
 def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
     """A figure with its unit, and half the width of its interval where there is one."""
-    from simcluster.sweep import columns
-    from simcluster.sweep.table import HALF_WIDTH
+    from simcluster.sweeps import columns
+    from simcluster.sweeps.table import HALF_WIDTH
 
     value = row.get(name)
     unit, scale = columns.unit(name, currency)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.units import number
+from simcluster.files.units import number
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,8 +19,8 @@ def told(command: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> int:
-        from simcluster.catalog import UnknownName
-        from simcluster.problems import InputError
+        from simcluster.catalog.entries import UnknownName
+        from simcluster.files.problems import InputError
 
         try:
             return command(*args, **kwargs)

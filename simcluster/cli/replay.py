@@ -17,7 +17,7 @@ from simcluster.cli.problems import told
 from simcluster.cli.timeline import SLICES
 
 if TYPE_CHECKING:
-    from simcluster.scenario import Scenario
+    from simcluster.scenario.resolved import Scenario
 
 BESIDE = "timeline.json.gz"
 """Name of a timeline in the folder of its run."""
@@ -72,7 +72,7 @@ def replay(
     replications.json and replications.parquet beside them; what a killed command left there is taken up again.
     With --timeline, each run is played once more, watched, for what `simcluster timeline` writes of it.
     """
-    from simcluster.run import record
+    from simcluster.results.run import record
 
     if timeline is not None and seeds is not None:
         raise click.UsageError("--timeline is of one run; with --seeds, `simcluster timeline` writes that of a seed")
@@ -119,7 +119,7 @@ def _replicated(
     scenarios: list[Scenario], output: Path, n_seeds: int, jobs: int | None, scheduler: str | None, as_json: bool
 ) -> int:
     """Each scenario under several seeds."""
-    from simcluster.replications import replicate
+    from simcluster.results.replications import replicate
 
     summaries = []
     folders = _numbered(output, [f"{scenario.name}-seeds" for scenario in scenarios])
@@ -137,8 +137,8 @@ def _replicated(
 
 def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | None) -> list[Scenario]:
     """All scenarios, or the problems of all."""
-    from simcluster.problems import all_or_problems
-    from simcluster.resolve import load
+    from simcluster.files.problems import all_or_problems
+    from simcluster.scenario.load import load
 
     return all_or_problems(lambda name: load(name, settings, seed), scenarios)
 

@@ -15,9 +15,9 @@ def schema(what: str) -> int:
 
     Editors that know JSON Schema complete and check YAML files with it.
     """
-    from simcluster.quantities import Frozen
-    from simcluster.spec import ScenarioFile
-    from simcluster.sweep.spec import SweepFile
+    from simcluster.files.quantities import Frozen
+    from simcluster.scenario.spec import ScenarioFile
+    from simcluster.sweeps.spec import SweepFile
     from simcluster.topology.read import TopologyFile
 
     models: dict[str, type[Frozen]] = {"scenario": ScenarioFile, "topology": TopologyFile, "sweep": SweepFile}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from simcluster.cli.entities import print_entities, print_slowest
 from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
-from simcluster.metrics import LATENCIES
-from simcluster.units import number
+from simcluster.files.units import number
+from simcluster.results.metrics import LATENCIES
 
 if TYPE_CHECKING:
     from rich.console import Console

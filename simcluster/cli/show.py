@@ -47,15 +47,15 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
 
 def _listing(kind: str) -> Table:
     """One row per entry with what matters most."""
-    from simcluster import catalog
-    from simcluster.units import show as text
+    from simcluster.catalog import entries
+    from simcluster.files.units import show as text
 
     table: Table
 
     if kind == "devices":
         table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
-        for name in catalog.names("devices"):
-            device = catalog.device(name)
+        for name in entries.names("devices"):
+            device = entries.device(name)
             peak = device.peak_flop_per_s.get("bf16")
             table.add_row(
                 name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
@@ -63,23 +63,23 @@ def _listing(kind: str) -> Table:
             )  # fmt: skip
     elif kind == "links":
         table = _table("name", "title", "per direction", "latency, one way")
-        for name in catalog.names("links"):
-            link = catalog.link(name)
+        for name in entries.names("links"):
+            link = entries.link(name)
             table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
     elif kind == "models":
-        from simcluster.shapes import active_parameters, kv_bytes_per_token, total_parameters
+        from simcluster.catalog.shapes import active_parameters, kv_bytes_per_token, total_parameters
 
         table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
-        for name in catalog.names("models"):
-            shape = catalog.model(name)
+        for name in entries.names("models"):
+            shape = entries.model(name)
             table.add_row(
                 name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
                 str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
             )  # fmt: skip
     elif kind in ("noise", "calibration"):
         table = _table("name", "title")
-        for name in catalog.names(kind):  # type: ignore[arg-type]
-            table.add_row(name, str(catalog.entry(kind, name).data.get("title", "")))  # type: ignore[arg-type]
+        for name in entries.names(kind):  # type: ignore[arg-type]
+            table.add_row(name, str(entries.entry(kind, name).data.get("title", "")))  # type: ignore[arg-type]
     elif kind == "topologies":
         from simcluster.topology import read
 
@@ -88,7 +88,7 @@ def _listing(kind: str) -> Table:
             topology = read.load(name)
             table.add_row(name, topology.title, str(len(topology.devices)))
     else:
-        from simcluster import source
+        from simcluster.files import source
 
         table = _table("name", "title")
         files = _files(kind)
@@ -114,31 +114,33 @@ def _print_table(table: Table) -> None:
 
 def _files(kind: str) -> Any:
     """The module that knows where scenarios or sweeps are."""
-    from simcluster import resolve
-    from simcluster.sweep import files
+    from simcluster.scenario import files as scenarios
+    from simcluster.sweeps import files as sweeps
 
-    return files if kind == "sweeps" else resolve
+    return sweeps if kind == "sweeps" else scenarios
 
 
 def _show_file(kind: str, name: str) -> None:
     """A scenario or a sweep as it stands."""
-    from simcluster import catalog, source
-    from simcluster.problems import nearest
+    from simcluster.catalog import entries
+    from simcluster.files import source
+    from simcluster.files.problems import nearest
 
     files = _files(kind)
     names = files.names()
     if name not in names:
-        raise catalog.UnknownName(f"no {kind.removesuffix('s')} '{name[:80]}'", nearest(name[:80], names))
+        raise entries.UnknownName(f"no {kind.removesuffix('s')} '{name[:80]}'", nearest(name[:80], names))
     click.echo(source.read_text(files.find(name)).rstrip())
 
 
 def _show_entry(kind: str, name: str) -> None:
     """A catalogue entry: every value with its source."""
-    from simcluster import catalog, source
+    from simcluster.catalog import entries
+    from simcluster.files import source
 
     if kind == "models":
-        name = catalog.model(name).name
-    document = catalog.entry(kind, name)  # type: ignore[arg-type]
+        name = entries.model(name).name
+    document = entries.entry(kind, name)  # type: ignore[arg-type]
     data = document.data
     click.echo(f"{name}: {data.get('title', '')}")
     facts = [(source.show_path(path), value) for path, value in _facts(data, ())]
@@ -199,8 +201,8 @@ def _show_topology(name: str, plot: Path | None) -> None:
     """Counts, distances, bisection; and a drawing if wanted."""
     from collections import Counter
 
+    from simcluster.files.units import show as text
     from simcluster.topology import measure, read
-    from simcluster.units import show as text
 
     topology = read.load(name)
     click.echo(f"{topology.name}: {topology.title}")

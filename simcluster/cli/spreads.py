@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
-from simcluster.metrics import LATENCIES
-from simcluster.units import number
+from simcluster.files.units import number
+from simcluster.results.metrics import LATENCIES
 
 MOST_COMPONENTS = 3
 

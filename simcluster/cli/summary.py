@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
-from simcluster.run import remarks
-from simcluster.units import number
+from simcluster.files.units import number
+from simcluster.results.run import remarks
 
 Summary = dict[str, Any]
 

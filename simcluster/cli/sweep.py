@@ -14,7 +14,7 @@ from simcluster.cli.printed import print_json
 from simcluster.cli.problems import INPUT_ERROR, tell, told
 
 if TYPE_CHECKING:
-    from simcluster.sweep.plan import Plan
+    from simcluster.sweeps.plan import Plan
 
 MOST_TOLD = 20
 """Failed runs that are told one by one."""
@@ -48,8 +48,8 @@ def sweep(
     command takes up what a killed one left there, and plays only what is missing. Points that cannot be, such as
     models that do not fit, are told with the reason; runs that fail do not stop the others.
     """
-    from simcluster.sweep.plan import read
-    from simcluster.sweep.record import plain, record
+    from simcluster.sweeps.plan import read
+    from simcluster.sweeps.record import plain, record
 
     plan = read(sweep, settings)
     folder = output / f"{plan.name}-sweep"
@@ -77,9 +77,9 @@ def sweep(
 
 def _failure(plan: Plan, failed: dict[str, Any], settings: tuple[str, ...]) -> str:
     """A run that failed, and how to play it alone."""
-    from simcluster.sweep.plan import rate_text
-    from simcluster.sweep.spec import RATE_KEY
-    from simcluster.sweep.table import text
+    from simcluster.sweeps.plan import rate_text
+    from simcluster.sweeps.spec import RATE_KEY
+    from simcluster.sweeps.table import text
 
     values = dict(plan.file.set) | {s.key: s.value for s in plan.points[failed["point"]].point.settings}
     if failed["rate_req_per_s"] is not None:

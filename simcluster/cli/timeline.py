@@ -46,7 +46,7 @@ def timeline(run: Path, output: Path, begin: str, end: str | None, limit: int) -
 
 
 def _seconds(text: str, option: str) -> float:
-    from simcluster.units import UnitError, parse
+    from simcluster.files.units import UnitError, parse
 
     try:
         seconds = parse(text, "time")

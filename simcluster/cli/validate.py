@@ -12,12 +12,12 @@ import click
 from simcluster.cli.endings import ending_in
 from simcluster.cli.printed import bare_table, print_json
 from simcluster.cli.problems import INPUT_ERROR, tell, told
+from simcluster.files.units import number
 from simcluster.plots.formats import FORMATS
-from simcluster.units import number
 
 if TYPE_CHECKING:
-    from simcluster.accuracy.play import Outcome
-    from simcluster.problems import Problem
+    from simcluster.calibrate.accuracy.play import Outcome
+    from simcluster.files.problems import Problem
 
 SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise")
 
@@ -50,8 +50,8 @@ def validate(
     """
     import os
 
-    from simcluster.accuracy.cases import tables
-    from simcluster.problems import InputError, Problem
+    from simcluster.calibrate.accuracy.cases import tables
+    from simcluster.files.problems import InputError, Problem
 
     if not suite and not case_files:
         raise click.UsageError("nothing to validate: give --suite, --cases or both")
@@ -82,15 +82,15 @@ def validate(
 
 
 def _nothing_to_play(files: Sequence[Path], skipped: Sequence[str]) -> Problem:
-    from simcluster.problems import Problem
+    from simcluster.files.problems import Problem
 
     found = f"none of {len(skipped):,} rows can be played" if skipped else "no rows"
     return Problem(", ".join(map(str, files)), 0, "", found, "expected a row for each measured run")
 
 
 def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
-    from simcluster.accuracy.cases import read, unknown_columns
-    from simcluster.accuracy.table import document
+    from simcluster.calibrate.accuracy.cases import read, unknown_columns
+    from simcluster.calibrate.accuracy.table import document
 
     cases = [case for file in files for case in read(file)]
     tell(problem for file in files for problem in unknown_columns(file))
@@ -98,7 +98,7 @@ def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
 
 
 def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
-    from simcluster.accuracy.play import simulate_all
+    from simcluster.calibrate.accuracy.play import simulate_all
 
     if not sys.stderr.isatty():
         return simulate_all(cases, jobs)
@@ -111,17 +111,17 @@ def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
 
 
 def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibration.gpu import shipped
-    from simcluster.fitting.kernels import judge
+    from simcluster.calibrate.fitting.kernels import judge
+    from simcluster.catalog.calibration.gpu import shipped
 
     return {"rows": list(judge(shipped("h100-sxm"), measured / "kernels"))}
 
 
 def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibration.collectives import fabric
-    from simcluster.fitting.collective_tables import SYSTEMS
-    from simcluster.fitting.collectives import judge
-    from simcluster.fitting.collectives import measured as tables_of
+    from simcluster.calibrate.fitting.collective_tables import SYSTEMS
+    from simcluster.calibrate.fitting.collectives import judge
+    from simcluster.calibrate.fitting.collectives import measured as tables_of
+    from simcluster.catalog.calibration.collectives import fabric
 
     points = tables_of(measured / "collectives")
     return {"rows": [row for link in SYSTEMS for row in judge(fabric(link), points)]}
@@ -129,9 +129,9 @@ def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
 
 def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
     """The half of the served runs that the engines were not fitted to, and the other for comparison."""
-    from simcluster.accuracy.cases import read
-    from simcluster.accuracy.table import document
-    from simcluster.fitting.engines import fitted_half
+    from simcluster.calibrate.accuracy.cases import read
+    from simcluster.calibrate.accuracy.table import document
+    from simcluster.calibrate.fitting.engines import fitted_half
 
     cases = read(measured / "end_to_end" / "silicon_h100.csv")
     half = {case.line for case in fitted_half(cases)}
@@ -142,20 +142,20 @@ def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
 
 
 def _wafer(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.accuracy.wafer import judge
+    from simcluster.calibrate.accuracy.wafer import judge
 
     return {"rows": list(judge())}
 
 
 def _mlperf(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.accuracy.mlperf import judge
+    from simcluster.calibrate.accuracy.mlperf import judge
 
     return {"rows": list(judge(measured / "end_to_end" / "mlperf_llama2_70b_h100.csv", jobs))}
 
 
 def _splitwise(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.accuracy.splitwise import MEASURED, judge
-    from simcluster.accuracy.table import statistics
+    from simcluster.calibrate.accuracy.splitwise import MEASURED, judge
+    from simcluster.calibrate.accuracy.table import statistics
 
     rows = list(judge(measured / "end_to_end" / "splitwise_llama2_70b.csv"))
     errors = {
@@ -187,7 +187,7 @@ def _print(name: str, part: dict[str, Any]) -> None:
     """One suite for people."""
     from rich.console import Console
 
-    from simcluster.accuracy.table import HEADER, summary_rows
+    from simcluster.calibrate.accuracy.table import HEADER, summary_rows
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(f"{name}", style="bold")

@@ -6,12 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simcluster.cli.printed import plain_table, print_remarks, wide_console
-from simcluster.compare.comparison import Compared, Comparison, Row
-from simcluster.compare.differences import summarised
-from simcluster.compare.ranking import Ranking
-from simcluster.compare.side import Side
-from simcluster.compare.words import allowed, bounds, counted, figure, judged, listed, percent, sentence, shown, where
-from simcluster.gates import METRICS
+from simcluster.comparison.comparison import Compared, Comparison, Row
+from simcluster.comparison.differences import summarised
+from simcluster.comparison.ranking import Ranking
+from simcluster.comparison.side import Side
+from simcluster.comparison.words import (
+    allowed,
+    bounds,
+    counted,
+    figure,
+    judged,
+    listed,
+    percent,
+    sentence,
+    shown,
+    where,
+)
+from simcluster.scenario.gates import METRICS
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,11 +7,11 @@ one.
 
 from __future__ import annotations
 
-from simcluster.costs.batch import Batch
+from simcluster.catalog.shapes import ModelShape, layer_windows
 from simcluster.costs.blocks import IDLE, OpSeconds
 from simcluster.costs.gpu import Rates, parts_s
-from simcluster.costs.ops import Op
-from simcluster.shapes import ModelShape, layer_windows
+from simcluster.work.batch import Batch
+from simcluster.work.ops import Op
 
 
 class Attention:

@@ -14,13 +14,13 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.costs.batch import Batch
-from simcluster.costs.ops import BlockName, Exchange, Op
+from simcluster.work.batch import Batch
+from simcluster.work.ops import BlockName, Collective, Op
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-ExchangeTime = Callable[[Exchange, float], float]
+ExchangeTime = Callable[[Collective, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
 
 DecodeAttention = Callable[[Op, int, Integers], Floats]

@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
-from simcluster.problems import nearest
+from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
+from simcluster.files.problems import nearest
 
 Size = TypeVar("Size", float, npt.NDArray[np.float64])
 """Bytes, one number or an array of them; times come back in the same shape."""

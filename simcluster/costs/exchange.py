@@ -17,10 +17,10 @@ from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
 
-from simcluster.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
+from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, Fits, fastest, line_of
 from simcluster.costs.rounds import SWITCH, Round, rounds
-from simcluster.maxmin import Uses
+from simcluster.numerics.maxmin import Uses
 
 Group = tuple[str, ...]
 """Nodes of a graph, by rank."""

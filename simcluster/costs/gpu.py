@@ -8,8 +8,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.calibration.gpu import OpFit
-from simcluster.hardware import Device
+from simcluster.catalog.calibration.gpu import OpFit
+from simcluster.catalog.device import Device
 
 Floats = npt.NDArray[np.float64]
 Value = TypeVar("Value", float, npt.NDArray[np.float64])

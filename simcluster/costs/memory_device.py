@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from math import fsum
 
-from simcluster.calibration.gpu import GpuCalibration, OpClass
+from simcluster.catalog.calibration.gpu import GpuCalibration, OpClass
+from simcluster.catalog.device import Device
+from simcluster.catalog.shapes import ModelShape
 from simcluster.costs.attention import Attention
-from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
-from simcluster.hardware import Device
-from simcluster.shapes import ModelShape
+from simcluster.work.batch import Batch
+from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
 
 OpTime = Callable[[Mapping[str, float]], OpSeconds]
 """How long an op takes, by the features of a batch."""

@@ -22,7 +22,7 @@ from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
 
-from simcluster.calibration.collectives import Collective
+from simcluster.catalog.calibration.collectives import Collective
 
 SWITCH = -1
 """In place of a rank: the switch that adds and multicasts."""

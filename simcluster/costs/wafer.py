@@ -28,9 +28,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.calibration.wafer import WaferCalibration
+from simcluster.catalog.calibration.wafer import WaferCalibration
+from simcluster.catalog.device import WaferGrid
 from simcluster.costs.wafer_collectives import broadcast_from_centre_cycles, reduce_to_centre_cycles
-from simcluster.hardware import WaferGrid
 
 Array = npt.NDArray[np.float64]
 

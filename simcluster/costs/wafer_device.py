@@ -18,13 +18,13 @@ from math import fsum
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.calibration.wafer import WaferCalibration
+from simcluster.catalog.calibration.wafer import WaferCalibration
+from simcluster.catalog.device import Device, WaferGrid
+from simcluster.catalog.shapes import ModelShape
 from simcluster.costs import wafer
-from simcluster.costs.batch import Batch
 from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
-from simcluster.costs.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
-from simcluster.hardware import Device, WaferGrid
-from simcluster.shapes import ModelShape
+from simcluster.work.batch import Batch
+from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
 
 _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
 """Products whose input is normed first, which costs one more all-reduce of one number per token."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import simpy
 from simpy.events import EventPriority
 
-from simcluster.ticks import MAX_TICK
+from simcluster.numerics.ticks import MAX_TICK
 
 NORMAL = EventPriority(1)
 CHANGE = EventPriority(2)

@@ -12,8 +12,8 @@ from heapq import heappop, heappush
 import numpy as np
 
 from simcluster.kernel.request import Request
+from simcluster.numerics.ticks import Ticks
 from simcluster.policies.schedulers import blocks_for
-from simcluster.ticks import Ticks
 
 
 class Cohort:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from simcluster.noise.renewals import Renewals
-from simcluster.ticks import Ticks
-from simcluster.trace import COMPONENT, KEYS, N_KEYS, Block
+from simcluster.numerics.ticks import Ticks
+from simcluster.trace.columns import COMPONENT, KEYS, N_KEYS, Block
 
 _REQUEST, _TOKEN, _REPLICA = (KEYS.index(name) for name in ("request", "token", "replica"))
 _EMITTED_AT, _STALL = KEYS.index("emitted_at_ticks"), N_KEYS + COMPONENT["stall"]

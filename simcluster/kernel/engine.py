@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import simpy
 
 from simcluster.kernel.clock import ARRIVE, after, now
 from simcluster.kernel.delivery import Delivery
+from simcluster.kernel.events import EventPlayer
 from simcluster.kernel.fabric import Fabric
-from simcluster.kernel.replica import Replica, ReplicaPlan
+from simcluster.kernel.replica import Replica
 from simcluster.kernel.request import Request
 from simcluster.kernel.steady import SteadyReplica
 from simcluster.kernel.watched import Watch
-from simcluster.kernel.world import Weather, World
 from simcluster.noise.renewals import Renewals
+from simcluster.numerics.ticks import Ticks
+from simcluster.plans.conditions import EventPlan
+from simcluster.plans.replica_plan import ReplicaPlan
 from simcluster.policies.routers import Arrival, Router
-from simcluster.ticks import Ticks
-from simcluster.trace import ROWS_PER_BLOCK, Block, Recorder
+from simcluster.trace.columns import ROWS_PER_BLOCK, Block
+from simcluster.trace.recorder import Recorder
+from simcluster.workload.materialise import Requests
 
 MOST_RESTARTS = 100
 """Of a request whose replicas fail under it, after which it fails: they may fail faster than it can be served."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """The requests to play, in order of arrival; arrays of shape (requests,)."""
-
-    arrival_ticks: Ticks
-    prompt_tokens: Ticks
-    output_tokens: Ticks
-    concurrency: int | None = None
-    """Closed loop: so many requests at a time, the next one arrives when one is done; arrival times are not used."""
 
 
 def _kind(plan: ReplicaPlan, fidelity: str, watch: Watch | None) -> type[Replica]:
@@ -49,12 +41,12 @@ class Engine:
         self,
         plans: Sequence[ReplicaPlan],
         router: Router,
-        load: Load,
+        load: Requests,
         max_model_len: int,
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
         rows_per_block: int = ROWS_PER_BLOCK,
-        world: World | None = None,
+        world: EventPlan | None = None,
         capacities_bytes_per_s: Sequence[float] = (),
         pauses: Sequence[Renewals] = (),
         watch: Watch | None = None,
@@ -84,9 +76,9 @@ class Engine:
         """Why requests of a closed loop never came."""
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
-        self._weather: Weather | None = None
+        self._weather: EventPlayer | None = None
         if world is not None and world.happenings:
-            self._weather = Weather(
+            self._weather = EventPlayer(
                 self._env, world, self._replicas, fabric, self._displace, self._recover, self._is_over
             )
 

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any
 
 import simpy
 
-from simcluster.costs.batch import Batch
 from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.fabric import Fabric, Flow
-from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.step import Step
+from simcluster.plans.replica_plan import FlowLoad, Rounds
+from simcluster.work.batch import Batch
 
 
-class Round(NamedTuple):
-    """A latency, and then flows at once; it is over when the last of them is."""
-
-    latency_ticks: int
-    flows: tuple[Flowing, ...]
-
-
-Rounds = Callable[[int, Batch], Sequence[Round]]
-"""What the exchange after an op of a stage, by its place, is for a batch."""
-
-
-class Exchange:
+class FlowExchange:
     """The exchanges of one stage on the fabric."""
 
     def __init__(self, env: simpy.Environment, fabric: Fabric, rounds: Rounds) -> None:
@@ -66,7 +55,7 @@ class Crossing:
     """
 
     def __init__(
-        self, env: simpy.Environment, fabric: Fabric, load: Callable[[int], Flowing], latency_ticks: int,
+        self, env: simpy.Environment, fabric: Fabric, load: Callable[[int], FlowLoad], latency_ticks: int,
         arrive: Callable[[Step], None],
     ) -> None:  # fmt: skip
         self._env = env
@@ -91,7 +80,7 @@ class Crossing:
 
         after(self._env, self._ready_at - left, NORMAL, ready)
 
-    def change(self, load: Callable[[int], Flowing], latency_ticks: int) -> None:
+    def change(self, load: Callable[[int], FlowLoad], latency_ticks: int) -> None:
         """Steps that leave from now on travel so."""
         self._load, self._latency_ticks = load, latency_ticks
 

@@ -16,25 +16,16 @@ from dataclasses import dataclass
 import simpy
 
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.maxmin import Uses, alone_rate, rates
-from simcluster.ticks import MAX_TICK, TICKS_PER_S, to_ticks
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a flow puts on links."""
-
-    alone_s: float
-    """How long it lasts alone on the idle graph as it was built."""
-    uses: Uses
-    """Links and weights; at its rate r, link l carries weight · r. Scaled so that plain messages have weight 1."""
+from simcluster.numerics.maxmin import alone_rate, rates
+from simcluster.numerics.ticks import MAX_TICK, TICKS_PER_S, to_ticks
+from simcluster.plans.replica_plan import FlowLoad
 
 
 @dataclass(eq=False, slots=True)
 class Flow:
     """A load on its way; for others to read only."""
 
-    load: Load
+    load: FlowLoad
     done: Callable[[], None]
     number: int
     """Running, in the order of `start`."""
@@ -107,7 +98,7 @@ class Fabric:
         tick = now(self._env)
         return all(flow.end_tick == tick for link in links for flow in self._on[link])
 
-    def start(self, load: Load, done: Callable[[], None], began_tick: int | None = None) -> Flow:
+    def start(self, load: FlowLoad, done: Callable[[], None], began_tick: int | None = None) -> Flow:
         """
         Put a load on its links; `done` is called when it is over.
 
@@ -142,7 +133,7 @@ class Fabric:
             self._enter(_Component([flow]))
         return flow
 
-    def start_together(self, loads: Sequence[Load], done: Callable[[], None]) -> list[Flow]:
+    def start_together(self, loads: Sequence[FlowLoad], done: Callable[[], None]) -> list[Flow]:
         """As `start` of one after the other, now; the rates are found once for all of them."""
         if len(loads) == 1:
             return [self.start(loads[0], done)]
@@ -192,14 +183,14 @@ class Fabric:
             self._degraded.add(link)
         self._settle(flows)
 
-    def _alone(self, load: Load, done: Callable[[], None], began: int) -> Flow:
+    def _alone(self, load: FlowLoad, done: Callable[[], None], began: int) -> Flow:
         """A flow that has its links, as they are now, to itself since it began; not on them yet."""
         if not load.alone_s <= (MAX_TICK - now(self._env)) / TICKS_PER_S:
             raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
         speed = self._alone_speed(load)
         return Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
 
-    def _alone_speed(self, load: Load) -> float:
+    def _alone_speed(self, load: FlowLoad) -> float:
         """Of a load that has its links, as they are now, to itself."""
         if not load.uses or self._degraded.isdisjoint(link for link, _ in load.uses):
             return 1.0

@@ -12,44 +12,22 @@ servers (Baccelli et al., Synchronization and Linearity, 1992).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from operator import mul
 from typing import Protocol
 
 import numpy as np
 import simpy
 
-from simcluster.costs.service import StageModel
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.kernel.exchange import Crossing, Exchange, Rounds
-from simcluster.kernel.fabric import Fabric, Load
+from simcluster.kernel.exchange import Crossing, FlowExchange
+from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
-from simcluster.ticks import MAX_TICK, Ticks
+from simcluster.numerics.ticks import MAX_TICK, Ticks
+from simcluster.plans.replica_plan import PipelinePlan
+from simcluster.stages.timed import StageModel
 
 Left = Callable[[Step], None]
-
-
-@dataclass(frozen=True)
-class Wire:
-    """The way from one stage to the next: one step at a time is put on it, and arrives a latency later."""
-
-    busy_ticks: Callable[[int], int]
-    """How long a step of so many tokens takes to be put on it."""
-    latency_ticks: int
-    load: Callable[[int], Load] | None = None
-    """The same as a flow, for a replica on a fabric."""
-
-
-@dataclass(frozen=True)
-class PipelinePlan:
-    """What a pipeline is played from."""
-
-    stages: tuple[StageModel, ...]
-    wires: tuple[Wire, ...]
-    """Between the stages; one fewer than these."""
-    rounds: tuple[Rounds | None, ...] = ()
-    """Of each stage, how its exchanges are played on a fabric; nothing for a replica that has its links to itself."""
 
 
 class Pipeline(Protocol):
@@ -183,7 +161,7 @@ class StagePlayer(Protocol):
     def arrive(self, step: Step) -> None:
         """A step joins its queue."""
 
-    def change(self, model: StageModel, exchange: Exchange | None) -> None:
+    def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         """Ops that start from now on are played so."""
 
     def clear(self) -> None:
@@ -222,9 +200,9 @@ class Chain:
             return FusedStage(self._env, model, deliver)
         return OpStage(self._env, model, deliver, self._exchange(plan, index))
 
-    def _exchange(self, plan: PipelinePlan, index: int) -> Exchange | None:
+    def _exchange(self, plan: PipelinePlan, index: int) -> FlowExchange | None:
         rounds = plan.rounds[index] if plan.rounds else None
-        return None if self._fabric is None or rounds is None else Exchange(self._env, self._fabric, rounds)
+        return None if self._fabric is None or rounds is None else FlowExchange(self._env, self._fabric, rounds)
 
     @property
     def busy(self) -> bool:

@@ -4,50 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
 import simpy
 
-from simcluster.costs.batch import Batch
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
 from simcluster.kernel.fabric import Fabric
-from simcluster.kernel.pipeline import Chain, Pipeline, PipelinePlan, Tandem
+from simcluster.kernel.pipeline import Chain, Pipeline, Tandem
 from simcluster.kernel.request import Request
 from simcluster.kernel.step import Prompts, Step
 from simcluster.kernel.watched import Watch, WatchedChain
-from simcluster.policies.schedulers import Scheduler, Steady, View, blocks_for
-from simcluster.trace import COMPONENT, Recorder, Segment
-
-
-@dataclass(frozen=True)
-class ReplicaPlan:
-    """What a replica is built from."""
-
-    pipeline: PipelinePlan
-    return_ticks: int
-    """Time of a chosen token from the last stage back to the first; 0 with one stage."""
-    n_blocks: int
-    block_size: int
-    max_running: int
-    max_tokens: int
-    scheduler: Scheduler
-    steady: Steady | None = None
-    """What the scheduler does while everybody decodes, see `schedulers.STEADY`; None if that is not known."""
-    admission_lag: int = 0
-    """Steps that begin between the arrival of a request and the first that can serve it, while others run."""
-    may_change: bool = False
-    """Whether something may happen to its devices and links."""
-
-    @property
-    def n_stages(self) -> int:
-        """Stages in a row."""
-        return len(self.pipeline.stages)
-
-    def can_hold(self, n_tokens: int) -> bool:
-        """Whether the KV cache has room for a request of so many tokens when it is alone."""
-        return blocks_for(n_tokens, self.block_size) <= self.n_blocks
+from simcluster.plans.replica_plan import ReplicaPlan
+from simcluster.policies.schedulers import View, blocks_for
+from simcluster.trace.columns import COMPONENT
+from simcluster.trace.recorder import Recorder, Segment
+from simcluster.work.batch import Batch
 
 
 class Replica:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simcluster.policies.schedulers import Seen
-from simcluster.trace import COMPONENT, COMPONENTS
+from simcluster.trace.columns import COMPONENT, COMPONENTS
 
 _QUEUE, _STALL = COMPONENT["queue"], COMPONENT["stall"]
 _INTERCONNECT = COMPONENT["interconnect"]

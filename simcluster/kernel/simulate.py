@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcluster.garbage import looked_for_seldom
-from simcluster.kernel.engine import Engine, Load
-from simcluster.kernel.plan import Planner
-from simcluster.kernel.replica import ReplicaPlan
+from simcluster.kernel.engine import Engine
+from simcluster.kernel.infrequent_gc import looked_for_seldom
 from simcluster.kernel.watched import Watch
+from simcluster.numerics.ticks import to_ticks
+from simcluster.plans.planner import Planner
+from simcluster.plans.replica_plan import ReplicaPlan
 from simcluster.policies.routers import ROUTERS
-from simcluster.scenario import Scenario
-from simcluster.ticks import to_ticks
-from simcluster.trace import Block
+from simcluster.scenario.resolved import Scenario
+from simcluster.trace.columns import Block
 from simcluster.workload import materialise
 
 
@@ -46,13 +46,12 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
     """
     spec = scenario.requests_spec()
     requests = materialise(spec, scenario.seeds, Path())
-    load = Load(requests.arrival_ticks, requests.prompt_tokens, requests.output_tokens, requests.concurrency)
     planner = Planner(scenario)
     plans = [planner.plan(number) for number in range(len(scenario.replicas))]
     engine = Engine(
         [plan for plan in plans if isinstance(plan, ReplicaPlan)],  # all of them, while nothing happens
         ROUTERS[scenario.engine.router],
-        load,
+        requests,
         scenario.engine.max_model_len,
         scenario.fidelity,
         sinks,

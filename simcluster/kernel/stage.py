@@ -8,10 +8,10 @@ from typing import Any
 
 import simpy
 
-from simcluster.costs.service import Service, StageModel, spliced
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.kernel.exchange import Exchange
+from simcluster.kernel.exchange import FlowExchange
 from simcluster.kernel.step import Step
+from simcluster.stages.timed import Service, StageModel, spliced
 
 Events = Generator[simpy.Event, Any, None]
 
@@ -25,7 +25,11 @@ class OpStage:
     """
 
     def __init__(
-        self, env: simpy.Environment, model: StageModel, deliver: Callable[[Step], None], exchange: Exchange | None
+        self,
+        env: simpy.Environment,
+        model: StageModel,
+        deliver: Callable[[Step], None],
+        exchange: FlowExchange | None,
     ) -> None:
         self._env = env
         self._model = model
@@ -43,7 +47,7 @@ class OpStage:
             self.busy = True
             self._process = self._env.process(self._serve())
 
-    def change(self, model: StageModel, exchange: Exchange | None) -> None:
+    def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         """Ops that start from now on are played by another model, exchanges by another plan."""
         self._model, self._exchange = model, exchange
 
@@ -131,7 +135,7 @@ class FusedStage:
         if self._playing is None:
             self._start()
 
-    def change(self, model: StageModel, exchange: Exchange | None) -> None:
+    def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         """Ops that start from now on are played by another model."""
         self._model = model
         if self._playing is not None:

@@ -15,17 +15,18 @@ from itertools import takewhile
 from operator import add
 from typing import Any, NamedTuple
 
-from simcluster.costs.batch import Batch
-from simcluster.costs.service import Run, RunModel, Service
 from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.cohort import Cohort
-from simcluster.kernel.replica import Replica, ReplicaPlan
+from simcluster.kernel.replica import Replica
 from simcluster.kernel.request import Request
 from simcluster.kernel.stage import Playing
 from simcluster.kernel.step import Prompts, Step
+from simcluster.numerics.ticks import Ticks
+from simcluster.plans.replica_plan import ReplicaPlan
 from simcluster.policies.schedulers import Room
-from simcluster.ticks import Ticks
-from simcluster.trace import Segment
+from simcluster.stages.timed import Run, RunModel, Service
+from simcluster.trace.recorder import Segment
+from simcluster.work.batch import Batch
 
 MOST_STEPS = 512
 """Of one run, which bounds its memory."""

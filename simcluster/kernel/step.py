@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from simcluster.costs.batch import Batch
-from simcluster.costs.service import Service
 from simcluster.kernel.request import Request
-from simcluster.trace import COMPONENT, COMPONENTS
+from simcluster.stages.timed import Service
+from simcluster.trace.columns import COMPONENT, COMPONENTS
+from simcluster.work.batch import Batch
 
 _PREFILL = COMPONENT["prefill_interference"]
 _PIPELINE = COMPONENT["pipeline_wait"]

@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 import simpy
 
-from simcluster.costs.batch import Batch
-from simcluster.costs.service import StageModel
 from simcluster.kernel.clock import now
-from simcluster.kernel.exchange import Exchange
+from simcluster.kernel.exchange import FlowExchange
 from simcluster.kernel.fabric import Fabric
-from simcluster.kernel.pipeline import Chain, Left, PipelinePlan, StagePlayer
+from simcluster.kernel.pipeline import Chain, Left, StagePlayer
 from simcluster.kernel.step import Step
-from simcluster.trace import COMPONENT
+from simcluster.plans.replica_plan import PipelinePlan
+from simcluster.stages.timed import StageModel
+from simcluster.trace.columns import COMPONENT
+from simcluster.work.batch import Batch
 
 _WAIT = COMPONENT["pipeline_wait"]
 
@@ -121,7 +122,7 @@ class _Announced:
         self._came(step)
         self._player.arrive(step)
 
-    def change(self, model: StageModel, exchange: Exchange | None) -> None:
+    def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         self._player.change(model, exchange)
 
     def clear(self) -> None:

@@ -15,8 +15,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.shapes import Moe
-from simcluster.streams import stream, uniforms
+from simcluster.catalog.shapes import ModelShape, Moe
+from simcluster.numerics.streams import stream, uniforms
 
 ROUTINGS = 64
 """Sampled for each layer; a quantile of the number of experts is one of so many values in order."""
@@ -207,3 +207,13 @@ def _alias_table(shares: npt.NDArray[np.float64]) -> tuple[list[int], list[int]]
         if left[giver] < 1:
             small.append(large.pop())
     return below, other
+
+
+def varies(shape: ModelShape, on_wafer: bool, is_streamed: bool) -> bool:
+    """
+    Whether the time of a step depends on which experts its tokens choose.
+
+    Not where they choose all of them; nor on a wafer that keeps its weights, where each chosen expert of each token
+    is a product of its own.
+    """
+    return shape.moe is not None and shape.moe.top_k < shape.moe.experts and (is_streamed or not on_wafer)

@@ -13,12 +13,12 @@ from itertools import accumulate, islice
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from simcluster.hardware import DeviceKind
+from simcluster.catalog.device import DeviceKind
 from simcluster.noise.renewals import Renewals, clock_excursions, rare_stalls
 from simcluster.noise.sources import Noise, Source
 from simcluster.noise.tables import FACTOR_BITS
-from simcluster.streams import stream, uniforms
-from simcluster.ticks import to_ticks
+from simcluster.numerics.streams import stream, uniforms
+from simcluster.numerics.ticks import to_ticks
 
 ONE = 2**FACTOR_BITS
 FOR_GOOD = 2**63 - 1

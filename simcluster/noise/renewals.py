@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from statistics import NormalDist
 
 from simcluster.noise.tables import pareto_s
-from simcluster.streams import stream, uniforms
-from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.numerics.streams import stream, uniforms
+from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
 
 _NORMAL = NormalDist()
 

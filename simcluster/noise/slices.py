@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.streams import stream
+from simcluster.numerics.streams import stream
 
 STEPS_PER_BLOCK = 512
 """Steps whose draws are read at once."""

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, model_validator
 
-from simcluster.hardware import DeviceKind
-from simcluster.quantities import Frozen, Ratio, Seconds, dimension, fault
+from simcluster.catalog.device import DeviceKind
+from simcluster.files.quantities import Frozen, Ratio, Seconds, dimension, fault
 
 MOST_NAMED = 3
 """Changed sources that the name of a world tells one by one."""

@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import Ticks, array_to_ticks
+from simcluster.numerics.ticks import Ticks, array_to_ticks
 
 SLICES = 2**16
 FACTOR_BITS = 16

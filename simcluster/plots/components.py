@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import INK, PLATE, WIDTH_IN, number, sheet
-from simcluster.trace import COMPONENTS
+from simcluster.trace.columns import COMPONENTS
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType

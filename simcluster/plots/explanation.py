@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from simcluster.files.problems import InputError
 from simcluster.plots.bands import latency_bands, together
 from simcluster.plots.files import save_all
 from simcluster.plots.gather import Gathered, gather
@@ -16,9 +17,8 @@ from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
 from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
-from simcluster.problems import InputError
-from simcluster.read_run import RunFolder
-from simcluster.resolve.known_topology import topology_of
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.known_topology import topology_of
 from simcluster.variance.critical import last_over_time
 from simcluster.variance.slow_tokens import EDGES, by_length, causes
 from simcluster.variance.spells import spells

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 
 from simcluster.plots.heat_maps import axes_of, differs
 from simcluster.plots.sheet import FAINT, INK, fit_axis, frame, style, wrapped
-from simcluster.sweep.columns import HIGHER, objectives, short_key, title, titled, unit
-from simcluster.sweep.plan import Plan
-from simcluster.sweep.table import ON_FRONT, Row
+from simcluster.sweeps.columns import HIGHER, objectives, short_key, title, titled, unit
+from simcluster.sweeps.plan import Plan
+from simcluster.sweeps.table import ON_FRONT, Row
 
 PANEL_IN = 3.6
 _MOST_ACROSS = 3

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.metrics import TICKS_PER_MS, are_finished, latencies_ms
+from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plots.tally import MOST_POINTS, Floats, Ints, Series, Tally
-from simcluster.read_run import RunFolder
-from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENT_COLUMNS
+from simcluster.results.metrics import TICKS_PER_MS, are_finished, latencies_ms
+from simcluster.results.read_run import RunFolder
+from simcluster.trace.columns import COMPONENT_COLUMNS
 
 LONGEST_LABEL = 96
 _READ = ("token", "replica", "step", "batch_size", "emitted_at_ticks", *COMPONENT_COLUMNS)

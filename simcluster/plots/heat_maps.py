@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 
 from simcluster.plots.components import ink
 from simcluster.plots.sheet import LOG_FROM_RATIO, WIDTH_IN, frame, number, wrapped
-from simcluster.sweep.columns import HIGHER, objectives, short_key, titled, unit
-from simcluster.sweep.plan import Plan
-from simcluster.sweep.table import Row, text
+from simcluster.sweeps.columns import HIGHER, objectives, short_key, titled, unit
+from simcluster.sweeps.plan import Plan
+from simcluster.sweeps.table import Row, text
 
 MOST_PANELS = 24
 _MOST_ACROSS = 3

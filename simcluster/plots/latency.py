@@ -15,7 +15,7 @@ from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.over_time import batch_over_time, latency_over_time
 from simcluster.plots.tails import latency_tails
 from simcluster.plots.violins import latency_violins
-from simcluster.read_run import RunFolder
+from simcluster.results.read_run import RunFolder
 
 FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
     "latency_cdfs": latency_cdfs,

@@ -9,14 +9,14 @@ from typing import Any, TypedDict
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plots.explanation import explanation_figures
 from simcluster.plots.gather import Gathered
 from simcluster.plots.latency import FIGURES
 from simcluster.plots.save import svg
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.topology import draw
-from simcluster.read_run import RunFolder
-from simcluster.ticks import TICKS_PER_S
+from simcluster.results.read_run import RunFolder
 from simcluster.topology.model import Topology
 
 _POINTS_PER_IN = 72

@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from simcluster.files.atomic_write import whole_file
 from simcluster.plots.formats import FORMATS
-from simcluster.whole_file import whole_file
 
 _PNG_DOTS_PER_INCH = 150
 

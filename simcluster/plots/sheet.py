@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from simcluster.plots.gather import Gathered, printable
-from simcluster.read_run import assumes_zero_spread
+from simcluster.results.read_run import assumes_zero_spread
 
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType

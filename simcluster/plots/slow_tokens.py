@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import FAINT, fit_axis, number, say, sheet
-from simcluster.trace import COMPONENTS
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.slow_tokens import Causes, Lengths
 
 _NAMES = tuple(COMPONENTS)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from simcluster.plots.files import save_all
 from simcluster.plots.front import pareto
 from simcluster.plots.heat_maps import heat_maps
-from simcluster.sweep.plan import Plan
-from simcluster.sweep.table import Row
+from simcluster.sweeps.plan import Plan
+from simcluster.sweeps.table import Row
 
 FIGURES: dict[str, Callable[[Plan, Sequence[Row]], Figure | None]] = {"heat_maps": heat_maps, "pareto": pareto}
 """What is drawn, in this order, under these names."""

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
+from simcluster.files.units import show
 from simcluster.topology.layout import positions
 from simcluster.topology.model import Topology
-from simcluster.units import show
 
 _FILL = {
     "device": "#2f6fb3",

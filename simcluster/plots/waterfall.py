@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from simcluster.metrics import LATENCIES
 from simcluster.plots.components import COLOURS
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
-from simcluster.trace import COMPONENTS
+from simcluster.results.metrics import LATENCIES
+from simcluster.trace.columns import COMPONENTS
 
 SMALL = 0.0005
 """Of the variance: components below it are left out."""

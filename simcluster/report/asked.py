@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from simcluster.catalog.shapes import total_parameters
+from simcluster.files.units import show
 from simcluster.report.table import Row, Table, cells
 from simcluster.report.told import Told
-from simcluster.scenario import Event, Scenario
-from simcluster.shapes import total_parameters
-from simcluster.units import show
+from simcluster.scenario.resolved import Event, Scenario
 
 MOST_SHOWN = 8
 """Entries of a list, or events, that are written out."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from simcluster.metrics import LATENCIES
+from simcluster.files.units import number
 from simcluster.report.table import Cell, Row, Table
-from simcluster.trace import COMPONENTS
-from simcluster.units import number
+from simcluster.results.metrics import LATENCIES
+from simcluster.trace.columns import COMPONENTS
 
 Explained = Mapping[str, Any]
 """By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from simcluster.metrics import LATENCIES
+from simcluster.files.units import number
 from simcluster.report.table import Cell, Row, Table
 from simcluster.report.told import STATISTICS, Told, assumed_places
-from simcluster.trace import COMPONENTS
-from simcluster.units import number
+from simcluster.results.metrics import LATENCIES
+from simcluster.trace.columns import COMPONENTS
 
 ZERO_ASSUMED = (
     "nobody has published a distribution of token times of this device; its spread holds only what queues, prompts, "

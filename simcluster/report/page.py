@@ -23,9 +23,9 @@ from simcluster.report.attribution import Explained, attribution
 from simcluster.report.inline import dark_variables, inline
 from simcluster.report.told import Told, assumed_places
 from simcluster.report.waited_for import in_words, waited_for
-from simcluster.resolve.known_topology import topology_of
-from simcluster.run import remarks
-from simcluster.trace import COMPONENTS
+from simcluster.results.run import remarks
+from simcluster.scenario.known_topology import topology_of
+from simcluster.trace.columns import COMPONENTS
 
 LONGEST_TEXT = 2000
 """Characters of a text from a file that the page repeats."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from simcluster import __version__, catalog
+from simcluster import __version__
+from simcluster.catalog import entries as catalog
 from simcluster.report.table import Row, Table, cells
 from simcluster.report.told import Told
-from simcluster.scenario import Scenario
+from simcluster.scenario.resolved import Scenario
 
 _LINKED = ("https://", "http://")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simcluster.metrics import LATENCIES, PERCENTILES
-from simcluster.problems import InputError, Problem, all_or_problems, shown
-from simcluster.read_run import RunFolder, assumes_zero_spread, read
-from simcluster.scenario import Scenario
+from simcluster.files.problems import InputError, Problem, all_or_problems, shown
+from simcluster.results.metrics import LATENCIES, PERCENTILES
+from simcluster.results.read_run import RunFolder, assumes_zero_spread, read
+from simcluster.scenario.resolved import Scenario
 
 STATISTICS = ("mean", "median", "std", *(f"p{percentile:g}" for percentile in PERCENTILES if percentile != 50))
 """What a summary has of each latency."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simcluster.metrics import LATENCIES
+from simcluster.files.units import number
 from simcluster.report.attribution import Explained
 from simcluster.report.table import Cell, Row, Table, cells
-from simcluster.units import number
+from simcluster.results.metrics import LATENCIES
 from simcluster.variance.entity_words import link_words, standstill_words
 
 MOST_ROWS = 8

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from simcluster.files.atomic_write import whole_file
 from simcluster.report.page import page
 from simcluster.report.told import read_all
 from simcluster.variance.explain import explain
-from simcluster.whole_file import whole_file
 
 
 def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = False) -> None:

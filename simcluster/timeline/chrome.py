@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Literal, NamedTuple
 
-from simcluster.ticks import TICKS_PER_S
+from simcluster.numerics.ticks import TICKS_PER_S
 
 TICKS_PER_NS = TICKS_PER_S // 10**9
 TICKS_PER_US = TICKS_PER_S // 10**6

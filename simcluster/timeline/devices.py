@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from simcluster.kernel.watched import Served
-from simcluster.scenario import Scenario
+from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.parts import cause, in_us, parts_of
-from simcluster.trace import COMPONENT
+from simcluster.trace.columns import COMPONENT
 
 FIRST_GROUP = 10
 """Of the replicas; each has two, for its devices and for its links."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from simcluster.kernel.watched import Served
-from simcluster.read_run import RunFolder
-from simcluster.scenario import Scenario
-from simcluster.ticks import to_ticks
+from simcluster.numerics.ticks import to_ticks
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.devices import Replicas
 from simcluster.timeline.requests import add_queue, add_requests

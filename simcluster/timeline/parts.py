@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from simcluster.timeline.chrome import TICKS_PER_US
-from simcluster.trace import COMPONENTS
+from simcluster.trace.columns import COMPONENTS
 
 
 def parts_of(ticks: Sequence[int], places: Iterable[int] = range(len(COMPONENTS))) -> dict[str, int]:

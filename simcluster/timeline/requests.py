@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from simcluster.metrics import are_finished
-from simcluster.read_run import RunFolder
+from simcluster.results.metrics import are_finished
+from simcluster.results.read_run import RunFolder
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.parts import cause, in_us, parts_of
 from simcluster.timeline.window import Window, clipped
-from simcluster.trace import COMPONENT_COLUMNS
+from simcluster.trace.columns import COMPONENT_COLUMNS
 
 REQUESTS, QUEUE = 1, 2
 """Groups of lanes."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from simcluster.files.problems import InputError, Problem
 from simcluster.kernel.simulate import play
 from simcluster.kernel.watched import Served
-from simcluster.problems import InputError, Problem
-from simcluster.read_run import Columns, RunFolder
-from simcluster.scenario import Scenario
+from simcluster.results.read_run import Columns, RunFolder
+from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 
 _PER_STEP = 2

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcluster import __version__
-from simcluster.problems import InputError, Problem
-from simcluster.read_run import read
-from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.files.atomic_write import whole_file
+from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
+from simcluster.results.read_run import read
 from simcluster.timeline.chrome import write
 from simcluster.timeline.lanes import events_of
 from simcluster.timeline.window import window
-from simcluster.whole_file import whole_file
 
 
 def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, limit: int) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from simcluster.problems import Problem, nearest
-from simcluster.source import Document, Path
+from simcluster.files.problems import Problem, nearest
+from simcluster.files.source import Document, Path
 from simcluster.topology.graph import Graph
 from simcluster.topology.measure import unreachable
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simcluster import catalog
-from simcluster.quantities import PositiveInt
+from simcluster.catalog import entries
+from simcluster.files.quantities import PositiveInt
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
@@ -51,7 +51,7 @@ def groq(parameters: Groq) -> Graph:
         are spread over its racks is not published and is chosen here.
     """
     graph = Graph()
-    link = catalog.link(parameters.link)
+    link = entries.link(parameters.link)
     n_nodes = parameters.racks * NODES_PER_RACK
     in_a_row = math.ceil(math.sqrt(2 * parameters.racks))
     for node in range(n_nodes):
@@ -137,5 +137,5 @@ def sn40l(parameters: Sn40l) -> Graph:
         add_node(graph, name, "device", "node0", at, (0.8, 0.7), device=parameters.device)
     add_node(graph, "fabric0", "switch", "node0", ((columns - 1) / 2, 0.0), (columns - 0.2, 0.5))
     for name in names:
-        add_catalogue_link(graph, name, "fabric0", catalog.link(parameters.link))
+        add_catalogue_link(graph, name, "fabric0", entries.link(parameters.link))
     return graph

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from simcluster import catalog
-from simcluster.quantities import Count, PositiveInt
+from simcluster.catalog import entries
+from simcluster.files.quantities import Count, PositiveInt
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
@@ -53,7 +53,7 @@ def _add_node(
 ) -> None:
     """A node at a place; `inside` goes before every name in it."""
     x, y = at
-    nvlink, pcie = catalog.link(link), catalog.link(host_link)
+    nvlink, pcie = entries.link(link), entries.link(host_link)
     middle, width = x + (gpus - 1) / 2, gpus - 0.2
     names = [f"{inside}{prefix(device)}{number}" for number in range(gpus)]
     for number, name in enumerate(names):
@@ -100,7 +100,7 @@ def gpu_cluster(parameters: GpuCluster) -> Graph:
     """
     graph = Graph()
     gpus = parameters.gpus_per_node
-    network = catalog.link(parameters.network)
+    network = entries.link(parameters.network)
     in_a_row = min(parameters.nodes, max(4, math.ceil(math.sqrt(parameters.nodes))))
     for node in range(parameters.nodes):
         row, column = divmod(node, in_a_row)
@@ -140,7 +140,7 @@ def nvl72(parameters: Nvl72) -> Graph:
     them, so one switch with the whole bandwidth per GPU says what a flow sees; nine would cap a flow at a ninth.
     """
     graph = Graph()
-    link = catalog.link(parameters.link)
+    link = entries.link(parameters.link)
     half = math.ceil(TRAYS / 2)
     for number in range(TRAYS * GPUS_PER_TRAY):
         tray, place = divmod(number, GPUS_PER_TRAY)

@@ -14,15 +14,15 @@ from xml.parsers import expat
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from simcluster import source
-from simcluster.problems import InputError, Problem
-from simcluster.quantities import Count, Frozen, fault
-from simcluster.source import MAX_DEPTH, Document, Path
+from simcluster.files import source
+from simcluster.files.problems import InputError, Problem
+from simcluster.files.quantities import Count, Frozen, fault
+from simcluster.files.source import MAX_DEPTH, Document, Path
+from simcluster.files.validation import validate
 from simcluster.topology.checks import Ends, disconnected, inconsistent
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind, add_link, add_node, latency_share
 from simcluster.topology.parameters import DeviceName, Label, LinkName, NodeName, figures
-from simcluster.validation import validate
 
 _LONGEST_ATTRIBUTE = 1000
 

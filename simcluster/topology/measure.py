@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.problems import nearest
-from simcluster.ticks import to_ticks
+from simcluster.files.problems import nearest
+from simcluster.numerics.ticks import to_ticks
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import ENDPOINTS, Topology
 

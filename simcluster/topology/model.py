@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from simcluster.hardware import Link
+from simcluster.catalog.device import Link
 from simcluster.topology.graph import Graph
 
 if TYPE_CHECKING:

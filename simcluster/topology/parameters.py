@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, StringConstraints
 
-from simcluster import catalog
-from simcluster.hardware import WaferGrid
-from simcluster.quantities import Frozen, fault
+from simcluster.catalog import entries
+from simcluster.catalog.device import WaferGrid
+from simcluster.files.quantities import Frozen, fault
 from simcluster.topology.model import MAX_LINKS, MAX_NODES
 
 Built = TypeVar("Built", bound="Parameters")
@@ -46,7 +46,7 @@ def _checked(look_up: Callable[[str], Any]) -> Callable[[str], str]:
     def check(name: str) -> str:
         try:
             look_up(name)
-        except catalog.UnknownName as error:
+        except entries.UnknownName as error:
             raise fault(error.found, error.expected) from None
         return name
 
@@ -54,21 +54,21 @@ def _checked(look_up: Callable[[str], Any]) -> Callable[[str], str]:
 
 
 def _is_wafer(name: str) -> str:
-    if catalog.device(name).grid is None:
+    if entries.device(name).grid is None:
         raise fault(f"'{name}' is not a wafer", "expected a device with a grid of cores, such as 'wse-3'")
     return name
 
 
-DeviceName = Annotated[str, AfterValidator(_checked(catalog.device))]
+DeviceName = Annotated[str, AfterValidator(_checked(entries.device))]
 WaferName = Annotated[DeviceName, AfterValidator(_is_wafer)]
-LinkName = Annotated[str, AfterValidator(_checked(catalog.link))]
+LinkName = Annotated[str, AfterValidator(_checked(entries.link))]
 NodeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./:-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./: -]*$", max_length=64)]
 
 
 def grid(device: str) -> WaferGrid:
     """The cores of a wafer of the catalogue."""
-    cores = catalog.device(device).grid
+    cores = entries.device(device).grid
     if cores is None:
         raise ValueError(f"{device} is not a wafer")
     return cores
@@ -76,7 +76,7 @@ def grid(device: str) -> WaferGrid:
 
 def prefix(device: str) -> str:
     """How devices of this kind are called: `gpu`, `wafer`, `lpu` or `rdu`."""
-    return catalog.device(device).kind
+    return entries.device(device).kind
 
 
 def figures(
@@ -85,7 +85,7 @@ def figures(
     """Bandwidth and latency of one link that someone wrote: as given, the rest from the catalogue."""
     if bytes_per_s is not None and latency_s is not None:
         return bytes_per_s, latency_s
-    known = catalog.link(link or "")
+    known = entries.link(link or "")
     return (
         known.bytes_per_s if bytes_per_s is None else bytes_per_s,
         known.latency_s * latency_share if latency_s is None else latency_s,

@@ -14,10 +14,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from simcluster import catalog, source
-from simcluster.problems import InputError, Problem, nearest
-from simcluster.quantities import Bandwidth, Bytes, Count, Frozen, Seconds, fault
-from simcluster.source import Document, Path
+from simcluster.catalog import entries
+from simcluster.files import source
+from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.quantities import Bandwidth, Bytes, Count, Frozen, Seconds, fault
+from simcluster.files.source import Document, Path
+from simcluster.files.validation import at, validate
 from simcluster.topology import interchange
 from simcluster.topology.checks import Ends, disconnected, inconsistent
 from simcluster.topology.generate import Generate, generate
@@ -33,7 +35,6 @@ from simcluster.topology.model import (
     topology,
 )
 from simcluster.topology.parameters import DeviceName, Label, LinkName, NodeName, figures
-from simcluster.validation import at, validate
 
 _BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _IMPORTED = (".json", ".graphml")
@@ -120,12 +121,12 @@ def load(name_or_path: str, search_folder: FilePath | None = None) -> Topology:
         search_folder: what relative paths start from: the folder of the scenario; default: the current one.
 
     Raises:
-        catalog.UnknownName: a bare name that is not among `names()`.
+        entries.UnknownName: a bare name that is not among `names()`.
         InputError: the file cannot be read, or what it says cannot be built.
     """
     if _BARE.fullmatch(name_or_path):
         if name_or_path not in names():
-            raise catalog.UnknownName(f"no topology '{name_or_path}'", nearest(name_or_path, names()))
+            raise entries.UnknownName(f"no topology '{name_or_path}'", nearest(name_or_path, names()))
         file = folder() / f"{name_or_path}.yaml"
     else:
         file = (search_folder or FilePath()) / name_or_path

@@ -14,8 +14,8 @@ from hashlib import blake2b
 from math import fsum
 from typing import NamedTuple
 
-from simcluster.problems import nearest
-from simcluster.ticks import to_ticks
+from simcluster.files.problems import nearest
+from simcluster.numerics.ticks import to_ticks
 from simcluster.topology.measure import forwards
 from simcluster.topology.model import Topology
 

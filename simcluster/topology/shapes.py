@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from simcluster import catalog
-from simcluster.quantities import PositiveInt, fault
+from simcluster.catalog import entries
+from simcluster.files.quantities import PositiveInt, fault
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_catalogue_link, add_node
 from simcluster.topology.parameters import DeviceName, LinkName, Parameters, Size, prefix
@@ -159,7 +159,7 @@ def fat_tree(parameters: FatTree) -> Graph:
         add_node(graph, f"core{number}", "switch", "core", at, (1.3, 0.5))
     for number in range(n_devices):
         _join(graph, parameters, number, f"edge{number // half}")
-    link = catalog.link(parameters.link)
+    link = entries.link(parameters.link)
     for pod in range(k):
         for a in range(half):
             aggregation = f"aggregation{pod * half + a}"
@@ -186,4 +186,4 @@ def _add_device(
 
 
 def _join(graph: Graph, parameters: Star | Ring | FullyConnected | Mesh | FatTree, number: int, other: str) -> None:
-    add_catalogue_link(graph, f"{prefix(parameters.device)}{number}", other, catalog.link(parameters.link))
+    add_catalogue_link(graph, f"{prefix(parameters.device)}{number}", other, entries.link(parameters.link))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from simcluster import catalog
-from simcluster.quantities import Bytes, PositiveInt
+from simcluster.catalog import entries
+from simcluster.files.quantities import Bytes, PositiveInt
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_catalogue_link, add_link, add_node
 from simcluster.topology.parameters import LinkName, Parameters, Size, WaferName, grid
@@ -135,7 +135,7 @@ def wafer_pipeline(parameters: WaferPipeline) -> Graph:
         _add_wafer(graph, number, parameters.device, (1.2 * column, top), (1.2 * column, top + 0.72 + comb * column))
     below = (rows - 1) * row_height + 0.48
     add_node(graph, "swarmx0", "switch", "swarmx", (-1.5, (above - below) / 2), (0.6, above + below))
-    link = catalog.link(parameters.link)
+    link = entries.link(parameters.link)
     for number in range(parameters.wafers):
         add_catalogue_link(graph, f"wafer{number}/io", "swarmx0", link)
     return graph
@@ -173,7 +173,7 @@ def wafer_memoryx(parameters: WaferMemoryx) -> Graph:
     graph.nodes["wafer0/io"].update(width=0.4, height=0.5)
     add_node(graph, "swarmx0", "switch", "swarmx", (2.2, 0.0), (0.9, 1.0))
     add_node(graph, "memoryx0", "memory", "memoryx0", (3.9, 0.0), (1.1, 0.95), capacity_bytes=parameters.capacity)
-    link = catalog.link(parameters.link)
+    link = entries.link(parameters.link)
     add_catalogue_link(graph, "wafer0/io", "swarmx0", link)
     add_catalogue_link(graph, "swarmx0", "memoryx0", link)
     return graph

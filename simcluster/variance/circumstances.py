@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.kernel.plan import Planner
-from simcluster.problems import InputError
-from simcluster.read_run import RunFolder
+from simcluster.files.problems import InputError
+from simcluster.plans.planner import Planner
+from simcluster.results.read_run import RunFolder
 from simcluster.variance.spells import Spell, all_spells
 
 MOST_EVENTS = 2

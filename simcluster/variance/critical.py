@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.costs.step_noise import Skew
-from simcluster.kernel.plan import Planner
-from simcluster.kernel.world import Happening
 from simcluster.noise.pace import DevicePace
 from simcluster.noise.slices import STEPS_PER_BLOCK
-from simcluster.read_run import RunFolder
-from simcluster.scenario import Scenario, Stage
-from simcluster.ticks import TICKS_PER_S, Ticks
+from simcluster.numerics.ticks import TICKS_PER_S, Ticks
+from simcluster.plans.conditions import PlannedEvent
+from simcluster.plans.planner import Planner
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.resolved import Scenario, Stage
+from simcluster.stages.step_noise import Skew
 
 MOST_STEPS = 2**13
 """That are looked at, of all groups and replications together."""
@@ -230,7 +230,7 @@ def _slow(planner: Planner, until: int) -> list[_Slow]:
     return found
 
 
-def _times(happening: Happening, until: int) -> list[_Slow]:
+def _times(happening: PlannedEvent, until: int) -> list[_Slow]:
     found = []
     for begin, end in happening.times():
         if begin > until:

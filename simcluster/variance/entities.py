@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.kernel.plan import Planner
 from simcluster.kernel.simulate import play
 from simcluster.kernel.watched import Served
 from simcluster.noise.renewals import Renewals, rare_stalls
-from simcluster.read_run import RunFolder
-from simcluster.resolve.known_topology import topology_of
-from simcluster.scenario import Scenario
-from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENTS
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.planner import Planner
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.known_topology import topology_of
+from simcluster.scenario.resolved import Scenario
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.spells import all_spells
 from simcluster.variance.traffic import link_use
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import Ticks
+from simcluster.numerics.ticks import Ticks
 
 LIMB_BITS = 18
 MOST_ROWS = 2**17

@@ -13,11 +13,11 @@ from fractions import Fraction
 from math import fsum
 from typing import Any
 
-from simcluster.metrics import LATENCIES, TICKS_PER_MS
-from simcluster.problems import InputError
-from simcluster.read_run import RunFolder
-from simcluster.replications import interval
-from simcluster.trace import COMPONENTS
+from simcluster.files.problems import InputError
+from simcluster.results.metrics import LATENCIES, TICKS_PER_MS
+from simcluster.results.read_run import RunFolder
+from simcluster.results.replications import interval
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance import slowest
 from simcluster.variance.critical import critical_path
 from simcluster.variance.entities import entities

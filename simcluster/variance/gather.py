@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.metrics import LATENCIES, are_finished
-from simcluster.read_run import Columns, RunFolder
-from simcluster.ticks import Ticks
-from simcluster.trace import COMPONENT_COLUMNS
+from simcluster.numerics.ticks import Ticks
+from simcluster.results.metrics import LATENCIES, are_finished
+from simcluster.results.read_run import Columns, RunFolder
+from simcluster.trace.columns import COMPONENT_COLUMNS
 from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
 from simcluster.variance.levels import Residuals
 from simcluster.variance.moments import N_PARTS, Moments, whole_of

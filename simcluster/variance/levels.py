@@ -20,7 +20,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.ticks import Ticks
+from simcluster.numerics.ticks import Ticks
 from simcluster.variance.exact import squares_by
 
 Floats = npt.NDArray[np.float64]

@@ -19,8 +19,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from simcluster.ticks import Ticks, total
-from simcluster.trace import COMPONENTS
+from simcluster.numerics.ticks import Ticks, total
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.exact import products
 
 N_PARTS = len(COMPONENTS)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.metrics import TICKS_PER_MS, are_finished
-from simcluster.read_run import RunFolder
-from simcluster.ticks import TICKS_PER_S
-from simcluster.trace import COMPONENT_COLUMNS, COMPONENTS
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.results.metrics import TICKS_PER_MS, are_finished
+from simcluster.results.read_run import RunFolder
+from simcluster.trace.columns import COMPONENT_COLUMNS, COMPONENTS
 from simcluster.variance.moments import whole_of
 
 Floats = npt.NDArray[np.float64]

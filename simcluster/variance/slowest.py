@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.metrics import TICKS_PER_MS
-from simcluster.read_run import RunFolder
-from simcluster.ticks import TICKS_PER_S, Ticks
-from simcluster.trace import COMPONENTS
+from simcluster.numerics.ticks import TICKS_PER_S, Ticks
+from simcluster.results.metrics import TICKS_PER_MS
+from simcluster.results.read_run import RunFolder
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.circumstances import Circumstances
 from simcluster.variance.moments import Moments, whole_of
 

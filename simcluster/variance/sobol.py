@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.replications import CONFIDENCE, student
-from simcluster.streams import stream, uniforms
+from simcluster.numerics.streams import stream, uniforms
+from simcluster.results.replications import CONFIDENCE, student
 
 Floats = npt.NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from simcluster.kernel.plan import Planner
-from simcluster.kernel.world import Happening, Link
-from simcluster.problems import InputError
-from simcluster.read_run import RunFolder
-from simcluster.ticks import TICKS_PER_S
+from simcluster.files.problems import InputError
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.conditions import Link, PlannedEvent
+from simcluster.plans.planner import Planner
+from simcluster.results.read_run import RunFolder
 
 MOST_SPELLS = 60
 MOST_TIMES = 10_000
@@ -49,7 +49,7 @@ def all_spells(planner: Planner, end: int) -> list[Spell]:
     )
 
 
-def _times(happening: Happening, end: int) -> Iterator[Spell]:
+def _times(happening: PlannedEvent, end: int) -> Iterator[Spell]:
     for number, (begin, until) in enumerate(happening.times()):
         if begin > end or number == MOST_TIMES:
             return

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from simcluster.ticks import Ticks
+from simcluster.numerics.ticks import Ticks
 from simcluster.variance.moments import N_PARTS, Moments
 
 LEVELS = {"p99": Fraction(1, 100), "p99.9": Fraction(1, 1000)}

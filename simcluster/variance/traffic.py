@@ -14,9 +14,9 @@ from math import fsum
 
 import numpy as np
 
-from simcluster.kernel.plan import Planner
-from simcluster.read_run import RunFolder
-from simcluster.resolve.network import network
+from simcluster.plans.planner import Planner
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.network import network
 from simcluster.topology.model import Topology
 
 _SIZES_PER_OCTAVE = 16

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.problems import InputError, Problem
-from simcluster.replications import CONFIDENCE, interval, metrics
-from simcluster.resolve.drawn import devices_drawn, drawn_sources
-from simcluster.run import expected_s, measure
-from simcluster.scenario import Event, Scenario
-from simcluster.spec import OF_DEVICES
+from simcluster.files.problems import InputError, Problem
+from simcluster.results.replications import CONFIDENCE, interval, metrics
+from simcluster.results.run import expected_s, measure
+from simcluster.scenario.drawn import devices_drawn, drawn_sources
+from simcluster.scenario.resolved import Event, Scenario
+from simcluster.scenario.spec import OF_DEVICES
 from simcluster.variance.sobol import Effects, effects
-from simcluster.workers import each
+from simcluster.workers.pool import each
 
 WHAT_IF_FORMAT = "simcluster-what-if-1"
 FIGURES = (

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from simcluster.quantities import Frozen, PositiveInt, Rate
+from simcluster.files.quantities import Frozen, PositiveInt, Rate
 
 Floats = npt.NDArray[np.float64]
 

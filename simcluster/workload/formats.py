@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Literal
 
-from simcluster.ticks import TICKS_PER_S
+from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.workload.lengths import MAX_TOKENS
 
 FormatName = Literal["azure", "burstgpt", "lengths", "mooncake", "vllm"]

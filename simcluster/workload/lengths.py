@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
-from simcluster.problems import InputError, Problem, nearest
-from simcluster.quantities import Frozen, Ratio, fault
+from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.quantities import Frozen, Ratio, fault
 from simcluster.workload.lines import Line, filled, shown
 
 MAX_TOKENS = 10**8

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from simcluster.problems import InputError, Problem
+from simcluster.files.problems import InputError, Problem
 
 MAX_LINE_BYTES = 2**20
 MAX_FILE_BYTES = 2**32

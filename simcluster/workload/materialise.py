@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.problems import InputError, Problem
-from simcluster.streams import stream, uniforms
-from simcluster.ticks import TICKS_PER_S, Ticks, array_to_ticks
+from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.streams import stream, uniforms
+from simcluster.numerics.ticks import TICKS_PER_S, Ticks, array_to_ticks
 from simcluster.workload.arrivals import ARRIVALS, Closed
 from simcluster.workload.lengths import LENGTHS
 from simcluster.workload.spec import WorkloadSpec

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from simcluster.quantities import Frozen, Ratio, Seconds, fault
+from simcluster.files.quantities import Frozen, Ratio, Seconds, fault
 from simcluster.workload.arrivals import Arrivals, Single
 from simcluster.workload.formats import FormatName
 from simcluster.workload.lengths import Lengths

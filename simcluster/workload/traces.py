@@ -16,8 +16,8 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.problems import InputError, Problem
-from simcluster.ticks import TICKS_PER_S
+from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.workload.formats import FORMATS, MALFORMED, Format, FormatName, RowFault, tokens
 from simcluster.workload.lines import Line, filled, shown
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from simcluster import catalog, units
-from simcluster.hardware import Device, Link, WaferGrid
-from simcluster.shapes import ModelShape
+from simcluster.catalog import entries
+from simcluster.catalog.device import Device, Link, WaferGrid
+from simcluster.catalog.shapes import ModelShape
+from simcluster.files import units
 
 FOLDER = Path(__file__).parent / "second_entry"
-KINDS: tuple[catalog.Kind, ...] = ("devices", "links", "models")
-ENTERED: dict[catalog.Kind, dict[str, Any]] = {
+KINDS: tuple[entries.Kind, ...] = ("devices", "links", "models")
+ENTERED: dict[entries.Kind, dict[str, Any]] = {
     kind: yaml.safe_load((FOLDER / f"{kind}.yaml").read_text(encoding="utf-8")) for kind in KINDS
 }
 ABOUT = ("source", "read")
@@ -55,7 +56,7 @@ def of_grid(read: Callable[[WaferGrid], object]) -> Callable[[Device], object]:
 
 def of_file(device: Device, field: str, dimension: str) -> float | None:
     """Read a value that the file of a device has and the simulation does not use; None where it is not given."""
-    fact = catalog.entry("devices", device.name).data.get(field)
+    fact = entries.entry("devices", device.name).data.get(field)
     return None if fact is None else units.parse(fact["value"], dimension)
 
 
@@ -104,13 +105,13 @@ def of_model(shape: ModelShape, field: str) -> object:
     raise AssertionError(f"{shape.name} has no {field}")
 
 
-def catalogued(kind: catalog.Kind, entry: str, field: str) -> object:
+def catalogued(kind: entries.Kind, entry: str, field: str) -> object:
     """What the catalogue loads, in SI units."""
     if kind == "devices":
-        return DEVICE[field](catalog.device(entry))
+        return DEVICE[field](entries.device(entry))
     if kind == "links":
-        return LINK[field](catalog.link(entry))
-    return of_model(catalog.model(entry), field)
+        return LINK[field](entries.link(entry))
+    return of_model(entries.model(entry), field)
 
 
 def agrees(entered: object, actual: object, field: str) -> bool:
@@ -123,7 +124,7 @@ def agrees(entered: object, actual: object, field: str) -> bool:
     return isinstance(actual, float) and math.isclose(expected, actual, rel_tol=ROUNDING)
 
 
-def left_out(kind: catalog.Kind, entry: str, field: str) -> bool:
+def left_out(kind: entries.Kind, entry: str, field: str) -> bool:
     """Whether the catalogue may leave this value out, and does."""
     return field in OPTIONAL and catalogued(kind, entry, field) is None
 
@@ -143,7 +144,7 @@ CONTESTED = [
 
 
 @pytest.mark.parametrize(("kind", "entry", "field", "value"), CERTAIN)
-def test_value_is_the_one_entered_a_second_time(kind: catalog.Kind, entry: str, field: str, value: object) -> None:
+def test_value_is_the_one_entered_a_second_time(kind: entries.Kind, entry: str, field: str, value: object) -> None:
     """A value of the catalogue is the one that a second reader found in the documents."""
     actual = catalogued(kind, entry, field)
 
@@ -152,7 +153,7 @@ def test_value_is_the_one_entered_a_second_time(kind: catalog.Kind, entry: str, 
 
 @pytest.mark.parametrize(("kind", "entry", "field", "values"), CONTESTED)
 def test_contested_value_is_a_published_one(
-    kind: catalog.Kind, entry: str, field: str, values: dict[object, str]
+    kind: entries.Kind, entry: str, field: str, values: dict[object, str]
 ) -> None:
     """Where documents contradict each other, the catalogue has the value of one of them and not a third."""
     actual = catalogued(kind, entry, field)
@@ -163,28 +164,28 @@ def test_contested_value_is_a_published_one(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_everything_is_entered_twice(kind: catalog.Kind) -> None:
+def test_everything_is_entered_twice(kind: entries.Kind) -> None:
     """Each device, link and model of the catalogue has a second entry or a reason why it has none."""
     file = ENTERED[kind]
     twice = set(file["entries"]) | {row["entry"] for row in file["contested"]}
     excused = set(file.get("without_second_entry", {}))
 
-    assert set(catalog.names(kind)) == twice | excused
+    assert set(entries.names(kind)) == twice | excused
     assert not twice & excused
 
 
-@pytest.mark.parametrize("entry", catalog.names("devices"))
+@pytest.mark.parametrize("entry", entries.names("devices"))
 def test_every_peak_is_entered_twice(entry: str) -> None:
     """The catalogue gives a device no number format that the second reader did not find."""
     file = ENTERED["devices"]
     entered = {field for field, value in file["entries"].get(entry, {}).items() if value != "absent"}
     entered |= {row["field"] for row in file["contested"] if row["entry"] == entry}
 
-    assert set(catalog.device(entry).peak_flop_per_s) <= entered
+    assert set(entries.device(entry).peak_flop_per_s) <= entered
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_contested_values_have_a_reason(kind: catalog.Kind) -> None:
+def test_contested_values_have_a_reason(kind: entries.Kind) -> None:
     """A contested value has a reason, at least two values, each with who says so, and is not entered as certain."""
     file = ENTERED[kind]
 

@@ -9,7 +9,7 @@ import pytest
 
 from simcluster.cli import main
 from simcluster.cli.effects import BELOW_ZERO, print_effects
-from simcluster.trace import COMPONENTS
+from simcluster.trace.columns import COMPONENTS
 
 SCENARIO = """
 model: llama-3.1-8b

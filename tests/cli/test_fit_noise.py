@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from simcluster.cli import main
+from simcluster.files.source import read
+from simcluster.noise.read import read_noise
 from simcluster.noise.tables import pareto_s
-from simcluster.noise_file import read_noise
-from simcluster.resolve import load
-from simcluster.source import read
+from simcluster.scenario.load import load
 
 
 def draws(seed: int) -> np.random.Generator:

@@ -17,7 +17,7 @@ import pytest
 from small_runs import TWO_GPUS
 
 from simcluster.cli import main
-from simcluster.read_run import read
+from simcluster.results.read_run import read
 
 COMMAND = (sys.executable, "-m", "simcluster")
 

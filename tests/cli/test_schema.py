@@ -9,8 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from simcluster import source
 from simcluster.cli import main
+from simcluster.files import source
 
 FILES = Path(__file__).resolve().parents[1] / "files"
 SCENARIOS = sorted(f for f in (FILES / "scenarios" / "valid").iterdir() if not f.name.endswith(".resolved.yaml"))

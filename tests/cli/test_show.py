@@ -7,20 +7,21 @@ from typing import get_args
 
 import pytest
 
-from simcluster import catalog, resolve
+from simcluster.catalog import entries
 from simcluster.cli import main
 from simcluster.cli.show import KINDS
-from simcluster.sweep import files as sweeps
+from simcluster.scenario import files
+from simcluster.sweeps import files as sweeps
 from simcluster.topology import read
 
-ENTRIES = [(kind, name) for kind in get_args(catalog.Kind) for name in catalog.names(kind)]
+ENTRIES = [(kind, name) for kind in get_args(entries.Kind) for name in entries.names(kind)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A kind without a name lists what there is, a row each."""
-    names = {"topologies": read.names, "scenarios": resolve.names, "sweeps": sweeps.names}.get(
-        kind, lambda: catalog.names(kind)
+    names = {"topologies": read.names, "scenarios": files.names, "sweeps": sweeps.names}.get(
+        kind, lambda: entries.names(kind)
     )()  # type: ignore[arg-type]
     assert main(["show", kind]) == 0
 
@@ -35,7 +36,7 @@ def test_shows_values_with_their_sources(kind: str, name: str, capsys: pytest.Ca
 
     printed = capsys.readouterr().out
     assert printed.startswith(f"{name}: ")
-    for key in catalog.entry(kind, name).data.get("sources", {}):  # type: ignore[arg-type]
+    for key in entries.entry(kind, name).data.get("sources", {}):  # type: ignore[arg-type]
         assert f"  {key}: " in printed
 
 
@@ -69,7 +70,7 @@ def test_shows_a_scenario_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """A scenario is printed as its file stands, to start one's own from."""
     assert main(["show", "scenarios", "chat-70b-8xh100"]) == 0
 
-    assert resolve.find("chat-70b-8xh100").read_text() == capsys.readouterr().out
+    assert files.find("chat-70b-8xh100").read_text() == capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_refusals(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 
 def test_an_alias_is_shown_under_its_name(capsys: pytest.CaptureFixture[str]) -> None:
     """A model may be asked for by another name."""
-    alias, name = next(iter(catalog._aliases().items()))
+    alias, name = next(iter(entries._aliases().items()))
     assert main(["show", "models", alias]) == 0
 
     assert capsys.readouterr().out.startswith(f"{name}: ")

@@ -18,8 +18,8 @@ import pytest
 from small_runs import ONE_GPU
 
 from simcluster.cli import main
-from simcluster.run import measure as execute_measure
-from simcluster.scenario import Scenario
+from simcluster.results.run import measure as execute_measure
+from simcluster.scenario.resolved import Scenario
 
 BASE = f"{ONE_GPU}slo: {{ttft: 60 ms}}\n"
 SMALL = """
@@ -145,7 +145,7 @@ def test_a_run_that_fails_is_told_with_its_scenario(
             raise OverflowError
         return execute_measure(scenario)
 
-    monkeypatch.setattr("simcluster.sweep.execute.measure", measure)
+    monkeypatch.setattr("simcluster.sweeps.execute.measure", measure)
     assert main(["sweep", "s.yaml", "--jobs", "1"]) == 2
     out, err = capsys.readouterr()
 

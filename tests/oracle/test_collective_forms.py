@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from simcluster.calibration.collectives import Collective, CollectiveFit, Launch, fabric
+from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Launch, fabric
 from simcluster.costs.collectives import (
     ALL_REDUCE,
     COLLECTIVES,

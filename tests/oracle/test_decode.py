@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from support import Played, played
 
-from simcluster.calibration.gpu import GpuCalibration
-from simcluster.costs.batch import Batch
+from simcluster.catalog.calibration.gpu import GpuCalibration
+from simcluster.catalog.shapes import head_parameters, kv_bytes_per_token_per_layer
 from simcluster.costs.blocks import HostTime
 from simcluster.costs.collectives import flat, hierarchical_all_reduce, phases_s
 from simcluster.costs.gpu import op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice, op_class
-from simcluster.costs.ops import Linear, Op, Precision, block_ops
-from simcluster.costs.service import OpTicks, TimedStage
-from simcluster.costs.stage import KNOTS, BlockStage, TimedBlocks, blocks_of
 from simcluster.costs.wafer_device import WaferDevice
-from simcluster.resolve import load
-from simcluster.run import simulate
-from simcluster.scenario import Scenario, Stage
-from simcluster.shapes import head_parameters, kv_bytes_per_token_per_layer
-from simcluster.ticks import TICKS_PER_S, to_ticks
+from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
+from simcluster.results.run import simulate
+from simcluster.scenario.load import load
+from simcluster.scenario.resolved import Scenario, Stage
+from simcluster.stages.nominal import KNOTS, BlockStage, TimedBlocks, blocks_of
+from simcluster.stages.timed import OpTicks, TimedStage
+from simcluster.work.batch import Batch
+from simcluster.work.ops import Linear, Op, Precision, block_ops
 
 PROMPT, OUTPUT = 100, 4
 ONE_REQUEST = (

@@ -10,14 +10,15 @@ import simpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.calibration.collectives import ALGORITHMS, Collective, CollectiveFit, Launch, fabric, fabrics
-from simcluster.costs.collectives import (
-    COLLECTIVES,
-    flat,
-    hierarchical_all_reduce,
-    line_of,
-    phases_s,
+from simcluster.catalog.calibration.collectives import (
+    ALGORITHMS,
+    Collective,
+    CollectiveFit,
+    Launch,
+    fabric,
+    fabrics,
 )
+from simcluster.costs.collectives import COLLECTIVES, flat, hierarchical_all_reduce, line_of, phases_s
 from simcluster.costs.exchange import (
     Leg,
     MessageRound,
@@ -30,9 +31,10 @@ from simcluster.costs.exchange import (
     uses_over,
 )
 from simcluster.kernel.clock import NORMAL, after
-from simcluster.kernel.fabric import Fabric, Load
-from simcluster.maxmin import alone_rate
-from simcluster.ticks import to_ticks
+from simcluster.kernel.fabric import Fabric
+from simcluster.numerics.maxmin import alone_rate
+from simcluster.numerics.ticks import to_ticks
+from simcluster.plans.replica_plan import FlowLoad
 from simcluster.topology.model import Topology, add_link, add_node, topology
 from simcluster.topology.read import load
 from simcluster.topology.routes import Routes
@@ -79,7 +81,7 @@ class Net:
 
         def send() -> None:
             for one in loads:
-                self.fabric.start(Load(one.alone_s, one.uses), arrived)
+                self.fabric.start(FlowLoad(one.alone_s, one.uses), arrived)
 
         after(self.env, to_ticks(part.latency_s), NORMAL, send)
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simcluster.kernel.clock import ARRIVE, NORMAL, after
-from simcluster.kernel.fabric import Fabric, Flow, Load
-from simcluster.maxmin import Uses, alone_rate, rates
-from simcluster.ticks import TICKS_PER_S
+from simcluster.kernel.fabric import Fabric, Flow
+from simcluster.numerics.maxmin import Uses, alone_rate, rates
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.replica_plan import FlowLoad
 
 US = 10**6
 
@@ -24,7 +25,7 @@ class Coming(NamedTuple):
     """A flow, or with no load a change of the capacity of a link."""
 
     tick: int
-    load: Load | None
+    load: FlowLoad | None
     link: int = 0
     bytes_per_s: float = 0.0
 
@@ -39,7 +40,7 @@ def stories(draw: st.DrawFn) -> tuple[list[float], list[Coming]]:
     for tick in sorted(ticks):
         if draw(st.integers(0, 3)):
             uses = tuple(draw(st.dictionaries(link, st.floats(0.25, 4), max_size=3)).items())
-            events.append(Coming(tick, Load(draw(st.floats(0, 1e-5)), uses)))
+            events.append(Coming(tick, FlowLoad(draw(st.floats(0, 1e-5)), uses)))
         else:
             at = draw(link)
             events.append(Coming(tick, None, at, capacities[at] * draw(st.sampled_from([0.3, 0.5, 1.0, 1.7]))))
@@ -140,7 +141,7 @@ def test_taken_over_equals_started(story: tuple[list[float], list[Coming]], data
     env = simpy.Environment(0)
     fabric = Fabric(env, capacities)
     ends: dict[int, int] = {}
-    apart: dict[int, tuple[int, Load]] = {}  # by number: began, load
+    apart: dict[int, tuple[int, FlowLoad]] = {}  # by number: began, load
 
     def over(number: int) -> None:
         ends[number] = int(env.now)
@@ -184,7 +185,7 @@ def test_processor_sharing() -> None:
     gaps_s = generator.exponential(mean_s / load, n_flows)
     sizes_s = np.where(generator.random(n_flows) < 0.5, 0.5e-6, 1.5e-6)
     ticks = np.rint(np.cumsum(gaps_s) * TICKS_PER_S).astype(int)
-    events = [Coming(int(t), Load(float(s), ((0, 1.0),))) for t, s in zip(ticks, sizes_s, strict=True)]
+    events = [Coming(int(t), FlowLoad(float(s), ((0, 1.0),))) for t, s in zip(ticks, sizes_s, strict=True)]
     ends, _, _ = play([1e9], events)
     sojourns_s = (np.array(ends) - ticks) / TICKS_PER_S
     batches = sojourns_s[: n_flows // 30 * 30].reshape(30, -1).mean(1)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from support import Played, played
 
-from simcluster.calibration.collectives import fabric
+from simcluster.catalog.calibration.collectives import fabric
 from simcluster.costs.collectives import ALL_GATHER, ALL_REDUCE, fastest
-from simcluster.resolve import load
-from simcluster.run import simulate
-from simcluster.ticks import to_ticks
+from simcluster.numerics.ticks import to_ticks
+from simcluster.results.run import simulate
+from simcluster.scenario.load import load
 
 NAME = "llama-3.1-70b-8xh100"
 ONE = ["noise=none", "workload.prompt_tokens.value=64", "workload.output_tokens.value=6"]

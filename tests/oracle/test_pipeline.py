@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 from support import GivenService, Played, load, plan, play
 
-from simcluster.costs.batch import Batch
-from simcluster.kernel.pipeline import Wire
+from simcluster.plans.replica_plan import Wire
+from simcluster.work.batch import Batch
 
 Ticks = npt.NDArray[np.int64]
 

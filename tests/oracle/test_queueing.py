@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from support import GivenService, Load, Played, load, plan, play
+from support import GivenService, Played, load, plan, play
 
+from simcluster.numerics.streams import stream, uniforms
 from simcluster.policies.routers import Arrival, Router, least_loaded, round_robin
-from simcluster.streams import stream, uniforms
+from simcluster.workload.materialise import Requests
 
 Ticks = npt.NDArray[np.int64]
 
@@ -60,7 +61,7 @@ def kiefer_wolfowitz(arrivals: list[int], services: list[int], n_servers: int) -
     return waits
 
 
-def least_work(requests: Load, n_servers: int) -> Router:
+def least_work(requests: Requests, n_servers: int) -> Router:
     """To the replica that will be free first; it knows the services, as no policy of an engine does."""
     free_at = [0] * n_servers
     arrivals, services = requests.arrival_ticks.tolist(), requests.prompt_tokens.tolist()

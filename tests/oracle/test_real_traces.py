@@ -9,7 +9,7 @@ import pytest
 from support import played
 
 import simcluster
-from simcluster.trace import COMPONENTS
+from simcluster.trace.columns import COMPONENTS
 
 
 @pytest.mark.parametrize("name", ["chat-70b-8xh100", "chat-70b-4xwse3"])

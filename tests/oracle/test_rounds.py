@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from simcluster.calibration.collectives import ALGORITHMS, Collective
+from simcluster.catalog.calibration.collectives import ALGORITHMS, Collective
 from simcluster.costs.collectives import COLLECTIVES
 from simcluster.costs.rounds import SWITCH, Message, loads_of, port_loads, rounds
 

@@ -17,14 +17,16 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from simcluster import resolve, source
-from simcluster.problems import InputError
-from simcluster.quantities import Frozen
-from simcluster.run import simulate
-from simcluster.scenario import Scenario
-from simcluster.sweep import plan
-from simcluster.units import UNITS, UnitError, parse
-from simcluster.validation import validate
+from simcluster.files import source
+from simcluster.files.problems import InputError
+from simcluster.files.quantities import Frozen
+from simcluster.files.units import UNITS, UnitError, parse
+from simcluster.files.validation import validate
+from simcluster.results.run import simulate
+from simcluster.scenario.load import load
+from simcluster.scenario.reread import dump
+from simcluster.scenario.resolved import Scenario
+from simcluster.sweeps import plan
 
 VALID = Path(__file__).resolve().parents[1] / "files" / "scenarios" / "valid"
 STEMS = (
@@ -76,7 +78,7 @@ def written(stem: str) -> Any:
 
 def resolved(stem: str) -> Any:
     """A valid scenario resolved."""
-    return yaml.safe_load(resolve.dump(resolve.load(VALID / f"{stem}.yaml")))
+    return yaml.safe_load(dump(load(VALID / f"{stem}.yaml")))
 
 
 SCENARIOS = [written(stem) for stem in STEMS]
@@ -133,7 +135,7 @@ def test_any_bytes(tmp_path: Path, content: bytes) -> None:
     """Whatever bytes a file holds, it is read or refused."""
     (tmp_path / "f.yaml").write_bytes(content)
     ends_well(lambda: source.read(tmp_path / "f.yaml"))
-    ends_well(lambda: resolve.load(tmp_path / "f.yaml"))
+    ends_well(lambda: load(tmp_path / "f.yaml"))
 
 
 @quick
@@ -148,11 +150,11 @@ def test_any_yaml(text: str) -> None:
 def test_any_edit_of_a_scenario(tmp_path: Path, data: Any) -> None:
     """A scenario that was edited anyhow is refused with places, or is one that can be written and read back."""
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
-    scenario = ends_well(lambda: resolve.load(tmp_path / "s.yaml"))
+    scenario = ends_well(lambda: load(tmp_path / "s.yaml"))
     if scenario is not None:
-        (tmp_path / "r.yaml").write_text(resolve.dump(scenario), encoding="utf-8")
+        (tmp_path / "r.yaml").write_text(dump(scenario), encoding="utf-8")
 
-        assert scenario == resolve.load(tmp_path / "r.yaml")
+        assert scenario == load(tmp_path / "r.yaml")
 
 
 SWEEPS = [
@@ -212,7 +214,7 @@ def test_any_edit_of_a_sweep(tmp_path: Path, data: Any) -> None:
 def test_any_edit_of_a_resolved_scenario(tmp_path: Path, data: Any) -> None:
     """A resolved scenario that was edited anyhow is refused at the gate, or plays; so far as time lasts."""
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
-    scenario = ends_well(lambda: resolve.load(tmp_path / "r.yaml"))
+    scenario = ends_well(lambda: load(tmp_path / "r.yaml"))
     if isinstance(scenario, Scenario) and (scenario.requests_spec().requests or 1) <= 100:
         with contextlib.suppress(OverflowError):  # more than 106 days, which the command line tells
             simulate(scenario)
@@ -225,7 +227,7 @@ def test_any_edit_of_a_resolved_scenario(tmp_path: Path, data: Any) -> None:
 @example(["=" * 10])
 def test_any_settings(changes: list[str]) -> None:
     """Whatever is given to --set, it is used or refused."""
-    ends_well(lambda: resolve.load(VALID / "arrivals-gamma.yaml", changes))
+    ends_well(lambda: load(VALID / "arrivals-gamma.yaml", changes))
 
 
 @quick
@@ -249,9 +251,9 @@ def test_any_quantity(text: str, dimension: str) -> None:
 @example("1_0.5e1_0")
 def test_any_text_survives_a_resolved_file(text: str) -> None:
     """Whatever a text looks like, written into a resolved file it is read back as that text."""
-    scenario = resolve.load(VALID / "arrivals-single.yaml").model_copy(update={"assumptions": (text,)})
+    scenario = load(VALID / "arrivals-single.yaml").model_copy(update={"assumptions": (text,)})
     try:
-        again = source.parse(resolve.dump(scenario))
+        again = source.parse(dump(scenario))
     except InputError:
         assert not text.isprintable()  # which no file and no title brings in
         return
@@ -306,10 +308,10 @@ BOMBS: dict[str, Callable[[], str]] = {
 
 LIMITED = """
 import sys, resource
-from simcluster import resolve
-from simcluster.problems import InputError
+from simcluster.scenario.load import load
+from simcluster.files.problems import InputError
 try:
-    resolve.load(sys.argv[1])
+    load(sys.argv[1])
 except InputError as error:
     print(len(error.problems), max(map(len, map(str, error.problems))))
 """
@@ -398,4 +400,4 @@ def test_line_endings_and_byte_order_marks_do_not_matter(ending: str, mark: str,
     text = (VALID / "arrivals-single.yaml").read_text()
     (tmp_path / "arrivals-single.yaml").write_bytes((mark + text.replace("\n", ending)).encode())
 
-    assert resolve.load(VALID / "arrivals-single.yaml") == resolve.load(tmp_path / "arrivals-single.yaml")
+    assert load(VALID / "arrivals-single.yaml") == load(tmp_path / "arrivals-single.yaml")

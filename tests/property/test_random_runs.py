@@ -13,18 +13,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
-from simcluster.costs.factors import Factors
-from simcluster.costs.paced import PacedStage
-from simcluster.costs.step_noise import Skew, Small
-from simcluster.kernel.fabric import Load as Flowing
 from simcluster.kernel.watched import Served, Watch
-from simcluster.kernel.world import NORMAL_CONDITIONS, Conditions, Happening, Place, World
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
 from simcluster.noise.tables import delay_ticks, exponential_ticks
+from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan, Place, PlannedEvent
+from simcluster.plans.replica_plan import FlowLoad as Flowing
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
+from simcluster.stages.factors import Factors
+from simcluster.stages.paced import PacedStage
+from simcluster.stages.step_noise import Skew, Small
 
 cases = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 
@@ -76,7 +76,7 @@ class Case:
             watch,
         )  # fmt: skip
 
-    def _world(self) -> World | None:
+    def _world(self) -> EventPlan | None:
         if not self.happenings:
             return None
         places = [
@@ -87,11 +87,11 @@ class Case:
             )
             for replica in range(self.n_replicas)
         ]
-        return World([self._happening(*given) for given in self.happenings], places, self._capacities)
+        return EventPlan([self._happening(*given) for given in self.happenings], places, self._capacities)
 
     def _happening(
         self, kind: str, replica: int, stage: int, begin: int, lasting: int | None, factor: int
-    ) -> Happening:
+    ) -> PlannedEvent:
         def times() -> Iterator[tuple[int, int | None]]:
             at = begin
             while True:
@@ -105,11 +105,11 @@ class Case:
             shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
             load = Flowing(factor * 7e-12, ((replica, 1.0), *shared) if self.shared else ())
             kind = "transfer" if self.shared else "link_slow"
-            return Happening(kind, times, load=lambda conditions: load, link=("", ""))
+            return PlannedEvent(kind, times, load=lambda conditions: load, link=("", ""))
         link = (str(replica), "switch") if kind.startswith("link") else None
         devices = (f"{replica}.{stage}",) if link is None else ()
         share = 1 / factor if kind == "link_slow" else float(factor)
-        return Happening(kind, times, devices, link, share, extra_latency_ticks=factor - 1)
+        return PlannedEvent(kind, times, devices, link, share, extra_latency_ticks=factor - 1)
 
     def _capacities(self, conditions: Conditions) -> dict[int, float]:
         return {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}

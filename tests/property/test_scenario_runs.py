@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support import Played, played
 
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.resolve import load
-from simcluster.run import simulate
+from simcluster.results.run import simulate
+from simcluster.scenario.load import load
 
 BASES = {
     "llama-3.1-70b-8xh100": [(8, 1, 1), (2, 2, 2), (4, 1, 2), (4, 2, 1)],

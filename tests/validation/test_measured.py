@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from simcluster import catalog
-from simcluster.accuracy.mlperf import HOST_PER_REQUEST_S, played, runs
-from simcluster.accuracy.play import in_parallel
-from simcluster.calibration.collectives import fabric
-from simcluster.calibration.collectives import read as read_fabric
-from simcluster.calibration.gpu import read
+from simcluster.calibrate.accuracy.mlperf import HOST_PER_REQUEST_S, played, runs
+from simcluster.calibrate.accuracy.play import in_parallel
+from simcluster.calibrate.fitting import collectives, kernels, mlperf
+from simcluster.calibrate.fitting.collective_tables import SYSTEMS
+from simcluster.calibrate.fitting.text import dump
+from simcluster.catalog import entries
+from simcluster.catalog.calibration.collectives import fabric
+from simcluster.catalog.calibration.collectives import read as read_fabric
+from simcluster.catalog.calibration.gpu import read
 from simcluster.cli.validate import SUITE
-from simcluster.fitting import collectives, kernels, mlperf
-from simcluster.fitting.collective_tables import SYSTEMS
-from simcluster.fitting.text import dump
-from simcluster.source import parse
+from simcluster.files.source import parse
 
 pytestmark = [pytest.mark.validation, pytest.mark.timeout(1800)]
 
 
 def entry(name: str) -> object:
-    return catalog.entry("calibration", name)
+    return entries.entry("calibration", name)
 
 
 def test_declared_residuals_of_kernels(shared: Path) -> None:

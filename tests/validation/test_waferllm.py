@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simcluster import source, validation
-from simcluster.calibration.wafer import WaferCalibration, WaferFile, read
+from simcluster.catalog.calibration.wafer import WaferCalibration, WaferFile, read
+from simcluster.catalog.device import WaferGrid
 from simcluster.costs.wafer import attention_decode_s, attention_prefill_s, matmul_s, matvec_s
-from simcluster.hardware import WaferGrid
+from simcluster.files import source, validation
 
 pytestmark = pytest.mark.validation
 

@@ -9,8 +9,9 @@ import simpy
 
 from simcluster.kernel import fabric as fabric_module
 from simcluster.kernel.clock import NORMAL, after
-from simcluster.kernel.fabric import Fabric, Flow, Load
-from simcluster.ticks import to_ticks
+from simcluster.kernel.fabric import Fabric, Flow
+from simcluster.numerics.ticks import to_ticks
+from simcluster.plans.replica_plan import FlowLoad
 
 US = 10**6
 """Ticks of a microsecond."""
@@ -33,7 +34,7 @@ class Play:
 
     def start(self, name: str, alone_s: float, *links: int, began_tick: int | None = None) -> None:
         """Start a plain message now."""
-        load = Load(alone_s, tuple((link, 1.0) for link in links))
+        load = FlowLoad(alone_s, tuple((link, 1.0) for link in links))
         self.flows[name] = self.fabric.start(load, lambda: self.log.append((name, int(self.env.now))), began_tick)
 
     def run(self) -> Log:
@@ -107,7 +108,7 @@ def test_cancel_at_the_end() -> None:
     """A flow cancelled at the tick at which it ends, by one that ended just before, tells nobody."""
     play = Play(1e9, 1e9)
     play.start("b", 5e-6, 1)
-    load = Load(5e-6, ((0, 1.0),))
+    load = FlowLoad(5e-6, ((0, 1.0),))
     play.fabric.start(load, lambda: play.fabric.cancel(play.flows["a"]), began_tick=0)
     play.start("a", 5e-6)
     assert [("b", 5 * US)] == play.run()

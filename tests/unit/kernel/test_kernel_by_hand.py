@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support import GivenService, Played, linear_stage, load, plan, play
 
-from simcluster.costs.batch import Batch
+from simcluster.work.batch import Batch
 
 FIDELITIES = ["auto", "op"]
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GivenService, linear_stage
 
-from simcluster.costs.batch import Batch
 from simcluster.kernel.pipeline import StagePlayer
 from simcluster.kernel.stage import FusedStage, OpStage
 from simcluster.kernel.step import Step
-from simcluster.trace import COMPONENT
+from simcluster.trace.columns import COMPONENT
+from simcluster.work.batch import Batch
 
 forms = st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 ops = st.lists(

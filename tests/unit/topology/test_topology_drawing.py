@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from simcluster.files.source import parse
 from simcluster.plots.save import save
 from simcluster.plots.topology import draw
-from simcluster.source import parse
 from simcluster.topology.layout import positions
 from simcluster.topology.model import Topology
 from simcluster.topology.read import from_document, load, names

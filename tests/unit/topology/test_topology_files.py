@@ -7,9 +7,9 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from simcluster import catalog
-from simcluster.problems import InputError
-from simcluster.source import parse, read
+from simcluster.catalog import entries
+from simcluster.files.problems import InputError
+from simcluster.files.source import parse, read
 from simcluster.topology.measure import path
 from simcluster.topology.model import MAX_NODES, Topology
 from simcluster.topology.read import TopologyFile, folder, from_document, load, names
@@ -65,7 +65,7 @@ class TestWritten:
         """Through a switch, two edges of a catalogue link add up to its latency from end to end."""
         route = path(load("two-servers.yaml", FILES / "valid"), "a/gpu0", "a/gpu1")
 
-        assert route.latency_s == pytest.approx(catalog.link("nvlink4").latency_s)
+        assert route.latency_s == pytest.approx(entries.link("nvlink4").latency_s)
         assert route.bytes_per_s == 450e9
 
     def test_figures_beside_a_link_hold(self) -> None:
@@ -227,7 +227,7 @@ class TestShipped:
 
     def test_unknown_name(self) -> None:
         """A bare name that is not there is told with its neighbour."""
-        with pytest.raises(catalog.UnknownName) as caught:
+        with pytest.raises(entries.UnknownName) as caught:
             load("wse3-40")
         assert caught.value.found == "no topology 'wse3-40'"
         assert caught.value.expected.startswith("did you mean 'wse3-")

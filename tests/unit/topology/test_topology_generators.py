@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from simcluster import catalog
+from simcluster.catalog import entries
 from simcluster.topology.generate import GENERATORS, Generate, generate
 from simcluster.topology.measure import bisection_bytes_per_s, path, unreachable
 from simcluster.topology.model import MAX_NODES, NODE_KINDS, Graph, Topology, topology
@@ -69,7 +69,7 @@ class TestEveryGenerator:
             assert edge["bytes_per_s"] > 0
             assert edge["latency_s"] >= 0
             assert edge["count"] >= 1
-            assert edge["link"] == "" or catalog.link(edge["link"])
+            assert edge["link"] == "" or entries.link(edge["link"])
 
     def test_is_connected(self, entry: dict[str, Any]) -> None:
         """All nodes are joined, and devices even without hosts and memories."""
@@ -121,7 +121,7 @@ class TestWafers:
     @pytest.mark.parametrize(("device", "rows", "columns"), [("wse-2", 757, 996), ("wse-3", 762, 1172)])
     def test_bisection_of_the_dies(self, device: str, rows: int, columns: int) -> None:
         """Halving 12 x 7 dies cuts all rows, and the width of one die where the cut steps aside."""
-        grid = catalog.device(device).grid
+        grid = entries.device(device).grid
         assert grid is not None
         step = (4 * columns // 7) - (3 * columns // 7)
 
@@ -169,13 +169,13 @@ class TestGpus:
 
         assert route.nodes == ("gpu0", "nvswitch0", "gpu7")
         assert route.bytes_per_s == bytes_per_s
-        assert route.latency_s == pytest.approx(catalog.link(link).latency_s, rel=1e-12)
+        assert route.latency_s == pytest.approx(entries.link(link).latency_s, rel=1e-12)
 
     def test_one_rail_is_one_switch(self) -> None:
         """GPUs of equal number meet in their rail switch: 50 GB/s, one InfiniBand and two PCI Express latencies."""
         result = built(**EXAMPLES[7])
         route = path(result, "node0/gpu5", "node2/gpu5")
-        expected_s = catalog.link("infiniband-ndr").latency_s + 2 * catalog.link("pcie5").latency_s
+        expected_s = entries.link("infiniband-ndr").latency_s + 2 * entries.link("pcie5").latency_s
 
         assert route.nodes == ("node0/gpu5", "node0/nic5", "rail5", "node2/nic5", "node2/gpu5")
         assert route.bytes_per_s == 50e9
@@ -261,7 +261,7 @@ def test_sn40l_sockets_share_one_latency() -> None:
     route = path(built(kind="sn40l", device="sn40l", link="sn40l-fabric"), "rdu0", "rdu15")
 
     assert route.nodes == ("rdu0", "fabric0", "rdu15")
-    assert route.latency_s == pytest.approx(catalog.link("sn40l-fabric").latency_s)
+    assert route.latency_s == pytest.approx(entries.link("sn40l-fabric").latency_s)
 
 
 @settings(max_examples=30, deadline=None)

@@ -8,16 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from simcluster.source import parse
+from simcluster.files.source import parse
 from simcluster.topology.generate import Generate, generate
-from simcluster.topology.measure import (
-    GroupLink,
-    bisection_bytes_per_s,
-    diameter,
-    distances,
-    group_link,
-    path,
-)
+from simcluster.topology.measure import GroupLink, bisection_bytes_per_s, diameter, distances, group_link, path
 from simcluster.topology.model import Topology, topology
 from simcluster.topology.read import from_document, load
 

@@ -10,10 +10,10 @@ import pytest
 from made_runs import write_run
 from small_runs import DEPLOYMENTS, loaded, recorded, run
 
-from simcluster.read_run import RunFolder, read
-from simcluster.replications import read_all, replicate
-from simcluster.resolve.known_topology import topology_of
-from simcluster.trace import COMPONENTS
+from simcluster.results.read_run import RunFolder, read
+from simcluster.results.replications import read_all, replicate
+from simcluster.scenario.known_topology import topology_of
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.entities import MOST_LINKS, entities
 from simcluster.variance.explain import explain
 from simcluster.variance.traffic import link_use

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.ticks import total, totals
+from simcluster.numerics.ticks import total, totals
 from simcluster.variance import exact
 from simcluster.variance.exact import products, squares_by, sums_by
 

@@ -12,13 +12,13 @@ from made_runs import write_run
 from small_runs import loaded, recorded
 
 import simcluster
-from simcluster.metrics import LATENCIES, TICKS_PER_MS
 from simcluster.noise.pace import DevicePace
-from simcluster.read_run import RunFolder, read
-from simcluster.replications import read_all, replicate
-from simcluster.scenario import Scenario
-from simcluster.streams import stream, uniforms
-from simcluster.trace import COMPONENTS
+from simcluster.numerics.streams import stream, uniforms
+from simcluster.results.metrics import LATENCIES, TICKS_PER_MS
+from simcluster.results.read_run import RunFolder, read
+from simcluster.results.replications import read_all, replicate
+from simcluster.scenario.resolved import Scenario
+from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.explain import explain
 
 SCENARIO = """

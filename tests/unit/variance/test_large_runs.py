@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from made_runs import write_run
 
-from simcluster.tables import TokenFile, write_table
-from simcluster.trace import COMPONENT, N_KEYS, TOKEN_COLUMNS
+from simcluster.results.tables import TokenFile, write_table
+from simcluster.trace.columns import COMPONENT, N_KEYS, TOKEN_COLUMNS
 
 N_REQUESTS, N_TOKENS = 20_000, 500
 BATCH = 50
 
 CODE = """
 import json, resource, sys
-from simcluster.read_run import read
+from simcluster.results.read_run import read
 from simcluster.variance.explain import explain
 found = explain([read(sys.argv[1])])["itl"]
 levels = [share for share in found["levels"].values() if share is not None]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.streams import stream, uniforms
+from simcluster.numerics.streams import stream, uniforms
 from simcluster.variance.levels import Residuals, grouped_squares, levels
 
 TOKENS = st.lists(

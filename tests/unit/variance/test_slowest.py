@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from made_runs import write_run
 from small_runs import loaded, recorded
 
-from simcluster.metrics import TICKS_PER_MS, are_finished
-from simcluster.read_run import RunFolder, read
-from simcluster.replications import read_all, replicate
-from simcluster.trace import COMPONENT_COLUMNS, COMPONENTS
+from simcluster.results.metrics import TICKS_PER_MS, are_finished
+from simcluster.results.read_run import RunFolder, read
+from simcluster.results.replications import read_all, replicate
+from simcluster.trace.columns import COMPONENT_COLUMNS, COMPONENTS
 from simcluster.variance.circumstances import MOST_EVENTS
 from simcluster.variance.explain import explain
 from simcluster.variance.slowest import MOST_REQUESTS, slowest_of

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from simcluster.streams import stream, uniforms
+from simcluster.numerics.streams import stream, uniforms
 from simcluster.variance.sobol import Effects, effects
 
 Floats = np.ndarray

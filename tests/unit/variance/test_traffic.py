@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_runs import loaded, recorded
 
-from simcluster.read_run import RunFolder
-from simcluster.resolve.known_topology import topology_of
-from simcluster.scenario import Scenario
+from simcluster.results.read_run import RunFolder
+from simcluster.scenario.known_topology import topology_of
+from simcluster.scenario.resolved import Scenario
 from simcluster.variance.traffic import link_use
 
 SCENARIO = """

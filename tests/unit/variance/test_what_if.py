@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_runs import loaded
 
-from simcluster.costs.batch import Batch
-from simcluster.kernel.plan import Planner
-from simcluster.problems import InputError
-from simcluster.scenario import Scenario
+from simcluster.files.problems import InputError
+from simcluster.plans.planner import Planner
+from simcluster.scenario.resolved import Scenario
 from simcluster.variance.what_if import n_runs, what_if
+from simcluster.work.batch import Batch
 
 LONE = """
 model: llama-3.1-8b

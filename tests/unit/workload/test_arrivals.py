@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter
 from scipy import stats
 
-from simcluster.streams import stream, uniforms
+from simcluster.numerics.streams import stream, uniforms
 from simcluster.workload.arrivals import ARRIVALS, Arrivals, Floats
 
 N = 100_000

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from simcluster.problems import InputError
-from simcluster.streams import stream, uniforms
+from simcluster.files.problems import InputError
+from simcluster.numerics.streams import stream, uniforms
 from simcluster.workload.lengths import LENGTHS, MAX_TOKENS, Lengths, Tokens, read_column
 
 N = 100_000

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from simcluster.problems import InputError
+from simcluster.files.problems import InputError
 from simcluster.workload import Requests, WorkloadSpec, materialise
 
 FILES = Path(__file__).parents[2] / "files" / "traces"

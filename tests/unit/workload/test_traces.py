@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.problems import InputError
+from simcluster.files.problems import InputError
 from simcluster.workload import lines, traces
 from simcluster.workload.formats import FORMATS, FormatName
 from simcluster.workload.lines import MAX_LINE_BYTES

@@ -2,9 +2,9 @@
 
 import pytest
 
-from simcluster import source
-from simcluster.problems import InputError
-from simcluster.validation import validate
+from simcluster.files import source
+from simcluster.files.problems import InputError
+from simcluster.files.validation import validate
 from simcluster.workload import WorkloadSpec
 
 DRAWN = """

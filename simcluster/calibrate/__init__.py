@@ -1,0 +1,1 @@
+"""Fit constants to measurements, and compare simulations with measured runs."""

@@ -1,0 +1,283 @@
+"""Read a run folder back: its summary, its request table, and its token table column by column in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from simcluster.files import source
+from simcluster.files.problems import InputError, Problem, all_or_problems
+from simcluster.files.source import read_text
+from simcluster.files.validation import validate
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.results.run import INCOMPLETE, RESOLVED, RUN_FORMAT
+from simcluster.scenario.load import load
+from simcluster.scenario.resolved import Scenario
+from simcluster.trace.columns import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
+from simcluster.workload.traces import MAX_REQUESTS
+
+Columns = dict[str, npt.NDArray[np.int64]]
+
+REPLICATIONS = "replications.json"
+"""The file that makes a folder of run folders one of replications."""
+
+FILES = ("summary.json", "provenance.json", "requests.parquet", "tokens.parquet")
+"""The files that are read; a run without one of them is not complete."""
+
+TEXT_COLUMNS = ("status", "reason")
+ROWS_PER_BLOCK = 2**17
+
+_A_RUN = "expected a folder that `simcluster replay` wrote"
+_SAME_SCHEMA = "expected a run of this version of simcluster; run the scenario again"
+_TEXTS = ("scenario", "title", "device", "noise", "scenario_digest", "trace_digest")
+_NUMBERS = ("seed", "duration", "completed", "failed", "unfinished")
+_MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_itl_ms")
+_SHARES = ("ttft_shares", "itl_shares")
+
+
+@dataclass(frozen=True, eq=False)
+class RunFolder:
+    """A complete run on disk; the token table stays there."""
+
+    folder: Path
+    summary: dict[str, Any]
+    provenance: dict[str, Any]
+    requests: dict[str, Any]
+    """The request table: int64 arrays of `trace.REQUEST_COLUMNS`, and lists of text `status` and `reason`."""
+    n_tokens: int
+    """Rows of the token table."""
+
+    @property
+    def end_ticks(self) -> int:
+        """When its last token was there; 0 without any."""
+        return int(self.requests["last_token_at_ticks"].max(initial=0))
+
+    def recorded_scenario(self) -> Scenario:
+        """
+        What was played, as the folder has it.
+
+        Raises:
+            InputError: the resolved scenario is not there, or is another than the one that was played.
+        """
+        path = self.folder / RESOLVED
+        if not path.is_file():
+            raise _fail(self.folder, f"an incomplete run: no {RESOLVED}", "run the scenario again")
+        scenario = validate(source.read(path), Scenario, from_json=True)
+        found, expected = scenario.digest(), self.summary["scenario_digest"]
+        if found != expected:
+            raise _fail(
+                path, f"another scenario (digest {found[:16]})", f"expected {expected[:16]}, as in summary.json"
+            )
+        return scenario
+
+    def scenario(self) -> Scenario:
+        """
+        What was played, to be played again: the files of its workload are there too.
+
+        Raises:
+            InputError: as `recorded_scenario`; a file is not there or has changed.
+        """
+        self.recorded_scenario()
+        return load(self.folder / RESOLVED)
+
+    def tokens(self, columns: Sequence[str] = TOKEN_COLUMNS) -> Iterator[Columns]:
+        """
+        The token table in blocks of at most `ROWS_PER_BLOCK` rows, in the order of emission.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        import pyarrow as pa
+
+        path = self.folder / "tokens.parquet"
+        try:
+            with _parquet(path) as file:
+                for batch in file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns)):
+                    if batch.num_rows:
+                        yield {name: batch.column(name).to_numpy(zero_copy_only=True) for name in columns}
+        except (pa.ArrowException, OSError) as error:
+            raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
+
+
+def read(folder: str | Path) -> RunFolder:
+    """
+    Read a run folder.
+
+    Raises:
+        InputError: no run is there, one that was not finished, one of another schema, or files of different runs.
+    """
+    folder = Path(folder)
+    _require_complete(folder)
+    summary, provenance = _json(folder / "summary.json"), _json(folder / "provenance.json")
+    problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in _summary_faults(summary)]
+    if provenance.get("format") != RUN_FORMAT:
+        found = f"format {str(provenance.get('format'))[:40]}"
+        problems.append(Problem(str(folder / "provenance.json"), 0, "format", found, f"expected {RUN_FORMAT}"))
+    if provenance.get("ticks_per_s") != TICKS_PER_S:
+        found = f"{str(provenance.get('ticks_per_s'))[:40]} ticks a second"
+        problems.append(Problem(str(folder / "provenance.json"), 0, "ticks_per_s", found, f"expected {TICKS_PER_S}"))
+    if problems:
+        raise InputError(problems)
+    n_tokens = _require_tokens(folder / "tokens.parquet", summary["trace_digest"])
+    requests = _requests(folder / "requests.parquet", summary["trace_digest"])
+    return RunFolder(folder, summary, provenance, requests, n_tokens)
+
+
+def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
+    """
+    Read several run folders.
+
+    Raises:
+        InputError: with the faults of all of them.
+    """
+    return all_or_problems(read, folders)
+
+
+def require_scenarios(runs: Iterable[RunFolder]) -> None:
+    """
+    Hold that beside each run stands the scenario that it played.
+
+    Raises:
+        InputError: with the faults of all of them.
+    """
+    all_or_problems(RunFolder.recorded_scenario, runs)
+
+
+def assumes_zero_spread(summary: dict[str, Any]) -> bool:
+    """Whether a run's spread lacks what nobody measured: of its devices zero noise is assumed."""
+    return any("zero spread is assumed" in text for text in summary["assumptions"])
+
+
+def _require_complete(folder: Path) -> None:
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "no such folder"
+        raise _fail(folder, found, _A_RUN)
+    if folder.name.endswith(INCOMPLETE):
+        raise _fail(folder, "a run that was not finished", "run the scenario again")
+    if (folder / REPLICATIONS).is_file():
+        raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if len(missing) == len(FILES):
+        inside = sorted(path.parent for path in folder.glob("*/provenance.json"))
+        raise _fail(folder, "a folder that is no run", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
+    if missing:
+        raise _fail(folder, f"an incomplete run: no {', no '.join(missing)}", "run the scenario again")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    text = read_text(path)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _fail(path, f"not JSON: {_first_line(error)}", _A_RUN) from None
+    if not isinstance(data, dict):
+        raise _fail(path, "not a JSON object", _A_RUN)
+    return data
+
+
+def _summary_faults(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is missing from a summary or of another kind than this version writes: its key, and what was found."""
+    for name in (*_TEXTS, *_NUMBERS, *_MEANS, *_SHARES, "assumptions"):
+        value = summary.get(name)
+        if name not in summary:
+            yield name, "missing"
+        elif (
+            (name in _TEXTS and not isinstance(value, str))
+            or (name in _NUMBERS and not _is_number(value))
+            or (name in _MEANS and value is not None and not _is_number(value))
+            or (name == "assumptions" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)))
+        ):
+            yield name, f"{str(value)[:40]!r}"
+        elif name in _SHARES and not (
+            isinstance(value, dict) and set(value) == set(COMPONENTS) and all(map(_is_finite, value.values()))
+        ):
+            yield name, "other components"
+
+
+def _is_number(value: object) -> bool:
+    return _is_finite(value) and value >= 0
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    """As a share is, which is below zero where tokens made up for what held back those before them."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_tokens(path: Path, digest: str) -> int:
+    """Hold that the token table has this version's columns; its number of rows."""
+    import pyarrow as pa
+
+    try:
+        with _parquet(path) as file:
+            _require_columns(path, file.schema_arrow, TOKEN_COLUMNS, ())
+            _require_digest(path, file.schema_arrow.metadata, file.metadata.metadata, digest)
+            return int(file.metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
+
+
+def _requests(path: Path, digest: str) -> dict[str, Any]:
+    import pyarrow as pa
+
+    try:
+        with _parquet(path) as file:
+            _require_columns(path, file.schema_arrow, REQUEST_COLUMNS, TEXT_COLUMNS)
+            _require_digest(path, file.schema_arrow.metadata, file.metadata.metadata, digest)
+            if file.metadata.num_rows > MAX_REQUESTS:
+                raise _fail(path, f"{file.metadata.num_rows:,} requests", f"at most {MAX_REQUESTS:,} are read")
+            read_in = file.read()
+            table: dict[str, Any] = {
+                name: read_in[name].combine_chunks().to_numpy(zero_copy_only=True) for name in REQUEST_COLUMNS
+            }
+            table |= {name: read_in[name].to_pylist() for name in TEXT_COLUMNS}
+    except (pa.ArrowException, OSError) as error:
+        raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
+    unknown = set(table["status"]) - set(STATUSES)
+    if unknown:
+        raise _fail(path, f"status {min(map(str, unknown))[:40]!r}", _SAME_SCHEMA)
+    return table
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+
+
+def _require_columns(path: Path, schema: Any, integers: Sequence[str], texts: Sequence[str]) -> None:
+    """Hold that a file has exactly these columns."""
+    expected = dict.fromkeys(integers, "int64") | dict.fromkeys(texts, "string")
+    found = {field.name: str(field.type) for field in schema}
+    problems = [Problem(str(path), 0, name, "no such column", _SAME_SCHEMA) for name in expected if name not in found]
+    for name, kind in found.items():
+        if name not in expected:
+            problems.append(Problem(str(path), 0, name[:80], "an unknown column", _SAME_SCHEMA))
+        elif kind != expected[name]:
+            problems.append(Problem(str(path), 0, name, f"of type {kind[:40]}", f"expected {expected[name]}"))
+    if problems:
+        raise InputError(problems)
+
+
+def _require_digest(path: Path, schema: Any, file: Any, digest: str) -> None:
+    """Hold that a table belongs to the summary beside it."""
+    found = ((schema or {}) | (file or {})).get(b"trace_digest", b"none")
+    if found != digest.encode():
+        text = found[:16].decode(errors="replace")
+        raise _fail(
+            path, f"a table of another run (trace digest {text})", f"expected {digest[:16]}, as in summary.json"
+        )
+
+
+def _fail(path: Path, found: str, expected: str) -> InputError:
+    return InputError([Problem(str(path), 0, "", found, expected)])
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,284 @@
+"""
+Replications: one scenario under successive seeds, a run folder each, and what all of them say together.
+
+The folder is called incomplete until all runs are there, and what a killed command leaves is taken up again: a run
+that the same version made of the same scenario is not made twice. Intervals are Student's over the replications,
+which are the only independent values there are: tokens of a run share its load and its devices.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simcluster.files.problems import InputError, Problem
+from simcluster.files.source import read_text
+from simcluster.results.read_run import REPLICATIONS, RunFolder, read_runs
+from simcluster.results.run import INCOMPLETE, RESOLVED, expected_s, provenance, record, write_json
+from simcluster.results.tables import write_table
+from simcluster.scenario.reread import dump
+from simcluster.scenario.resolved import Scenario
+from simcluster.workers.pool import each
+
+REPLICATIONS_FORMAT = "simcluster-replications-1"
+SUMMARY, TABLE = REPLICATIONS, "replications.parquet"
+CONFIDENCE = 0.95
+MOST_SEEDS = 10_000
+
+_SAID = ("scenario", "title", "model", "topology", "device", "devices", "noise", "fidelity")
+"""Keys of a run's summary that hold for all of them."""
+_NO_METRICS = (*_SAID, "seed", "kv_blocks")
+_SPLIT = ("ttft_shares", "itl_shares", "steady_state")
+"""Keys under which metrics stand one level down."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of a metric over replications, and where the mean of all possible ones lies with 95 % confidence."""
+
+    n: int
+    """Replications in which the metric has a value."""
+    mean: float
+    std: float | None
+    """Between replications, with n - 1; None of one."""
+    low: float | None
+    high: float | None
+    least: float
+    most: float
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval; None of one replication."""
+        return None if self.high is None else self.high - self.mean
+
+
+def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """
+    Student's t interval for the mean of independent values, at least one.
+
+    Source:
+        Law, Simulation Modeling and Analysis, 5th ed. (2015), 9.4.1: replications of terminating simulations.
+    """
+    n = len(values)
+    least, most = min(values), max(values)
+    mean = least if least == most else math.fsum(values) / n  # so that rounding makes no spread
+    if n < 2:
+        return Interval(n, mean, None, None, None, least, most)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    half = student(n - 1, confidence) * std / math.sqrt(n)
+    return Interval(n, mean, std, mean - half, mean + half, least, most)
+
+
+def intervals(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Interval]:
+    """Of every metric, over the rows in which it has a value; those that have none in any are left out."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    there = {name: [value for row in rows if (value := row.get(name)) is not None] for name in names}
+    return {name: interval(values) for name, values in there.items() if values}
+
+
+def student(degrees: int, confidence: float = CONFIDENCE) -> float:
+    """The two-sided quantile of Student's t: 12.7 of one degree of freedom, 1.96 of very many."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + confidence) / 2))
+
+
+def replicate(
+    scenario: Scenario,
+    n_seeds: int,
+    folder: Path,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    done: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """
+    Play a scenario under its seed and those that follow, into one folder with a run folder each.
+
+    Args:
+        scenario: the first replication.
+        n_seeds: how many.
+        folder: a former one of the same scenario is taken up: runs that are as they would become are kept.
+        jobs: processes at once; see `workers.each`.
+        scheduler: of Dask, whose workers see the folder under the same path.
+        done: called with the number of runs that are there, those kept first.
+
+    Returns:
+        What `replications.json` holds.
+
+    Raises:
+        InputError: the folder's place is taken by something else, or a scenario cannot be played.
+    """
+    partial = folder.with_name(folder.name + INCOMPLETE)
+    for place in (folder, partial):
+        require_replaceable(place)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        _merge(folder, partial)
+    partial.mkdir(exist_ok=True)
+    seeds = range(scenario.seed, scenario.seed + n_seeds)
+    planned = {seed_folder(seed): scenario.model_copy(update={"seed": seed}) for seed in seeds}
+    try:
+        kept = _kept(partial, planned)
+        n_done = len(kept)
+        done(n_done)
+
+        def one_more() -> None:
+            nonlocal n_done
+            n_done += 1
+            done(n_done)
+
+        missing = [(one, (partial / name).absolute()) for name, one in planned.items() if name not in kept]
+        each(_recorded, missing, jobs, scheduler, one_more, len(missing) * expected_s(scenario))
+        summary = _describe(partial, list(planned))
+    except Exception:
+        if not any(partial.glob("seed-*/provenance.json")):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    partial.rename(folder)
+    return summary
+
+
+def _recorded(task: tuple[Scenario, Path]) -> None:
+    record(*task)
+
+
+def seed_folder(seed: int) -> str:
+    """The name of a replication's run folder."""
+    return f"seed-{seed:04}"
+
+
+def require_replaceable(folder: Path) -> None:
+    """
+    Hold that nothing but replications stands at the place of replications.
+
+    Raises:
+        InputError: something else does.
+    """
+    inside = [] if not folder.exists() else [p.name for p in folder.iterdir()] if folder.is_dir() else [""]
+    if any(name not in (SUMMARY, TABLE) and not name.startswith("seed-") for name in inside):
+        found = "a place that is taken by something else"
+        raise InputError([Problem(str(folder), 0, "", found, "expected a free one or former replications")])
+
+
+def _merge(folder: Path, partial: Path) -> None:
+    """Take up a complete folder again; what is incomplete beside it is newer."""
+    for name in (SUMMARY, TABLE):
+        (folder / name).unlink(missing_ok=True)
+    if not partial.exists():
+        folder.rename(partial)
+        return
+    for run in sorted(folder.iterdir()):
+        if not (partial / run.name).exists():
+            run.rename(partial / run.name)
+    shutil.rmtree(folder)
+
+
+def _kept(folder: Path, planned: dict[str, Scenario]) -> set[str]:
+    """Names of the runs that are there as they would be made; all else is removed."""
+    kept = set()
+    for place in sorted(folder.iterdir()):
+        if place.name in planned and _is_of(place, planned[place.name]):
+            kept.add(place.name)
+        elif place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+    return kept
+
+
+def _is_of(run: Path, scenario: Scenario) -> bool:
+    """Whether this version, with these packages, would make the same run."""
+    try:
+        found = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+        resolved = (run / RESOLVED).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    digest = found.pop("trace_digest", None) if isinstance(found, dict) else None
+    return digest is not None and found == provenance(scenario) and resolved == dump(scenario)
+
+
+def read_all(folder: Path) -> list[RunFolder]:
+    """
+    The run that a folder is, or all runs of a folder of replications, in the order of their seeds.
+
+    Raises:
+        InputError: neither is there, or one that was not finished.
+    """
+    return read_runs(run_folders(folder))
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """
+    The folder itself, or those of the runs of a folder of replications, in the order of their seeds.
+
+    Raises:
+        InputError: replications that were not finished.
+    """
+    if folder.is_dir() and not (folder / SUMMARY).is_file() and any(folder.glob("seed-*")):
+        there = [run for run in folder.glob("seed-*") if not run.name.endswith(INCOMPLETE)]
+        n_there = sum((run / "provenance.json").is_file() for run in there)
+        found, expected = f"replications that were not finished, {n_there} are there", "run the same command again"
+        raise InputError([Problem(str(folder), 0, "", found, expected)])
+    if not (folder / SUMMARY).is_file():
+        return [folder]
+    try:
+        seeds = [int(seed) for seed in json.loads(read_text(folder / SUMMARY))["seeds"]]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = "not what `simcluster replay --seeds` writes"
+        raise InputError([Problem(str(folder / SUMMARY), 0, "", found, "run the scenario again")]) from None
+    return [folder / seed_folder(seed) for seed in seeds]
+
+
+def metrics(summary: dict[str, Any]) -> dict[str, float | None]:
+    """The numbers of a run's summary by name, those one level down as `itl_shares.queue`."""
+    flat = {name: value for name, value in summary.items() if name not in (*_NO_METRICS, *_SPLIT)}
+    for outer in _SPLIT:
+        flat |= {f"{outer}.{inner}": value for inner, value in (summary.get(outer) or {}).items()}
+    return {
+        name: value if value is None else float(value)
+        for name, value in flat.items()
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    }
+
+
+def _describe(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Write what all runs say together, the table first and the summary last."""
+    summaries = [json.loads(read_text(folder / name / "summary.json")) for name in names]
+    first, rows = summaries[0], [metrics(summary) for summary in summaries]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = {"seed": np.array([summary["seed"] for summary in summaries], np.int64)} | {
+        name: np.array([_or_nan(row.get(name)) for row in rows]) for name in columns
+    }
+    write_table(folder / TABLE, table, {"format": REPLICATIONS_FORMAT, "scenario": first["scenario"]})
+    summary = {
+        "format": REPLICATIONS_FORMAT,
+        **{name: first[name] for name in _SAID},
+        "seeds": [summary["seed"] for summary in summaries],
+        "confidence": CONFIDENCE,
+        "metrics": {name: _as_json(found) for name, found in intervals(rows).items()},
+        "trace_digests": [summary["trace_digest"] for summary in summaries],
+        **{
+            name: list(dict.fromkeys(text for each_of in summaries for text in each_of[name]))
+            for name in ("notes", "assumptions")
+        },
+    }
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _as_json(found: Interval) -> dict[str, float | int | None]:
+    return {
+        "n": found.n, "mean": found.mean, "std": found.std, "low": found.low, "high": found.high,
+        "min": found.least, "max": found.most,
+    }  # fmt: skip
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

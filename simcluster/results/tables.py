@@ -1,0 +1,110 @@
+"""Tables as Parquet files: the token trace of a run is streamed in row groups, the others are written whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simcluster.trace.columns import KEYS, TOKEN_COLUMNS, Block
+
+ROWS_PER_GROUP = 2**18
+COUNTED = ("request", "token", "step")
+"""Columns that go up by one or stand still, for which differences are smallest."""
+REPEATED = ("replica", "batch_size")
+"""Columns of few values, for which a dictionary is. Times are left plain: the compression finds that the rows of a
+step are equal, in less time and to less than half the size that differences or dictionaries of them take."""
+
+
+class TokenFile:
+    """The token table on its way to a Parquet file; memory holds one row group at most."""
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        fields = [pa.field(name, pa.int64(), nullable=False) for name in TOKEN_COLUMNS]
+        self._schema = pa.schema(fields).with_metadata(_as_metadata(metadata))
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            compression="zstd",
+            use_dictionary=list(REPEATED),
+            column_encoding=dict.fromkeys(COUNTED, "DELTA_BINARY_PACKED"),
+            write_statistics=list(KEYS),
+        )
+        self._blocks: list[Block] = []
+        self._n_rows = 0
+
+    def __enter__(self) -> TokenFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, block: Block) -> None:
+        """Add rows of the token table, shape (columns, rows), which are not changed any more."""
+        self._blocks.append(block)
+        self._n_rows += block.shape[1]
+        if self._n_rows >= ROWS_PER_GROUP:
+            self._flush()
+
+    def describe(self, metadata: dict[str, Any]) -> None:
+        """Add what is known only at the end."""
+        self._writer.add_key_value_metadata(_as_metadata(metadata))
+
+    def _flush(self) -> None:
+        if self._blocks:
+            columns = [pa.chunked_array(map(_integers, parts)) for parts in zip(*self._blocks, strict=True)]
+            self._writer.write_table(
+                pa.Table.from_arrays(columns, schema=self._schema), row_group_size=ROWS_PER_GROUP
+            )
+        self._blocks, self._n_rows = [], 0
+
+
+def write_table(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Write a table: integers as int64 arrays, numbers as float64 arrays with NaN for none, texts as lists."""
+    columns = {name: _column(values) for name, values in table.items()}
+    written = pa.Table.from_arrays(list(columns.values()), names=list(columns))
+    pq.write_table(written.replace_schema_metadata(_as_metadata(metadata)), path, compression="zstd")
+
+
+def _column(values: Any) -> Any:
+    """An Arrow column of whichever kind."""
+    if not isinstance(values, np.ndarray):
+        return _texts(values)
+    return _integers(values) if values.dtype.kind == "i" else _floats(values)
+
+
+def _floats(values: npt.NDArray[np.float64]) -> Any:
+    """An Arrow column without those that are NaN."""
+    there = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(values), [there, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _integers(values: npt.NDArray[np.int64]) -> Any:
+    """An Arrow column over the same memory; `pa.array` would import pandas, a second of start-up, to look at it."""
+    return pa.Array.from_buffers(
+        pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))]
+    )
+
+
+def _texts(values: list[str]) -> Any:
+    """An Arrow column of texts, likewise."""
+    encoded = [value.encode() for value in values]
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value) for value in encoded], out=offsets[1:])
+    return pa.Array.from_buffers(
+        pa.string(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    )
+
+
+def _as_metadata(metadata: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}

@@ -1,0 +1,63 @@
+"""What a reader of results must know that nobody measured for the case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simcluster.catalog.calibration import gpu, wafer
+from simcluster.catalog.device import Device
+from simcluster.catalog.shapes import ModelShape
+from simcluster.costs.memory_device import nearest_width
+from simcluster.files.units import show
+from simcluster.noise.sources import Noise
+from simcluster.scenario.drawn import OF_COLLECTIVES
+from simcluster.scenario.resolved import Group
+from simcluster.scenario.spec import Deployment
+
+
+def assumptions(
+    deployment: Deployment, device: Device, gpu_constants: gpu.GpuCalibration | None,
+    wafer_constants: wafer.WaferCalibration | None, group: Group | None, noise: Noise, model: ModelShape,
+) -> Iterable[str]:  # fmt: skip
+    """What a reader of the results must know that nobody measured for this case."""
+    if "estimate" in model.name:
+        yield f"{model.title}: the shape is an estimate, its maker has published none of it"
+    if gpu_constants is not None:
+        used = _used_constants(deployment, model)
+        weak = [f"{row.name} ({row.status})" for row in gpu_constants.constants
+                if row.name in used and row.status != "fitted"]  # fmt: skip
+        if gpu_constants.status != "fitted":
+            yield f"{device.name}: op costs are {gpu_constants.status}, not measured on this device"
+        elif weak:
+            yield f"{device.name}: not fitted to measurements: {', '.join(weak)}"
+    if wafer_constants is not None:
+        weak = [f"{name} ({status})" for name, status in wafer_constants.statuses.items() if status == "assumed"]
+        scaled = [name for name, status in wafer_constants.statuses.items() if status == "scaled"]
+        if scaled:
+            yield f"{device.name}: scaled from another wafer generation: {', '.join(scaled)}"
+        if weak:
+            yield f"{device.name}: {', '.join(weak)}"
+        yield f"{device.name}: no distribution of token times was ever published: zero spread is assumed"
+    if group is not None:
+        names = " and ".join(dict.fromkeys(f.name for f in (group.inside, group.across) if f is not None))
+        yield f"tensor-parallel exchanges: fitted for {names} as such, whatever else a topology file says of it"
+        for fabric in (group.inside, group.across):
+            if fabric is not None and any(fit.status == "assumed" for fit in fabric.all_reduce):
+                yield f"{fabric.name}: some costs of collectives are assumed"
+    for row in noise.rows:
+        is_idle = (group is None and row.source in OF_COLLECTIVES) or (
+            model.moe is None and row.source == "moe_routing"
+        )
+        if device.kind in row.device_kinds and not is_idle:
+            yield f"noise {row.source}: {row.basis}"
+    yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
+
+
+def _used_constants(deployment: Deployment, model: ModelShape) -> set[str]:
+    """Names of the calibrated constants that a deployment rests on."""
+    weights, kv = nearest_width(deployment.weights), nearest_width(deployment.kv_cache)
+    used = {f"gemm {weights} bit", f"attention_prefill {kv} bit", f"attention_decode {kv} bit"}
+    used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {deployment.launch}"}
+    if deployment.host_time_per_step is None:
+        used |= {"host per step", "host per sequence"}
+    return used | {f"moe {weights} bit"} if model.moe else used

@@ -1,0 +1,40 @@
+"""The topology of a run, for pictures and link use: the catalogue's where it is that, else the graph it recorded."""
+
+from __future__ import annotations
+
+from simcluster.scenario.resolved import Network, Scenario
+from simcluster.topology import read
+from simcluster.topology.graph import Graph
+from simcluster.topology.model import Topology, add_link, add_node, topology
+
+MOST_NODES = 1500
+"""Beyond, a picture shows nothing, and nobody asks for single links."""
+
+
+def topology_of(scenario: Scenario) -> Topology | None:
+    """
+    What a run's devices were joined by.
+
+    A run records its graph only where links are shared, change, or carry every message. Of other runs the name is
+    looked up, and taken if it has the same devices; a topology from a file of the user's is not there any more.
+    """
+    used = {device for replica in scenario.replicas for stage in replica.stages for device in stage.devices}
+    if scenario.topology in read.names():
+        named = read.load(scenario.topology)
+        nodes = set(named.plain.nodes)
+        if used <= set(named.devices) and (
+            scenario.network is None or {n.name for n in scenario.network.nodes} <= nodes
+        ):
+            return named if len(nodes) <= MOST_NODES else None
+    if scenario.network is None or len(scenario.network.nodes) > MOST_NODES:
+        return None
+    return _recorded(scenario.network, scenario.topology, dict.fromkeys(used, scenario.device.name))
+
+
+def _recorded(network: Network, name: str, devices: dict[str, str]) -> Topology:
+    graph = Graph()
+    for node in network.nodes:
+        add_node(graph, node.name, node.kind, node.group, device=devices.get(node.name))
+    for link in network.links:
+        add_link(graph, link.a, link.b, link.bytes_per_s, link.latency_s)
+    return topology(name, name, graph, "nodes", "")

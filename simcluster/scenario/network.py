@@ -1,0 +1,166 @@
+"""The graph of a scenario whose links are shared, change, or carry every message; and what happens on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from simcluster.catalog.device import DeviceKind
+from simcluster.files.problems import InputError, nearest
+from simcluster.files.source import Document
+from simcluster.noise.sources import Noise
+from simcluster.scenario.resolved import Event, Fault, Network, NetworkLink, NetworkNode, Replica
+from simcluster.scenario.spec import Happening
+from simcluster.topology.measure import forwards
+from simcluster.topology.model import Topology
+from simcluster.topology.routes import Routes
+from simcluster.topology.sharing import links_shared
+
+_MOST_HINTS = 50
+"""Unknown names for which a neighbour is searched."""
+_MOST_NEIGHBOURS = 10
+"""Of a node, that a message names."""
+
+
+def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Network | None:
+    """The graph, if it is needed or replicas share links; without the interior of wafers."""
+    n_groups = sum(len(replica.stages) for replica in replicas)
+    laid = [[stage.devices for stage in replica.stages] for replica in replicas]
+    if not needed and (n_groups == 1 or not any(links_shared(Routes(topology), laid))):
+        return None
+    graph = topology.plain
+    nodes = [
+        NetworkNode(name=name, kind=said["kind"], group=said["group"], forwards=forwards(graph, name))
+        for name, said in graph.nodes(data=True)
+        if said["kind"] != "die"
+    ]
+    names = {node.name for node in nodes}
+    links = [
+        NetworkLink(a=a, b=b, bytes_per_s=edge["bytes_per_s"], latency_s=edge["latency_s"])
+        for a, b, edge in graph.edges(data=True)
+        if a in names and b in names
+    ]
+    return Network(nodes=tuple(nodes), links=tuple(links))
+
+
+def events(document: Document, happenings: Mapping[int, Happening], topology: Topology) -> tuple[Event, ...]:
+    """
+    Happenings with their devices by name.
+
+    Args:
+        document: for the lines.
+        happenings: by their place in it.
+        topology: that they happen on.
+
+    Raises:
+        InputError: they name what the topology does not have.
+    """
+    known = _Known(topology)
+    problems = [
+        document.problem(("events", number, *path), found, expected)
+        for number, given in happenings.items()
+        for path, found, expected in known.faults(given)
+    ]
+    if problems:
+        raise InputError(problems)
+    return tuple(_event(given, known.enclosures) for given in happenings.values())
+
+
+def noise_events(noise: Noise, kind: DeviceKind, topology: Topology, devices: Sequence[str]) -> Iterator[Event]:
+    """
+    What a world of noise does to devices in use and to links between enclosures, as events at random.
+
+    Args:
+        noise: the sources.
+        kind: of the devices.
+        topology: that they are on.
+        devices: names of those in use.
+    """
+    nodes = topology.plain.nodes
+    links = [(a, b) for a, b, _ in topology.plain.edges(data=True) if nodes[a]["group"] != nodes[b]["group"]]
+    if (load := noise.values("background_load", kind)) is not None:
+        for link in links:
+            yield Event(
+                kind="link_slow", link=link, factor=load["bandwidth"], at_s=None, mtbf_s=load["every_s"],
+                mttr_s=load["lasts_s"], noise="background_load",
+            )  # fmt: skip
+    if (failures := noise.values("failures", kind)) is not None:
+        for name in devices:
+            yield Event(
+                kind="device_down", devices=(name,), at_s=None, mtbf_s=failures["device_every_s"],
+                mttr_s=failures["device_repair_s"], noise="failures",
+            )  # fmt: skip
+        for link in links:
+            yield Event(
+                kind="link_down", link=link, at_s=None, mtbf_s=failures["link_every_s"],
+                mttr_s=failures["link_repair_s"], noise="failures",
+            )  # fmt: skip
+
+
+class _Known:
+    """What a topology has that an event can name."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._hints = 0
+        nodes = topology.plain.nodes
+        inside: dict[str, list[str]] = {}
+        for name in topology.devices:
+            inside.setdefault(nodes[name]["group"], []).append(name)
+        self.enclosures = {group: tuple(names) for group, names in inside.items()}
+        """Devices by enclosure."""
+        self._devices = set(topology.devices)
+        self._nodes = {name for name, said in nodes.items() if said["kind"] != "die"}
+
+    def faults(self, given: Happening) -> Iterator[Fault]:
+        """Path within the event, what was found and what would be right, of names that are not there."""
+        if given.device is not None:
+            yield from self._unknown(("device",), "device", given.device, self._devices)
+        if given.node is not None:
+            yield from self._unknown(("node",), "enclosure", given.node, self.enclosures)
+        for key, name in (("from", given.from_), ("to", given.to)):
+            if name is not None:
+                yield from self._unknown((key,), "node", name, self._nodes)
+        if given.link is None:
+            return
+        a, b = given.link
+        unknown = [
+            fault
+            for place, name in enumerate((a, b))
+            for fault in self._unknown(("link", place), "node", name, self._nodes)
+        ]
+        yield from unknown
+        if not unknown and not self._topology.plain.has_edge(a, b):
+            neighbours = ", ".join(sorted(self._nodes.intersection(self._topology.plain.adj[a]))[:_MOST_NEIGHBOURS])
+            yield ("link",), f"no link between {a} and {b}", f"{a} is joined to {neighbours or 'nothing'}"
+
+    def _unknown(self, path: tuple[str | int, ...], what: str, name: str, known: Collection[str]) -> Iterator[Fault]:
+        """A name that is none of those known; a neighbour is searched for few names, as the search is long."""
+        if name in known:
+            return
+        self._hints += 1
+        expected = f"expected one of topology {self._topology.name}"
+        if self._hints <= _MOST_HINTS and len(known) <= 20 * _MOST_HINTS:
+            hint = nearest(name[:80], known)
+            expected = hint if hint.startswith("did") or len(known) <= _MOST_HINTS else expected
+        yield path, f"no {what} '{name[:80]}'", expected
+
+
+def _event(given: Happening, enclosures: Mapping[str, tuple[str, ...]]) -> Event:
+    devices = (
+        enclosures[given.node] if given.node is not None else (given.device,) if given.device is not None else ()
+    )
+    ends = None if given.from_ is None or given.to is None else (given.from_, given.to)
+    return Event(
+        kind=given.kind,
+        devices=devices,
+        link=None if given.link is None else (given.link[0], given.link[1]),
+        ends=ends,
+        factor=given.times_slower or given.bandwidth or 1.0,
+        extra_latency_s=given.extra_latency or 0.0,
+        n_bytes=given.size or 0.0,
+        at_s=given.at,
+        lasts_s=given.lasts,
+        every_s=given.every,
+        mtbf_s=given.mtbf,
+        mttr_s=given.mttr,
+    )

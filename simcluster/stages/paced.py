@@ -1,0 +1,130 @@
+"""A stage whose devices keep a pace of their own, which changes in time; and stalls."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from simcluster.noise.pace import ONE, Pace, Spell
+from simcluster.noise.tables import FACTOR_BITS
+from simcluster.numerics.ticks import Ticks
+from simcluster.stages.timed import Detail, OpTicks, Run, Service, TimedStage, as_decoding
+from simcluster.trace.columns import COMPONENT
+from simcluster.work.batch import Batch
+
+_COMPUTE, _WAIT, _STALL = COMPONENT["compute"], COMPONENT["wait_for_peers"], COMPONENT["stall"]
+_FETCHES = COMPONENT["weight_fetch"], COMPONENT["kv_fetch"]
+_BUSY = (_COMPUTE, *_FETCHES)
+_BUSY_COLUMNS = slice(min(_BUSY), max(_BUSY) + 1)  # they are neighbours
+_HALF = ONE // 2
+
+
+class PacedStage:
+    """
+    Components of a stage times the pace of its devices as it is when a step enters the pipeline.
+
+    Rank 0 computes and fetches by its own factors, and waits for the rank with the greatest ones. Which of the two is
+    the longer is decided before. A stall that begins while a step is served comes on top of it.
+    """
+
+    def __init__(self, stage: TimedStage, pace: Pace) -> None:
+        self._stage = stage
+        self._pace = pace
+
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        """Durations and components of this stage for one step that entered the pipeline at this tick."""
+        inner = self._stage.service(step, batch, entered)
+        spell = self._pace.at(entered)
+        components = _paced(inner.components, spell)
+        ticks = sum(components)
+        begin, lasts = self._pace.next_stall(entered)
+        stall = lasts if begin < entered + ticks else 0
+        components[_STALL] += stall
+        decode_components = components
+        if inner.decode_components is not inner.components:
+            alone = _paced(inner.decode_components, spell)
+            alone[_STALL] += stall
+            decode_components = as_decoding(alone, ticks + stall)
+        detail = lambda: _detail(inner.detail(), spell, stall)  # noqa: E731
+        return Service(ticks + stall, components, decode_components, detail)
+
+    def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
+        """Successive decode steps of one batch that start in the same spell, up to a stall."""
+        if n_steps == 1:
+            alone = self.service(step, batch, started)
+            return Run(np.array([alone.ticks], np.int64), np.array([alone.components], np.int64))
+        spell = self._pace.at(started)
+        components = self._stage.components(step, batch, n_steps)
+        _pace_rows(components, spell)
+        ticks: Ticks = components.sum(axis=1)
+        ends = ticks.cumsum()
+        begin, lasts = self._pace.next_stall(started)
+        if started + int(ends[-1]) <= min(begin, spell.until):
+            return Run(ticks, components)
+        starts = ends - ticks + started
+        n_within = int(starts.searchsorted(spell.until))
+        stalled = int(starts.searchsorted(begin, side="right")) - 1
+        if stalled < n_within and begin < starts[stalled] + ticks[stalled]:
+            n_within = stalled + 1
+            components[stalled, _STALL] += lasts
+            ticks[stalled] += lasts
+        return Run(ticks[:n_within], components[:n_within])
+
+
+@lru_cache(maxsize=64)
+def _factors(spell: Spell) -> tuple[tuple[int, int, int], ...]:
+    """Components that are busy, with rank 0's own factor, and what the slowest rank has more."""
+    fetch = spell.fetch, spell.fetch_more
+    return ((_COMPUTE, spell.compute, spell.compute_more), *((component, *fetch) for component in _FETCHES))
+
+
+@lru_cache(maxsize=64)
+def _factor_rows(spell: Spell) -> Ticks:
+    """The factors by column, shape (2, 1, busy components)."""
+    columns = sorted(_factors(spell))
+    return np.array([[own for _, own, _ in columns], [more for *_, more in columns]], np.int64)[:, None]
+
+
+def _paced(components: list[int], spell: Spell) -> list[int]:
+    """Ticks by component at a pace."""
+    paced = list(components)
+    for component, own, more in _factors(spell):
+        ticks = components[component]
+        paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
+        paced[_WAIT] += (ticks * more + _HALF) >> FACTOR_BITS
+    return paced
+
+
+def _pace_rows(components: Ticks, spell: Spell) -> None:
+    """The same in place for many at once, shape (rows, components)."""
+    busy = components[:, _BUSY_COLUMNS]
+    paced = busy * _factor_rows(spell)
+    paced += _HALF
+    paced >>= FACTOR_BITS
+    busy[:] = paced[0]
+    components[:, _WAIT] += paced[1].sum(axis=1)
+
+
+def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
+    """Op by op: differences of the running sums at a pace; a stall comes with the last op."""
+    components = _at_pace(inner.components, spell)
+    decode_components = components
+    if inner.decode_components is not inner.components:
+        decode_components = _at_pace(inner.decode_components, spell)
+        decode_components[-1, _STALL] += stall
+    components[-1, _STALL] += stall
+    busy = components[:, _BUSY_COLUMNS].sum(axis=1)
+    launch, compute, fetch, _, exchange = inner.ops
+    shorter = np.minimum(np.minimum(compute, fetch), busy)
+    fetches = fetch > compute
+    wait = components[:, _WAIT] + components[:, _STALL]
+    ops = OpTicks(launch, np.where(fetches, shorter, busy), np.where(fetches, busy, shorter), wait, exchange)
+    return Detail(ops, components, decode_components)
+
+
+def _at_pace(components: Ticks, spell: Spell) -> Ticks:
+    """Components op by op, shape (ops, components)."""
+    sums = np.cumsum(components, axis=0)
+    _pace_rows(sums, spell)
+    return np.diff(sums, axis=0, prepend=0)

@@ -1,0 +1,1 @@
+"""The token trace: its columns, its recorder, its digest."""
