@@ -1,4 +1,4 @@
-"""Imports go down only, and each outside package has one home: the source text held to the table of pyproject.toml."""
+"""Imports go down only, and each outside package has one home: the source text against the layers of pyproject."""
 
 from __future__ import annotations
 
