@@ -226,7 +226,7 @@ class Resolver:
             if not source.is_file(found):
                 raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
             inner[path[-1]] = str(found)
-        require_requests(self._document, WorkloadSpec.model_validate(workload), file.seeds)
+        require_requests(self._document, workload, files_sha256(workload), file.seeds)
         return workload
 
     def _policies(self, deployment: Deployment) -> None:
