@@ -23,7 +23,7 @@ from simcluster.plans.noisy_stages import Stretch, collectives, is_noisy, skew, 
 from simcluster.plans.replica_plan import FlowLoad, FlowRound, PipelinePlan, ReplicaPlan, Rounds, Wire
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario.placement import StageLayers
-from simcluster.scenario.resolved import Group, Hop, Replica, Scenario, Stage
+from simcluster.scenario.resolved import Group, Hop, ReplicaLayout, Scenario, Stage
 from simcluster.stages.nominal import BlockStage, TimedBlocks, blocks_of
 from simcluster.stages.routing import ExpertFactors
 from simcluster.stages.step_noise import Skew
@@ -186,7 +186,7 @@ class Planner:
         links = self._under(conditions)
         return {} if links is None else links.capacities
 
-    def _may_change(self, replica: Replica) -> bool:
+    def _may_change(self, replica: ReplicaLayout) -> bool:
         """Whether an event may concern a replica: one of its devices, or any link if it exchanges or sends."""
         devices = {name for stage in replica.stages for name in stage.devices}
         sends = len(devices) > 1 or self._scenario.weight_stream is not None
