@@ -15,10 +15,10 @@ from simcluster.files.problems import InputError, Problem
 from simcluster.files.source import Document, Path
 from simcluster.files.validation import at as value_at
 from simcluster.files.validation import validate
-from simcluster.scenario.crosscheck import crosscheck
+from simcluster.scenario.contradictions import contradictions
 from simcluster.scenario.files import with_value
 from simcluster.scenario.requests import require_requests
-from simcluster.scenario.resolved import FORMAT, Fault, Scenario, contradictions, files_sha256, workload_files
+from simcluster.scenario.resolved import FORMAT, Fault, Scenario, files_sha256, workload_files
 from simcluster.workload import WorkloadSpec
 
 
@@ -32,7 +32,7 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
     document = with_value(document, ("seed",), seed) if seed is not None else document
     parsed = validate(document, Scenario, from_json=True)
     validate(document, WorkloadSpec, ("workload",))
-    faults = list(_unphysical(document.data)) or [*contradictions(parsed), *crosscheck(parsed)]
+    faults = list(_unphysical(document.data)) or list(contradictions(parsed))
     problems = [document.problem(*fault) for fault in faults]
     for path in workload_files(parsed.workload):
         file = value_at(parsed.workload, path)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+from collections.abc import Callable, Collection, Iterable
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from simcluster.catalog.calibration import collectives
 from simcluster.files.problems import nearest
 from simcluster.files.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
 from simcluster.noise import sources as noise
 from simcluster.numerics.streams import Seeds
+from simcluster.policies.routers import ROUTERS
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.scenario.gates import DEFAULTS, MAX_GATES, GateError, parse
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
@@ -67,6 +70,21 @@ def _gate(text: str) -> str:
     return text
 
 
+def _one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
+    """A validator that lets known names pass."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise fault(f"unknown {what} '{name[:80]}'", nearest(name[:80], known))
+        return name
+
+    return check
+
+
+_ALGORITHMS = ("auto", *collectives.ALGORITHMS["all_reduce"], *get_args(collectives.Library))
+SchedulerName = Annotated[str, AfterValidator(_one_of("scheduler", SCHEDULERS))]
+RouterName = Annotated[str, AfterValidator(_one_of("router", ROUTERS))]
+AlgorithmName = Annotated[str, AfterValidator(_one_of("algorithm", _ALGORITHMS))]
 GateText = Annotated[str, Field(max_length=200), AfterValidator(_printable), AfterValidator(_gate)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 SourceName = Annotated[str, Field(max_length=300), AfterValidator(_drawn)]
@@ -105,14 +123,14 @@ class Deployment(Frozen):
     """Weights stay in the devices, or come over the links from the topology's memory node in every step."""
     launch: Literal["graph", "eager"] = "graph"
     """Whether ops are launched together (CUDA graphs) or one by one."""
-    all_reduce: str = "auto"
+    all_reduce: AlgorithmName = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
     engine: Literal["vllm", "trtllm", "sglang"] | None = None
     """Serving engine whose scheduler, admission lag, host times and rank skew hold where they are not given here.
     Default: `fcfs`, no lag, and the host times of the device's calibration."""
-    scheduler: str = "fcfs"
+    scheduler: SchedulerName = "fcfs"
     """Which requests take part in a step, and with how many tokens."""
-    router: str = "round_robin"
+    router: RouterName = "round_robin"
     """Which replica serves a request."""
     max_num_seqs: PositiveInt = 256
     """Requests that may run at once in a replica."""

@@ -231,7 +231,7 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("replicas", put("engine", "router", "best"), ("engine", "router")),
     ("replicas", put("engine", "block_size", 0), ("engine", "block_size")),
     ("replicas", put("engine", "max_num_batched_tokens", 0), ("engine", "max_num_batched_tokens")),
-    ("replicas", put("engine", "all_reduce", "magic"), ("group", "inside")),
+    ("replicas", put("engine", "all_reduce", "magic"), ("engine", "all_reduce")),
     ("replicas", put("engine", "launch", "lazy"), ("engine", "launch")),
     ("replicas", put("workload", {}), ("workload", "arrivals")),
     ("replicas", put("workload", 5), ("workload",)),
