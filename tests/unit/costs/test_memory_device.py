@@ -24,7 +24,7 @@ def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
 
 @pytest.mark.parametrize("block", ["embedding", "dense", "head"])
 def test_rank_skew_is_charged_at_every_exchange(block: str) -> None:
-    """Ranks wait for the last one before each exchange, once; ops without an exchange, and all else, do not change."""
+    """Ranks wait for the last one before each exchange, once; other ops, and all other parts, do not change."""
     without, with_skew = device(0.0), device(3e-6)
     batch = Batch(4, 400, outputs=4, sequences=4)
     pairs = zip(without.seconds(block, batch), with_skew.seconds(block, batch), without.ops(block), strict=True)
