@@ -15,7 +15,7 @@ from simcluster.cli.problems import told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from simcluster.comparison.hold import Play
+    from simcluster.comparison.compare import Play
     from simcluster.comparison.side import Side
     from simcluster.scenario.gates import Gate
 
@@ -94,8 +94,8 @@ def compare(
     Exit codes: 0 nothing fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 something is
     not decided.
     """
+    from simcluster.comparison.compare import judge_sides
     from simcluster.comparison.comparison import ALPHA
-    from simcluster.comparison.hold import judged
     from simcluster.comparison.looks import planned
     from simcluster.comparison.read import read
 
@@ -122,7 +122,7 @@ def compare(
     if rank is not None:
         zone = 0.02 if indifference is None else indifference / 100
         return _ranked(sides, rank, zone, stated, alpha, plan, play, inconclusive, outputs)
-    found = judged(sides, stated, alpha, plan, play)
+    found = judge_sides(sides, stated, alpha, plan, play)
     code = _exit_code(found.verdict, inconclusive)
     tell_comparison(found, code, inconclusive == "fail", outputs)
     return code
@@ -136,9 +136,9 @@ def _require_scenario(sides: Sequence[Side], settings: tuple[str, ...], seed: in
 
 def _update(base: Path, candidate: Side, stated: tuple[Gate, ...] | None, looks: tuple[int, ...], play: Play) -> int:
     """Write a baseline."""
-    from simcluster.comparison.hold import renew
+    from simcluster.comparison.compare import update_baseline
 
-    side = renew(base, candidate, stated, looks, play)
+    side = update_baseline(base, candidate, stated, looks, play)
     click.echo(f"{base}: {len(side.rows)} worlds of {side.name}")
     return 0
 
