@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.work.batch import Batch
-from simcluster.work.ops import BlockName, Collective, Op
+from simcluster.work.op import Collective, Op
+from simcluster.work.programs import BlockName
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

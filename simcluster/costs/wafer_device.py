@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from simcluster.catalog.calibration.wafer import WaferCalibration
 from simcluster.catalog.device import Device, WaferGrid
-from simcluster.catalog.shapes import ModelShape
 from simcluster.costs import wafer
 from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
 from simcluster.work.batch import Batch
-from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
+from simcluster.work.op import ACTIVATION_BYTES, Op, features
+from simcluster.work.programs import BlockName, RankWork
 
 _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
 """Products whose input is normed first, which costs one more all-reduce of one number per token."""
@@ -39,8 +39,7 @@ class WaferDevice:
 
     def __init__(
         self,
-        shape: ModelShape,
-        precision: Precision,
+        work: RankWork,
         device: Device,
         calibration: WaferCalibration,
         host: HostTime,
@@ -51,8 +50,8 @@ class WaferDevice:
         if device.grid is None:
             raise ValueError(f"{device.name} has no grid of cores")
         self._grid = device.grid
-        self._shape = shape
-        self._precision = precision
+        self._shape = work.shape
+        self._precision = work.precision
         self._calibration = calibration
         self._host = host
         self._rows, self._columns = region
@@ -60,10 +59,7 @@ class WaferDevice:
         self._strips = 1 if stream else max(1, min(strips, self._columns))
         self._strip = (device.grid, self._rows, self._columns // self._strips, calibration)
         self._whole = (device.grid, self._rows, self._columns, calibration)
-        self._ops = {
-            name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"]
-            for name in block_names(shape)
-        }
+        self._ops = {name: [op for op in ops if op.kind != "elementwise"] for name, ops in work.blocks().items()}
         self._matvec = lru_cache(maxsize=4096)(self._matvec_parts)
         self._matmul = lru_cache(maxsize=4096)(self._matmul_parts)
 

@@ -37,7 +37,7 @@ from simcluster.scenario.resolved import Group, Hop, Network
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_link, topology
 from simcluster.topology.routes import Routes
-from simcluster.work.ops import Collective
+from simcluster.work.op import Collective
 
 
 def routes(network: Network, name: str) -> Routes:

@@ -24,14 +24,15 @@ from simcluster.plans.replica_plan import FlowLoad, FlowRound, PipelinePlan, Rep
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Group, Hop, Replica, Scenario, Stage
-from simcluster.stages.nominal import BlockStage, TimedBlocks, blocks_of
+from simcluster.stages.nominal import BlockStage, TimedBlocks
 from simcluster.stages.routing import ExpertFactors
 from simcluster.stages.step_noise import Skew
 from simcluster.stages.timed import StageModel
 from simcluster.topology.routes import NoRoute
 from simcluster.topology.sharing import links_shared
 from simcluster.work.batch import Batch
-from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Collective, Linear, Precision, features
+from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear, Precision, features
+from simcluster.work.programs import PROGRAMS, BlockName, RankWork
 
 TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
@@ -213,7 +214,7 @@ class Planner:
         slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
         if set(slow) == {1.0}:
             slow = ()
-        blocks, scenario = blocks_of(stage.layers), self._scenario
+        blocks, scenario = PROGRAMS["token"].blocks_of(stage.layers), self._scenario
         is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
@@ -251,7 +252,7 @@ class Planner:
 
     def _as_built(self, layers: StageLayers) -> BlockStage:
         """A stage of these layers on devices and links as they were built."""
-        return BlockStage(self._blocks(None), blocks_of(layers))
+        return BlockStage(self._blocks(None), PROGRAMS["token"].blocks_of(layers))
 
     def _timed_blocks(self, over: Over | None) -> TimedBlocks:
         """Costs of the scenario's device, for the ranks of a stage over changed links or for all."""
@@ -337,12 +338,13 @@ def _costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | Non
         assert grid is not None
         region = (grid.rows, grid.columns)
         strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
-        return WaferDevice(scenario.model, precision, scenario.device, scenario.wafer, host, region, stream, strips)
+        work = RankWork(scenario.model, precision)
+        return WaferDevice(work, scenario.device, scenario.wafer, host, region, stream, strips)
     assert scenario.gpu is not None
     n_ranks = len(scenario.replicas[0].stages[0].devices)
     return MemoryDevice(
-        scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host, exchange_s, stream,
-        engine.collective_skew_s,
+        RankWork(scenario.model, precision, n_ranks), scenario.device, scenario.gpu, engine.launch, host, exchange_s,
+        stream, engine.collective_skew_s,
     )  # fmt: skip
 
 

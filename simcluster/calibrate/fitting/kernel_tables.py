@@ -1,7 +1,7 @@
 """
 The kernel tables of a data folder as points of each class of op: which rows are used, and the work they stand for.
 
-Work is counted as the op table (`costs.ops`) counts it: weights or cache entries at their width, activations at
+Work is counted as the ops (`work.op`) counts it: weights or cache entries at their width, activations at
 16 bit.
 """
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
+from batches import prefill_chunk
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simcluster.catalog import entries
 from simcluster.catalog.shapes import (
+    LayerKind,
     ModelShape,
     activated_experts,
     attention_parameters,
@@ -15,12 +19,18 @@ from simcluster.catalog.shapes import (
     layer_kinds,
     layer_parameters,
 )
-from simcluster.work.batch import Batch, prefill_chunk
-from simcluster.work.ops import NOTHING, Linear, Op, Precision, block_ops, features, layer_ops
+from simcluster.work.batch import Batch
+from simcluster.work.op import NOTHING, Linear, Op, Precision, features
+from simcluster.work.programs import PROGRAMS, BlockName, Layers, RankWork
 
 DECODERS = [name for name in entries.names("models") if entries.model(name).kind == "decoder"]
 BY_HAND = Precision(8, 8)
 """At 8 bit a weight or a cached number is a byte."""
+TOKEN = PROGRAMS["token"]
+
+
+def block_ops(name: BlockName, shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
+    return TOKEN.ops[name](shape, precision, n_ranks)
 
 
 def value(form: Linear, batch: Batch, shape: ModelShape) -> float:
@@ -42,7 +52,7 @@ def test_a_layer_reads_each_of_its_weights_once(name: str) -> None:
     shape = entries.model(name)
     for kind in sorted(set(layer_kinds(shape))):
         read = 0.0
-        for op in layer_ops(shape, kind, BY_HAND, 1):
+        for op in block_ops(kind, shape, BY_HAND, 1):
             n_bytes = value(op.weight_bytes, everything(shape), shape)
             read += n_bytes / 2 if op.name == "router" else n_bytes  # routers stay at 16 bit
         parameters = layer_parameters(shape, kind)
@@ -54,7 +64,7 @@ def test_a_layer_reads_each_of_its_weights_once(name: str) -> None:
 def test_without_biases_only_the_norms_are_left_out(name: str) -> None:
     """A layer without biases reads its parameters but the two norms, exactly."""
     shape = entries.model(name)
-    read = total(layer_ops(shape, "dense", BY_HAND, 1), "weight_bytes", Batch(1, 1), shape)
+    read = total(block_ops("dense", shape, BY_HAND, 1), "weight_bytes", Batch(1, 1), shape)
 
     assert layer_parameters(shape, "dense") - 2 * shape.hidden == read
 
@@ -76,7 +86,7 @@ def test_decode_reads_the_cache_it_attends_to(name: str) -> None:
     shape = entries.model(name)
     for bits in (8, 16):
         read = total(
-            layer_ops(shape, layer_kinds(shape)[0], Precision(16, bits), 1), "kv_bytes", Batch(2, 700), shape
+            block_ops(layer_kinds(shape)[0], shape, Precision(16, bits), 1), "kv_bytes", Batch(2, 700), shape
         )
         assert 700 * kv_bytes_per_token_per_layer(shape, bits) == read
 
@@ -101,7 +111,7 @@ def test_ranks_share_weights_cache_and_work_evenly(name: str, n_ranks: int) -> N
     shape, batch = entries.model(name), Batch(3, 300, 5, 15, 5, 4, 4)
     kind = layer_kinds(shape)[0]
     alone, shared = (
-        [op for op in layer_ops(shape, kind, Precision(), n) if op.name != "router"] for n in (1, n_ranks)
+        [op for op in block_ops(kind, shape, Precision(), n) if op.name != "router"] for n in (1, n_ranks)
     )
     for part in ("weight_bytes", "kv_bytes", "flop"):
         assert total(alone, part, batch, shape) == pytest.approx(
@@ -114,7 +124,7 @@ def test_a_layer_has_two_all_reduces(name: str) -> None:
     """Cut among ranks, a layer has an all-reduce of the hidden vectors after attention and after its network."""
     shape = entries.model(name)
     for kind in sorted(set(layer_kinds(shape))):
-        exchanges = [op for op in layer_ops(shape, kind, Precision(), 2) if op.exchange]
+        exchanges = [op for op in block_ops(kind, shape, Precision(), 2) if op.exchange]
         sizes = [value(op.exchange_bytes, Batch(3, 3), shape) for op in exchanges]
 
         assert ["all_reduce", "all_reduce"] == [op.exchange for op in exchanges]
@@ -132,7 +142,7 @@ def test_one_rank_has_nobody_to_exchange_with(block: str) -> None:
 def test_heads_that_do_not_divide_are_refused() -> None:
     """A layer cannot be cut into more even parts than its heads."""
     with pytest.raises(ValueError, match="32 heads do not divide among 5 ranks"):
-        layer_ops(entries.model("llama-3.1-8b"), "dense", Precision(), 5)
+        block_ops("dense", entries.model("llama-3.1-8b"), Precision(), 5)
 
 
 def test_with_more_ranks_than_key_heads_each_keeps_one() -> None:
@@ -140,7 +150,7 @@ def test_with_more_ranks_than_key_heads_each_keeps_one() -> None:
     shape = entries.model("llama-3.1-8b")
     one_head = 2 * shape.head_dim * 100
 
-    assert one_head == total(layer_ops(shape, "dense", BY_HAND, 16), "kv_bytes", Batch(1, 100), shape)
+    assert one_head == total(block_ops("dense", shape, BY_HAND, 16), "kv_bytes", Batch(1, 100), shape)
 
 
 def test_experts_are_read_as_they_are_touched() -> None:
@@ -148,7 +158,7 @@ def test_experts_are_read_as_they_are_touched() -> None:
     shape = entries.model("mixtral-8x7b")
     for n_tokens in (1, 2, 50):
         batch = Batch(n_tokens, n_tokens)
-        (experts,) = (op for op in layer_ops(shape, "moe", BY_HAND, 1) if op.name == "experts")
+        (experts,) = (op for op in block_ops("moe", shape, BY_HAND, 1) if op.name == "experts")
         expert_bytes = 3 * shape.hidden * shape.moe.expert_ff
 
         assert float(activated_experts(shape, n_tokens)) * expert_bytes == pytest.approx(
@@ -176,6 +186,33 @@ def test_the_head_reads_its_table_once_a_step() -> None:
     assert 40 * total(head, "flop", one, shape) == total(head, "flop", many, shape)
 
 
+class Stage(NamedTuple):
+    """The layers of a stage by hand."""
+
+    kinds: tuple[LayerKind, ...]
+    has_embedding: bool
+    has_head: bool
+
+
+def test_blocks_stand_in_the_order_of_the_pipeline() -> None:
+    """The host and the embedding come before the layers of the first stage, the head after those of the last."""
+    whole: Layers = Stage(("dense", "moe"), True, True)
+
+    assert ("host", "embedding", "dense", "moe", "head") == TOKEN.blocks_of(whole)
+    assert ("host", "embedding", "dense") == TOKEN.blocks_of(Stage(("dense",), True, False))
+    assert ("moe", "moe") == TOKEN.blocks_of(Stage(("moe", "moe"), False, False))
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_model_has_every_block_that_its_stages_pass(name: str) -> None:
+    """The work of a rank lists the ops of every block of the whole model, and of no block that it cannot have."""
+    shape = entries.model(name)
+    blocks = RankWork(shape, Precision()).blocks()
+
+    assert set(TOKEN.blocks_of(Stage(layer_kinds(shape), True, True))) <= set(blocks)
+    assert ("moe" in blocks) == (shape.moe is not None)
+
+
 def test_features_are_the_sums_of_a_batch() -> None:
     """A linear form is its coefficients times the batch's sums, whole steps, and steps with outputs."""
     batch, shape = Batch(1, 20, 3, 40, 5, 60, 7), entries.model("llama-3.1-8b")
@@ -194,7 +231,7 @@ def test_the_same_features_twice_add_up() -> None:
     shape = entries.model("llama-3.1-8b")
     one, other = Batch(2, 20, 3, 6, 3, 3, 3), Batch(1, 70, 8, 36, 8, 2, 2)
     both = Batch(*(a + b for a, b in zip(one, other, strict=True)))
-    ops = layer_ops(shape, "dense", Precision(), 1)
+    ops = block_ops("dense", shape, Precision(), 1)
     for part in ("flop", "kv_bytes", "activation_bytes"):
         assert total(ops, part, both, shape) == total(ops, part, one, shape) + total(ops, part, other, shape)
 
@@ -202,7 +239,7 @@ def test_the_same_features_twice_add_up() -> None:
 def test_attention_is_four_operations_a_pair_and_width() -> None:
     """Scores and weighted values take 2 FLOP each for every query-key pair and every number of the query."""
     shape = entries.model("llama-3.1-8b")
-    ops = {op.name: op for op in layer_ops(shape, "dense", Precision(), 1)}
+    ops = {op.name: op for op in block_ops("dense", shape, Precision(), 1)}
 
     assert 4 * 4096 * 55 == value(ops["prefill_attention"].flop, prefill_chunk(10, 0, True), shape)
     assert 4 * 4096 * 300 == value(ops["decode_attention"].flop, Batch(2, 300), shape)
@@ -213,7 +250,7 @@ def test_latent_attention_keeps_the_latent_vector_on_every_rank() -> None:
     shape = entries.model("deepseek-v3")
     batch = Batch(1, 500)
     one, eight = (
-        {op.name: op for op in layer_ops(shape, "dense", Precision(), n)}["decode_attention"] for n in (1, 8)
+        {op.name: op for op in block_ops("dense", shape, Precision(), n)}["decode_attention"] for n in (1, 8)
     )
 
     assert value(one.kv_bytes, batch, shape) == value(eight.kv_bytes, batch, shape)
@@ -225,7 +262,7 @@ def test_attention_weights_are_those_of_the_shape() -> None:
     shape = entries.model("llama-3.1-70b")
     read = sum(
         value(op.weight_bytes, Batch(1, 1), shape)
-        for op in layer_ops(shape, "dense", BY_HAND, 1)
+        for op in block_ops("dense", shape, BY_HAND, 1)
         if op.name in ("qkv", "attention_out")
     )
 
