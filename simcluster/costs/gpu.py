@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from simcluster.catalog.calibration.gpu import OpFit
 from simcluster.catalog.device import Device
+from simcluster.numerics.arrays import Floats
 
-Floats = npt.NDArray[np.float64]
-Value = TypeVar("Value", float, npt.NDArray[np.float64])
+Value = TypeVar("Value", float, Floats)
 
 PEAK_FORMATS = {16: ("bf16", "fp16"), 8: ("fp8", "int8"), 4: ("fp4",)}
 """Number formats whose data-sheet peak stands for arithmetic on so many bits, in order of preference."""

@@ -31,21 +31,20 @@ import numpy.typing as npt
 from simcluster.catalog.calibration.wafer import WaferCalibration
 from simcluster.catalog.device import WaferGrid
 from simcluster.costs.wafer_collectives import broadcast_from_centre_cycles, reduce_to_centre_cycles
-
-Array = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 
 class OpTime(NamedTuple):
     """The parts of an op's time in seconds, all of one shape."""
 
-    overhead_s: Array
-    compute_s: Array
-    fetch_s: Array
+    overhead_s: Floats
+    compute_s: Floats
+    fetch_s: Floats
     """Of weights or KV out of the cores' SRAM, at the same time as the compute."""
-    interconnect_s: Array
+    interconnect_s: Floats
 
     @property
-    def total_s(self) -> Array:
+    def total_s(self) -> Floats:
         """From start to end."""
         return self.overhead_s + np.maximum(self.compute_s, self.fetch_s) + self.interconnect_s
 
@@ -233,7 +232,7 @@ def attention_prefill_s(
     )
 
 
-def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Array:
+def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Floats:
     """
     Time to move activations from one rectangle of cores to another on the same wafer.
 
@@ -249,7 +248,7 @@ def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: 
     return np.where(size > 0, cycles, 0.0) / grid.clock_hz
 
 
-def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: Array) -> Array:
+def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: Floats) -> Floats:
     """Sum over the rows of what each column holds; the middle gets it first and sends it to all."""
     wavelets = np.ceil(column_bytes / grid.link_bytes_per_cycle)
     if wavelets.ndim == 0:
@@ -257,7 +256,7 @@ def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: A
     return _all_reduce_of(wavelets, rows, columns, grid.ramp_cycles, grid.hop_cycles)
 
 
-def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float) -> Array:
+def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float) -> Floats:
     gathered = reduce_to_centre_cycles(wavelets, rows, ramp_cycles, hop_cycles)
     return gathered + broadcast_from_centre_cycles(wavelets, columns, ramp_cycles, hop_cycles)
 
@@ -271,12 +270,12 @@ def _mesh_product(
     rows: int,
     columns: int,
     calibration: WaferCalibration,
-    tokens: Array,
+    tokens: Floats,
     *,
     n_products: int,
-    flop: Array,
-    held_bytes: Array,
-    shifted_bytes: Array,
+    flop: Floats,
+    held_bytes: Floats,
+    shifted_bytes: Floats,
 ) -> OpTime:
     """MeshGEMM: what the shifts take beyond the multiplying and reading that hide them is interconnect."""
     cores = _cores(grid, rows, columns)
@@ -297,14 +296,14 @@ def _mesh_product(
 
 
 def _op_time(
-    grid: WaferGrid, tokens: Array, *, overhead: Array, compute: Array, fetch: Array, interconnect: Array
+    grid: WaferGrid, tokens: Floats, *, overhead: Floats, compute: Floats, fetch: Floats, interconnect: Floats
 ) -> OpTime:
     """Cycles to seconds; all parts are zero where there is no token."""
     parts = np.broadcast_arrays(overhead, compute, fetch, interconnect)
     return OpTime(*(np.where(tokens > 0, part, 0.0) / grid.clock_hz for part in parts))
 
 
-def _floats(*values: npt.ArrayLike) -> tuple[Array, ...]:
+def _floats(*values: npt.ArrayLike) -> tuple[Floats, ...]:
     """As float64 arrays of one shape."""
     return tuple(np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values)))
 

@@ -25,27 +25,27 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Cycles = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 
-def star_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def star_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Every core sends straight to the first, which takes them one after the other."""
     return _reduce(wavelets, cores, cores - 1, cores * (cores - 1) / 2, 1, ramp_cycles, hop_cycles)
 
 
-def chain_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def chain_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Every core adds what it hears from one side and passes it on to the other."""
     return _reduce(wavelets, cores, 1, cores - 1, cores - 1, ramp_cycles, hop_cycles)
 
 
-def tree_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def tree_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Binary tree: in round r the odd multiples of 2^r send 2^r hops; ceil(log2 P) rounds."""
     distances = [2**r for r in range(_rounds(cores))]
     energy = sum(distance * math.ceil((cores - distance) / (2 * distance)) for distance in distances)
     return _reduce(wavelets, cores, len(distances), energy, len(distances), ramp_cycles, hop_cycles)
 
 
-def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """A chain inside groups of ceil(sqrt P) neighbours, then a chain over the groups."""
     group = math.ceil(math.sqrt(cores))
     groups = math.ceil(cores / group)
@@ -53,7 +53,7 @@ def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, ho
     return _reduce(wavelets, cores, 2, energy, (group - 1) + (groups - 1), ramp_cycles, hop_cycles)
 
 
-REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Cycles]] = {
+REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Floats]] = {
     "star": star_cycles,
     "chain": chain_cycles,
     "tree": tree_cycles,
@@ -62,13 +62,13 @@ REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Cycles]] = {
 """The reductions to the first core of a row."""
 
 
-def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """The fastest of `REDUCE`, chosen for each number of wavelets."""
     times = [reduce(wavelets, cores, ramp_cycles, hop_cycles) for reduce in REDUCE.values()]
     return np.asarray(np.min(times, axis=0), dtype=np.float64)
 
 
-def reduce_lower_bound_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float) -> Cycles:
+def reduce_lower_bound_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float) -> Floats:
     """
     What no reduction over a row can beat in this model; the paper generates a reduction that comes close to it.
 
@@ -83,7 +83,7 @@ def reduce_lower_bound_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: 
     return np.asarray(np.where(words > 0, times.min(axis=-1), 0.0), dtype=np.float64)
 
 
-def minimum_energy_hops(cores: int) -> npt.NDArray[np.float64]:
+def minimum_energy_hops(cores: int) -> Floats:
     """
     Fewest hops in which one wavelet per core can be reduced over a row, for each depth from 0 to `cores` - 1.
 
@@ -98,7 +98,7 @@ def minimum_energy_hops(cores: int) -> npt.NDArray[np.float64]:
     return np.asarray(energy[cores], dtype=np.float64)
 
 
-def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """From the first core of a row to all others: routers copy a wavelet on the way, so one pass is enough."""
     words = np.asarray(wavelets, dtype=np.float64)
     # B + P + 2 T_R, written so that only the P - 1 hops scale with the hop.
@@ -107,7 +107,7 @@ def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, ho
 
 def ring_all_reduce_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """Reduce-scatter and all-gather over a ring folded into a row."""
     words = np.asarray(wavelets, dtype=np.float64)
     sent = 2 * (cores - 1) * words / cores
@@ -117,7 +117,7 @@ def ring_all_reduce_cycles(
 
 def reduce_to_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """
     Reduction to the middle core of a row: both halves reduce at once, the root takes one result after the other.
 
@@ -130,14 +130,14 @@ def reduce_to_centre_cycles(
 
 def broadcast_from_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """From the middle core of a row to both ends at once."""
     return broadcast_cycles(wavelets, cores // 2 + 1, ramp_cycles, hop_cycles)
 
 
 def broadcast_2d_cycles(
     wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """From a corner of a rectangle to all its cores."""
     words = np.asarray(wavelets, dtype=np.float64)
     hops = rows + columns - 2
@@ -146,7 +146,7 @@ def broadcast_2d_cycles(
 
 def reduce_2d_lower_bound_cycles(
     wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """
     What no reduction over a rectangle to its corner can beat in this model.
 
@@ -167,7 +167,7 @@ def _reduce(
     depth: int,
     ramp_cycles: float,
     hop_cycles: float,
-) -> Cycles:
+) -> Floats:
     """The model's formula; contention and energy are per wavelet of the vector."""
     words = np.asarray(wavelets, dtype=np.float64)
     links = max(cores - 1, 1)
@@ -175,7 +175,7 @@ def _reduce(
     return _unless_idle(words, cores, moving + (2 * ramp_cycles + 1) * depth)
 
 
-def _unless_idle(wavelets: Cycles, cores: int, cycles: Cycles) -> Cycles:
+def _unless_idle(wavelets: Floats, cores: int, cycles: Floats) -> Floats:
     """Zero where there is one core or nothing to send."""
     return np.where((wavelets > 0) & (cores > 1), cycles, 0.0)
 

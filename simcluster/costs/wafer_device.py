@@ -21,7 +21,8 @@ import numpy.typing as npt
 from simcluster.catalog.calibration.wafer import WaferCalibration
 from simcluster.catalog.device import Device, WaferGrid
 from simcluster.costs import wafer
-from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, HostTime, OpSeconds, WeightStream
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.work.batch import Batch
 from simcluster.work.op import ACTIVATION_BYTES, Op, features
 from simcluster.work.programs import BlockName, RankWork

@@ -11,15 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+
+from simcluster.numerics.arrays import Floats, Integers
 
 SCHEDULE_SEED = 14962580496156340209
 """Of round 4.1: schedule_rng_seed of every mlperf_log_summary.txt."""
 MIN_DURATION_S = 2400.0
 N_SAMPLES = 24_576
 
-Floats = npt.NDArray[np.float64]
-Tokens = npt.NDArray[np.int64]
+Tokens = Integers
 
 
 def arrivals_s(rate_req_per_s: float) -> Floats:

@@ -41,10 +41,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.loadgen import N_SAMPLES, Floats, Tokens, arrivals_s, passes, write
+from simcluster.calibrate.accuracy.loadgen import N_SAMPLES, Tokens, arrivals_s, passes, write
 from simcluster.calibrate.accuracy.play import in_parallel, resolved
 from simcluster.files.source import read_text
 from simcluster.kernel.simulate import play
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.results.metrics import latencies_ms
 

@@ -12,7 +12,7 @@ import numpy as np
 from simcluster.calibrate.fitting.kernel_tables import read_table
 from simcluster.calibrate.fitting.points import is_fitted
 from simcluster.catalog.calibration.collectives import Collective, Launch
-from simcluster.costs.gpu import Floats
+from simcluster.numerics.arrays import Floats
 
 SYSTEMS = {"nvlink3": ("a100_sxm",), "nvlink4": ("h100_sxm", "h200_sxm"), "nvlink5": ("b200_sxm",)}
 """Links, and the systems whose devices they join: one node of up to eight."""

@@ -15,7 +15,7 @@ from simcluster.calibrate.fitting.search import Constants, search
 from simcluster.calibrate.fitting.text import percent
 from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, line_of
-from simcluster.costs.gpu import Floats
+from simcluster.numerics.arrays import Floats
 
 Group = tuple[Collective, str, Launch]
 GROUPS: tuple[Group, ...] = (

@@ -24,7 +24,7 @@ from simcluster.calibrate.fitting.search import rounded
 from simcluster.catalog.calibration.collectives import Fabric
 from simcluster.catalog.calibration.engines import skew_s
 from simcluster.catalog.calibration.gpu import GpuCalibration
-from simcluster.costs.gpu import Floats
+from simcluster.numerics.arrays import Floats
 from simcluster.scenario.resolved import Scenario
 
 ENGINES = ("vllm", "trtllm", "sglang")

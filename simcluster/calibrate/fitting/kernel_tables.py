@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simcluster.calibrate.fitting.points import Points
-from simcluster.costs.gpu import Floats, Work
+from simcluster.costs.gpu import Work
 from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.arrays import Floats
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,8 @@ from simcluster.calibrate.fitting.classes import BYTES_PER_S, CLASSES, FAMILIES,
 from simcluster.calibrate.fitting.points import Points, errors, judged, median_and_p90
 from simcluster.calibrate.fitting.search import Constants, search
 from simcluster.catalog.calibration.gpu import GpuCalibration, OpFit
-from simcluster.costs.gpu import Floats, op_s
+from simcluster.costs.gpu import op_s
+from simcluster.numerics.arrays import Floats
 
 SHARES = ("memory", "arithmetic", "passes", "quantising", "gathering", "activations", "outputs")
 """Ends of the names of constants that are shares of a data sheet's value: at most all of it."""

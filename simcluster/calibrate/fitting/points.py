@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.costs.gpu import Floats, Work
+from simcluster.costs.gpu import Work
+from simcluster.numerics.arrays import Floats
 
 Bools = npt.NDArray[np.bool_]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from simcluster.costs.gpu import Floats
+from simcluster.numerics.arrays import Floats
 
 Constants = dict[str, float]
 

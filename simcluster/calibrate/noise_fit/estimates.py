@@ -20,8 +20,7 @@ from scipy import optimize, stats
 from simcluster.calibrate.noise_fit.measured import require
 from simcluster.files.problems import InputError, Problem
 from simcluster.noise.tables import pareto_s
-
-Floats = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 LEAST_ROWS = 100
