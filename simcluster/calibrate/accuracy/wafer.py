@@ -8,13 +8,13 @@ service, whose layers lie side by side here, as in `costs.wafer_device`. Nothing
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from simcluster.catalog import entries
 from simcluster.catalog.calibration.wafer import WaferCalibration, shipped
-from simcluster.catalog.device import WaferGrid
 from simcluster.catalog.shapes import ModelShape
-from simcluster.costs.wafer import attention_decode_s, attention_prefill_s, matmul_s, matvec_s
+from simcluster.costs.wafer import Region, attention_decode_s, attention_prefill_s, matmul_s, matvec_s
 
 CONTEXT_TOKENS = 4096
 
@@ -60,47 +60,44 @@ def tokens_per_s(point: Published, constants: WaferCalibration) -> float:
     grid = entries.device(point.device).grid
     assert grid is not None
     shape = entries.model(point.model)
-    rows, columns = (point.side, point.side) if point.side else (grid.rows, grid.columns)
+    region = Region(grid, point.side or grid.rows, point.side or grid.columns, constants)
     if point.what == "prefill":
-        return CONTEXT_TOKENS / prefill_s(grid, rows, columns, constants, shape)
+        return CONTEXT_TOKENS / prefill_s(region, shape)
     strips = -(-shape.layers // point.wafers) if point.what == "served" else 1
-    seconds = decode_s(grid, rows, columns, constants, shape, strips)
+    seconds = decode_s(region, shape, strips)
     if point.what == "served":
         n_hops = point.wafers if point.wafers > 1 else 0
         seconds += constants.host_step_s + n_hops * entries.link("swarmx").latency_s
     return 1 / seconds
 
 
-def decode_s(
-    grid: WaferGrid, rows: int, columns: int, constants: WaferCalibration, shape: ModelShape, strips: int = 1
-) -> float:
+def decode_s(region: Region, shape: ModelShape, strips: int = 1) -> float:
     """One token of one sequence: all layers, each on a strip of the columns, and the output head on all of them."""
-    region = (grid, rows, columns // strips, constants)
+    strip = replace(region, columns=region.columns // strips)
     query = shape.heads * shape.head_dim
     layer = (
-        matvec_s(*region, shape.hidden, _qkv(shape), 1, normed=True),
-        attention_decode_s(*region, shape.heads, shape.kv_heads, shape.head_dim, CONTEXT_TOKENS, 1),
-        matvec_s(*region, query, shape.hidden, 1),
-        matvec_s(*region, shape.hidden, 2 * shape.ff, 1, normed=True),
-        matvec_s(*region, shape.ff, shape.hidden, 1),
+        matvec_s(strip, shape.hidden, _qkv(shape), 1, normed=True),
+        attention_decode_s(strip, shape.heads, shape.kv_heads, shape.head_dim, CONTEXT_TOKENS, 1),
+        matvec_s(strip, query, shape.hidden, 1),
+        matvec_s(strip, shape.hidden, 2 * shape.ff, 1, normed=True),
+        matvec_s(strip, shape.ff, shape.hidden, 1),
     )
-    head = matvec_s(grid, rows, columns, constants, shape.hidden, shape.vocab, 1, normed=True)
+    head = matvec_s(region, shape.hidden, shape.vocab, 1, normed=True)
     return shape.layers * sum(float(op.total_s) for op in layer) + float(head.total_s)
 
 
-def prefill_s(grid: WaferGrid, rows: int, columns: int, constants: WaferCalibration, shape: ModelShape) -> float:
+def prefill_s(region: Region, shape: ModelShape) -> float:
     """One prompt: all layers, and the output head of its last token."""
-    region = (grid, rows, columns, constants)
     n_tokens = CONTEXT_TOKENS
     sizes = (n_tokens * (n_tokens + 1) / 2, n_tokens, n_tokens)
     layer = (
-        matmul_s(*region, shape.hidden, _qkv(shape), n_tokens),
-        attention_prefill_s(*region, shape.heads, shape.kv_heads, shape.head_dim, *sizes),
-        matmul_s(*region, shape.heads * shape.head_dim, shape.hidden, n_tokens),
-        matmul_s(*region, shape.hidden, 2 * shape.ff, n_tokens),
-        matmul_s(*region, shape.ff, shape.hidden, n_tokens),
+        matmul_s(region, shape.hidden, _qkv(shape), n_tokens),
+        attention_prefill_s(region, shape.heads, shape.kv_heads, shape.head_dim, *sizes),
+        matmul_s(region, shape.heads * shape.head_dim, shape.hidden, n_tokens),
+        matmul_s(region, shape.hidden, 2 * shape.ff, n_tokens),
+        matmul_s(region, shape.ff, shape.hidden, n_tokens),
     )
-    head = matvec_s(*region, shape.hidden, shape.vocab, 1, normed=True)
+    head = matvec_s(region, shape.hidden, shape.vocab, 1, normed=True)
     return shape.layers * sum(float(op.total_s) for op in layer) + float(head.total_s)
 
 
