@@ -68,51 +68,11 @@ def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, 
     return np.asarray(np.min(times, axis=0), dtype=np.float64)
 
 
-def reduce_lower_bound_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float) -> Floats:
-    """
-    What no reduction over a row can beat in this model; the paper generates a reduction that comes close to it.
-
-    Takes time and memory that grow as the square and cube of `cores`: for checking, not for costs.
-    """
-    words = np.asarray(wavelets, dtype=np.float64)
-    if cores == 1:
-        return np.zeros_like(words)
-    energy = minimum_energy_hops(cores)[1:]  # (depths,)
-    depth = np.arange(1, cores)
-    times = words[..., None] * energy / (cores - 1) + (cores - 1) + (2 * ramp_cycles + 1) * depth
-    return np.asarray(np.where(words > 0, times.min(axis=-1), 0.0), dtype=np.float64)
-
-
-def minimum_energy_hops(cores: int) -> Floats:
-    """
-    Fewest hops in which one wavelet per core can be reduced over a row, for each depth from 0 to `cores` - 1.
-
-    The last message into the root comes from core s, which has reduced everything behind it in one round less,
-    while the root has reduced the s cores before it: E(r, d) = min over s of E(s, d) + E(r - s, d - 1) + s.
-    """
-    energy = np.full((cores + 1, cores), np.inf)
-    energy[1] = 0.0
-    for row in range(2, cores + 1):
-        split = np.arange(1, row)
-        energy[row, 1:] = (energy[split, 1:] + energy[row - split, :-1] + split[:, None]).min(axis=0)
-    return np.asarray(energy[cores], dtype=np.float64)
-
-
 def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """From the first core of a row to all others: routers copy a wavelet on the way, so one pass is enough."""
     words = np.asarray(wavelets, dtype=np.float64)
     # B + P + 2 T_R, written so that only the P - 1 hops scale with the hop.
     return _unless_idle(words, cores, words + (cores - 1) * hop_cycles + 2 * ramp_cycles + 1)
-
-
-def ring_all_reduce_cycles(
-    wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Floats:
-    """Reduce-scatter and all-gather over a ring folded into a row."""
-    words = np.asarray(wavelets, dtype=np.float64)
-    sent = 2 * (cores - 1) * words / cores
-    waiting = (4 * cores - 6) * hop_cycles + 2 * (cores - 1) * (2 * ramp_cycles + 1)
-    return _unless_idle(words, cores, sent + waiting)
 
 
 def reduce_to_centre_cycles(
@@ -133,30 +93,6 @@ def broadcast_from_centre_cycles(
 ) -> Floats:
     """From the middle core of a row to both ends at once."""
     return broadcast_cycles(wavelets, cores // 2 + 1, ramp_cycles, hop_cycles)
-
-
-def broadcast_2d_cycles(
-    wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Floats:
-    """From a corner of a rectangle to all its cores."""
-    words = np.asarray(wavelets, dtype=np.float64)
-    hops = rows + columns - 2
-    return _unless_idle(words, rows * columns, words + hops * hop_cycles + 2 * ramp_cycles + 1)
-
-
-def reduce_2d_lower_bound_cycles(
-    wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Floats:
-    """
-    What no reduction over a rectangle to its corner can beat in this model.
-
-    The root hears B wavelets; and the B wavelets of every core but the root go at least one hop, over fewer than
-    four link directions per core: at least B / 8 cycles on top of the distance. (B P / 8, as the bound is
-    sometimes quoted, is no bound: trees along the rows and then along a column are faster.)
-    """
-    words = np.asarray(wavelets, dtype=np.float64)
-    spread = words / 8 + (rows + columns - 1) * hop_cycles
-    return _unless_idle(words, rows * columns, np.maximum(words, spread) + 2 * ramp_cycles + 1)
 
 
 def _reduce(

@@ -12,7 +12,7 @@ from simcluster.catalog.calibration.gpu import GpuCalibration
 from simcluster.catalog.shapes import head_parameters, kv_bytes_per_token_per_layer
 from simcluster.costs.blocks import HostTime
 from simcluster.costs.collectives import flat, hierarchical_all_reduce, phases_s
-from simcluster.costs.gpu import op_s, peak_flop_per_s
+from simcluster.costs.gpu import Work, op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice, op_class
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
@@ -76,10 +76,8 @@ def op_seconds(scenario: Scenario, op: Op, context: int) -> tuple[float, float, 
     peak = peak_flop_per_s(scenario.device, fit.compute_bits)
     rows = float(op.kind == "gemm")
     inputs = 2.0 * op.in_features if rows else activations
-    fixed, compute, fetch = op_s(
-        flop, weights + kv, inputs, fit, peak, scenario.device.memory_bytes_per_s,
-        output_bytes=activations - inputs, rows=rows, reduction=op.in_features,
-    )  # fmt: skip
+    done = Work(flop, weights + kv, inputs, activations - inputs, rows, op.in_features, 0.0)
+    fixed, compute, fetch = op_s(done, fit, peak, scenario.device.memory_bytes_per_s)
     launch_s = float(fixed) + (calibration.launch_s[scenario.engine.launch] if fixed > 0 else 0.0)
     return launch_s, float(compute), float(fetch)
 

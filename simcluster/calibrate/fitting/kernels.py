@@ -33,11 +33,7 @@ class Fitted:
 
 def predicted_s(points: Points, fit: OpFit) -> Floats:
     """Durations of all points."""
-    work, peak = points.work, PEAK_FLOP_PER_S[fit.compute_bits]
-    fixed_s, compute_s, fetch_s = op_s(
-        work.flop, work.bytes_, work.inputs, fit, peak, BYTES_PER_S, output_bytes=work.outputs, rows=work.rows,
-        reduction=work.reduction, keys=work.keys,
-    )  # fmt: skip
+    fixed_s, compute_s, fetch_s = op_s(points.work, fit, PEAK_FLOP_PER_S[fit.compute_bits], BYTES_PER_S)
     return np.asarray(fixed_s + np.maximum(compute_s, fetch_s))
 
 
