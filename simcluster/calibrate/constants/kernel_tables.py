@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simcluster.calibrate.fitting.points import Points
+from simcluster.calibrate.constants.points import Points
 from simcluster.costs.gpu import Work
 from simcluster.files.problems import InputError, Problem
 from simcluster.numerics.arrays import Floats

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from simcluster.calibrate.noise_fit.measured import require
+from simcluster.calibrate.noise.measurements import require
 from simcluster.files.problems import InputError, Problem
 from simcluster.noise.tables import pareto_s
 from simcluster.numerics.arrays import Floats

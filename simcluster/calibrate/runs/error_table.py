@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.cases import Case
-from simcluster.calibrate.accuracy.play import Outcome, played
+from simcluster.calibrate.runs.cases import Case
+from simcluster.calibrate.runs.simulated import Outcome, played
 
 GROUPS: dict[str, Callable[[Case], str]] = {
     "engine": lambda case: case.backend or "-",

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from simcluster.calibrate.accuracy.play import resolved
+from simcluster.calibrate.runs.simulated import resolved
 from simcluster.files.source import read_text
 from simcluster.results.run import simulate
 from simcluster.scenario.resolved import Scenario

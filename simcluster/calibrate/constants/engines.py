@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from simcluster.calibrate.accuracy import deploy
-from simcluster.calibrate.accuracy.cases import Case
-from simcluster.calibrate.accuracy.play import Outcome, played, simulate_all
-from simcluster.calibrate.fitting.points import is_fitted
-from simcluster.calibrate.fitting.search import rounded
+from simcluster.calibrate.constants.points import is_fitted
+from simcluster.calibrate.constants.search import rounded
+from simcluster.calibrate.runs import deploy
+from simcluster.calibrate.runs.cases import Case
+from simcluster.calibrate.runs.simulated import Outcome, played, simulate_all
 from simcluster.catalog.calibration.collectives import Fabric
 from simcluster.catalog.calibration.engines import skew_s
 from simcluster.catalog.calibration.gpu import GpuCalibration

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.wafer import POINTS, Published, tokens_per_s
-from simcluster.calibrate.fitting.points import errors, median_and_p90
-from simcluster.calibrate.fitting.search import search
+from simcluster.calibrate.constants.points import errors, median_and_p90
+from simcluster.calibrate.constants.search import search
+from simcluster.calibrate.runs.wafer_speeds import POINTS, Published, tokens_per_s
 from simcluster.catalog.calibration.wafer import WaferCalibration
 
 FITTED_MODEL = "llama-3.1-8b"

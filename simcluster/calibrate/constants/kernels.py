@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.calibrate.fitting.classes import BYTES_PER_S, CLASSES, FAMILIES, PEAK_FLOP_PER_S, Class, Family
-from simcluster.calibrate.fitting.points import Points, errors, judged, median_and_p90
-from simcluster.calibrate.fitting.search import Constants, search
+from simcluster.calibrate.constants.op_classes import BYTES_PER_S, CLASSES, FAMILIES, PEAK_FLOP_PER_S, Class, Family
+from simcluster.calibrate.constants.points import Points, errors, judged, median_and_p90
+from simcluster.calibrate.constants.search import Constants, search
 from simcluster.catalog.calibration.gpu import GpuCalibration, OpFit
 from simcluster.costs.gpu import op_s
 from simcluster.numerics.arrays import Floats

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from simcluster.calibrate.accuracy.cases import Case
+from simcluster.calibrate.runs.cases import Case
 from simcluster.catalog import entries
 from simcluster.catalog.shapes import ModelShape
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.calibrate.fitting.collective_lines import FREE, SHARES, lines
-from simcluster.calibrate.fitting.collective_tables import SYSTEMS, Exchanges, exchanges, sends
-from simcluster.calibrate.fitting.points import errors, judged, median_and_p90
-from simcluster.calibrate.fitting.search import Constants, search
-from simcluster.calibrate.fitting.text import percent
+from simcluster.calibrate.constants.collective_lines import FREE, SHARES, lines
+from simcluster.calibrate.constants.collective_tables import SYSTEMS, Exchanges, exchanges, sends
+from simcluster.calibrate.constants.points import errors, judged, median_and_p90
+from simcluster.calibrate.constants.search import Constants, search
+from simcluster.calibrate.constants.yaml_text import percent
 from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.costs.collectives import COLLECTIVES, line_of
 from simcluster.numerics.arrays import Floats

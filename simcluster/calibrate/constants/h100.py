@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from simcluster.calibrate.fitting.classes import N_FREE
-from simcluster.calibrate.fitting.kernels import Fitted
-from simcluster.calibrate.fitting.text import microseconds, percent
+from simcluster.calibrate.constants.kernels import Fitted
+from simcluster.calibrate.constants.op_classes import N_FREE
+from simcluster.calibrate.constants.yaml_text import microseconds, percent
 
 DATE = "2026-11-26"
 """Of the forms and of the choice of points; the fit itself follows from these and the tables."""

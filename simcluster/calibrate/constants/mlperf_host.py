@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.mlperf import MOST_AT_ONCE_OFFLINE, REPLICAS, offline_tokens_per_s, played, runs
-from simcluster.calibrate.accuracy.play import in_parallel
-from simcluster.calibrate.fitting.points import is_fitted
+from simcluster.calibrate.constants.points import is_fitted
+from simcluster.calibrate.runs.mlperf import MOST_AT_ONCE_OFFLINE, REPLICAS, offline_tokens_per_s, played, runs
+from simcluster.calibrate.runs.simulated import in_parallel
 
 TRIED_S = (17e-6, 18e-6, 19e-6, 20.7e-6)
 """About what `left_s` is in the median of the fitted half, and less, since load does fluctuate."""

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
-from simcluster.calibrate.accuracy.cases import Case
-from simcluster.calibrate.accuracy.deploy import PLAYED_WAVES, WAVES, Skipped, settings
+from simcluster.calibrate.runs.cases import Case
+from simcluster.calibrate.runs.deploy import PLAYED_WAVES, WAVES, Skipped, settings
 from simcluster.files import source
 from simcluster.files.problems import InputError
 from simcluster.kernel.simulate import play

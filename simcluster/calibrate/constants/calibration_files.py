@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from simcluster.calibrate.accuracy.cases import Case, read, tables
-from simcluster.calibrate.accuracy.deploy import model
-from simcluster.calibrate.accuracy.play import Outcome, played, simulate_all
-from simcluster.calibrate.fitting import collectives, eager, engines, h100, kernels, wafers
-from simcluster.calibrate.fitting.collective_tables import SYSTEMS
-from simcluster.calibrate.fitting.points import median_and_p90
-from simcluster.calibrate.fitting.text import dump, microseconds, percent
+from simcluster.calibrate.constants import collectives, eager, engines, h100, kernels, wafer_kernels
+from simcluster.calibrate.constants.collective_tables import SYSTEMS
+from simcluster.calibrate.constants.points import median_and_p90
+from simcluster.calibrate.constants.yaml_text import dump, microseconds, percent
+from simcluster.calibrate.runs.cases import Case, read, tables
+from simcluster.calibrate.runs.deploy import model
+from simcluster.calibrate.runs.simulated import Outcome, played, simulate_all
 from simcluster.catalog.calibration import collectives as links
 from simcluster.catalog.calibration import gpu, wafer
 from simcluster.files import source
@@ -173,7 +173,7 @@ def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
 
 def _wafers() -> Files:
     """The three generations: the second fitted, the others scaled from it."""
-    values, left = wafers.fit(wafer.shipped("wse-2"))
+    values, left = wafer_kernels.fit(wafer.shipped("wse-2"))
     files = {}
     for name, flop_share in (("wse-1", 1.0), ("wse-2", 1.0), ("wse-3", 2.0)):
         data = _shipped(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from simcluster.calibrate.noise_fit.estimates import Fit
+from simcluster.calibrate.noise.estimates import Fit
 from simcluster.files.quantities import dimension
 from simcluster.noise.sources import SOURCES, Source, si_names
 

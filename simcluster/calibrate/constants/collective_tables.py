@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simcluster.calibrate.fitting.kernel_tables import read_table
-from simcluster.calibrate.fitting.points import is_fitted
+from simcluster.calibrate.constants.kernel_tables import read_table
+from simcluster.calibrate.constants.points import is_fitted
 from simcluster.catalog.calibration.collectives import Collective, Launch
 from simcluster.numerics.arrays import Floats
 

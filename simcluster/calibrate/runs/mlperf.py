@@ -41,8 +41,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.loadgen import N_SAMPLES, Tokens, arrivals_s, passes, write
-from simcluster.calibrate.accuracy.play import in_parallel, resolved
+from simcluster.calibrate.runs.loadgen import N_SAMPLES, Tokens, arrivals_s, passes, write
+from simcluster.calibrate.runs.simulated import in_parallel, resolved
 from simcluster.files.source import read_text
 from simcluster.kernel.simulate import play
 from simcluster.numerics.arrays import Floats

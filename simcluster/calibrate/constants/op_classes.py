@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from simcluster.calibrate.fitting import kernel_tables as tables
-from simcluster.calibrate.fitting.points import Points
-from simcluster.calibrate.fitting.search import Constants, rounded
+from simcluster.calibrate.constants import kernel_tables as tables
+from simcluster.calibrate.constants.points import Points
+from simcluster.calibrate.constants.search import Constants, rounded
 from simcluster.catalog.calibration.gpu import OpFit
 
 PEAK_FLOP_PER_S = {16: 989e12, 8: 1978e12}

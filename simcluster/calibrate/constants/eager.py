@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.calibrate.accuracy.splitwise import TOPOLOGIES, Setting, scenario, settings_of
-from simcluster.calibrate.fitting.search import rounded
+from simcluster.calibrate.constants.search import rounded
+from simcluster.calibrate.runs.splitwise import TOPOLOGIES, Setting, scenario, settings_of
 from simcluster.catalog.calibration.gpu import GpuCalibration
 from simcluster.results.run import simulate
 
