@@ -48,7 +48,7 @@ class Engine:
         rows_per_block: int = ROWS_PER_BLOCK,
         world: EventPlan | None = None,
         capacities_bytes_per_s: Sequence[float] = (),
-        pauses: Sequence[Renewals] = (),
+        pauses: Sequence[Renewals | None] = (),
         watch: Watch | None = None,
     ) -> None:
         self._env = simpy.Environment()

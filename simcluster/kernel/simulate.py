@@ -48,9 +48,9 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
     plans = [planner.plan(number) for number in range(len(scenario.replicas))]
     engine = Engine(
         [plan for plan in plans if isinstance(plan, ReplicaPlan)],  # all of them, while nothing happens
-        ROUTERS[scenario.engine.router],
+        ROUTERS[scenario.router],
         requests,
-        scenario.engine.max_model_len,
+        max(pool.engine.max_model_len for pool in scenario.pools),
         scenario.fidelity,
         sinks,
         world=planner.event_plan(),

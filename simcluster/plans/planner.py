@@ -21,7 +21,8 @@ class Planner:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self.prices = Prices(scenario)
+        self.prices = {pool.name: Prices(scenario, pool) for pool in scenario.pools}
+        """By the name of the pool."""
         self.links: Links | None = None
         """As built; None for a scenario without a network."""
         self._changed: Links | None = None
@@ -41,13 +42,19 @@ class Planner:
         """Capacities of the fabric's links by number; empty without a fabric."""
         return self.links.routes.capacities_bytes_per_s if self.links is not None else ()
 
-    def pauses(self) -> list[Renewals]:
-        """Pauses of the hosts that deliver, by replica and named by its first device; empty without the source."""
+    def pauses(self) -> list[Renewals | None]:
+        """
+        Pauses of the hosts that deliver, by replica and named by its first device.
+
+        None for a replica whose devices are without the source; empty when all are.
+        """
         scenario = self._scenario
-        values = scenario.noise.values("host_pauses", scenario.device.kind)
-        if values is None:
-            return []
-        return [host_pauses(scenario.seeds, replica.stages[0].devices[0], **values) for replica in scenario.replicas]
+        found: list[Renewals | None] = []
+        for pool, replica in scenario.placed_replicas:
+            values = scenario.noise.values("host_pauses", pool.device.kind)
+            name = replica.stages[0].devices[0]
+            found.append(None if values is None else host_pauses(scenario.seeds, name, **values))
+        return found if any(pauses is not None for pauses in found) else []
 
     def event_plan(self) -> EventPlan | None:
         """What may happen to devices and links, and which replicas it concerns; None without events."""
@@ -62,14 +69,15 @@ class Planner:
 
     def plan(self, number: int, conditions: Conditions = NORMAL_CONDITIONS) -> ReplicaPlan | str:
         """A replica under conditions, or why it cannot run."""
-        replica, engine = self._scenario.replicas[number], self._scenario.engine
+        pool, replica = self._scenario.placed_replicas[number]
+        prices, engine = self.prices[pool.name], pool.engine
         dead = [name for stage in replica.stages for name in stage.devices if name in conditions.dead]
         if dead:
             return f"{dead[0]} is down"
         try:
             links = self._under(conditions)
-            pipeline = self._pipeline(replica, conditions, links, self.on_fabric[number])
-            return_s = self.prices.return_s(replica.return_hop, links)
+            pipeline = _pipeline(prices, replica, conditions, links, self.on_fabric[number])
+            return_s = prices.return_s(replica.return_hop, links)
         except NoRoute as error:
             return str(error)
         return ReplicaPlan(
@@ -82,33 +90,8 @@ class Planner:
             scheduler=SCHEDULERS[engine.scheduler],
             steady=STEADY.get(engine.scheduler),
             admission_lag=engine.admission_lag,
-            may_change=self._may_change(replica),
+            may_change=self._may_change(number),
         )
-
-    def _pipeline(
-        self, replica: ReplicaLayout, conditions: Conditions, links: Links | None, on_fabric: bool
-    ) -> PipelinePlan:
-        """
-        The stages of a replica and the ways between them.
-
-        Raises:
-            NoRoute: links that are cut leave no way between two of its ranks or stages.
-        """
-        prices, hops = self.prices, [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
-        if links is not None and conditions.cut:
-            for stage in replica.stages:
-                links.require_routes(stage.devices)
-        return PipelinePlan(
-            tuple(self._stage(stage, conditions, links, on_fabric) for stage in replica.stages),
-            tuple(prices.wire(hop, links) for hop in hops),
-            tuple(prices.rounds(stage, links) for stage in replica.stages) if on_fabric and links else (),
-        )
-
-    def _stage(self, stage: Stage, conditions: Conditions, links: Links | None, on_fabric: bool) -> StageModel:
-        """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
-        changed = links if links is not None and links.conditions != NORMAL_CONDITIONS else None
-        slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
-        return self.prices.stage(stage, slow if set(slow) != {1.0} else (), changed, on_fabric)
 
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""
@@ -123,10 +106,11 @@ class Planner:
         links = self._under(conditions)
         return {} if links is None else links.capacities
 
-    def _may_change(self, replica: ReplicaLayout) -> bool:
+    def _may_change(self, number: int) -> bool:
         """Whether an event may concern a replica: one of its devices, or any link if it exchanges or sends."""
+        pool, replica = self._scenario.placed_replicas[number]
         devices = {name for stage in replica.stages for name in stage.devices}
-        sends = len(devices) > 1 or self._scenario.weight_stream is not None
+        sends = len(devices) > 1 or pool.weight_stream is not None
         return any(
             not devices.isdisjoint(event.devices) or (event.link is not None and sends)
             for event in self._scenario.events
@@ -136,6 +120,33 @@ class Planner:
         """The devices and links of a replica; none where no event concerns it, so that it is never planned anew."""
         replica = self._scenario.replicas[number]
         devices = frozenset(name for stage in replica.stages for name in stage.devices)
-        if not self._may_change(replica):
+        if not self._may_change(number):
             devices, all_links = frozenset(), frozenset()
         return ReplicaSite(devices, all_links, lambda conditions: self.plan(number, conditions))
+
+
+def _pipeline(
+    prices: Prices, replica: ReplicaLayout, conditions: Conditions, links: Links | None, on_fabric: bool
+) -> PipelinePlan:
+    """
+    The stages of a replica and the ways between them.
+
+    Raises:
+        NoRoute: links that are cut leave no way between two of its ranks or stages.
+    """
+    hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
+    if links is not None and conditions.cut:
+        for stage in replica.stages:
+            links.require_routes(stage.devices)
+    return PipelinePlan(
+        tuple(_stage(prices, stage, conditions, links, on_fabric) for stage in replica.stages),
+        tuple(prices.wire(hop, links) for hop in hops),
+        tuple(prices.rounds(stage, links) for stage in replica.stages) if on_fabric and links else (),
+    )
+
+
+def _stage(prices: Prices, stage: Stage, conditions: Conditions, links: Links | None, on_fabric: bool) -> StageModel:
+    """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
+    changed = links if links is not None and links.conditions != NORMAL_CONDITIONS else None
+    slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
+    return prices.stage(stage, slow if set(slow) != {1.0} else (), changed, on_fabric)

@@ -16,26 +16,47 @@ from simcluster.costs.gpu import peak_flop_per_s
 from simcluster.files.problems import nearest
 from simcluster.scenario.crosscheck import crosscheck
 from simcluster.scenario.placement import Misfit, kv_tokens, require_fit
-from simcluster.scenario.resolved import Fault, ReplicaLayout, Scenario
+from simcluster.scenario.resolved import Fault, Pool, ReplicaLayout, Scenario
 from simcluster.workload import WorkloadSpec
 from simcluster.workload.lengths import Fixed, Lengths, Uniform
 
 
 def contradictions(scenario: Scenario) -> Iterator[Fault]:
     """Everything that cannot be true together, each with its place in the resolved scenario."""
-    faults = [*not_a_decoder(scenario.model), *shape_contradictions(scenario.model)]
+    used: set[str] = set()
+    n_needed = min_kv_tokens(scenario.requests_spec())
+    for number, pool in enumerate(scenario.pools):
+        for path, found, expected in _of_pool(pool, n_needed, used):
+            yield ("pools", number, *path), found, expected
+        if pool.name in (other.name for other in scenario.pools[:number]):
+            yield ("pools", number, "name"), f"a second pool '{pool.name}'", "expected every name once"
+        if n_needed + 1 > pool.engine.max_model_len:
+            found = f"requests of at least {n_needed + 1:,} tokens"
+            yield ("workload",), found, f"the model serves {pool.engine.max_model_len:,} at most (max_model_len)"
+    yield from crosscheck(scenario)
+
+
+def _of_pool(pool: Pool, n_needed: int, used: set[str]) -> Iterator[Fault]:
+    """
+    What cannot be true together in a pool, with paths within it.
+
+    Args:
+        pool: as resolved.
+        n_needed: tokens of KV cache that every replica must be able to hold.
+        used: devices of the pools before; those of this one are added.
+    """
+    faults = [*not_a_decoder(pool.model), *shape_contradictions(pool.model)]
     if faults:
         yield from ((("model", *path), found, expected) for path, found, expected in faults)
         return  # all that follows counts on the shape
-    yield from _of_device(scenario)
-    yield from _of_ranks(scenario)
-    yield from _of_group(scenario)
-    used: set[str] = set()
-    for number, replica in enumerate(scenario.replicas):
-        for path, found, expected in _of_stages(scenario, replica, used):
+    yield from _of_device(pool)
+    yield from _of_ranks(pool)
+    yield from _of_group(pool)
+    for number, replica in enumerate(pool.replicas):
+        for path, found, expected in _of_stages(pool, replica, used):
             yield ("replicas", number, *path), found, expected
-    yield from _of_memory(scenario)
-    yield from crosscheck(scenario)
+    if n_needed + 1 <= pool.engine.max_model_len:
+        yield from _of_memory(pool, n_needed)
 
 
 def not_a_decoder(model: ModelShape) -> Iterator[Fault]:
@@ -44,11 +65,11 @@ def not_a_decoder(model: ModelShape) -> Iterator[Fault]:
         yield ("kind",), f"{model.name} is of kind {model.kind}", "expected a decoder, which makes tokens"
 
 
-def _of_device(scenario: Scenario) -> Iterator[Fault]:
+def _of_device(pool: Pool) -> Iterator[Fault]:
     """Constants that the device needs, and only these."""
-    device, calibration = scenario.device, scenario.gpu
+    device, calibration = pool.device, pool.gpu
     is_wafer = device.kind == "wafer"
-    for key, value, belongs in (("wafer", scenario.wafer, is_wafer), ("gpu", calibration, not is_wafer)):
+    for key, value, belongs in (("wafer", pool.wafer, is_wafer), ("gpu", calibration, not is_wafer)):
         if (value is not None) != belongs:
             expected = "expected them" if belongs else "expected none"
             yield (key,), f"{'no ' if belongs else ''}constants for a device of kind {device.kind}", expected
@@ -72,22 +93,22 @@ def _of_device(scenario: Scenario) -> Iterator[Fault]:
                 yield ("gpu", "ops", op, str(bits), "compute_bits"), found, "expected another width"
 
 
-def _of_ranks(scenario: Scenario) -> Iterator[Fault]:
+def _of_ranks(pool: Pool) -> Iterator[Fault]:
     """A number of ranks among which the model cannot be cut."""
-    model, n_ranks = scenario.model, scenario.n_ranks
+    model, n_ranks = pool.model, pool.n_ranks
     at = ("replicas", 0, "stages", 0, "devices")
     if model.heads % n_ranks:
         divisors = ", ".join(str(n) for n in range(1, model.heads + 1) if model.heads % n == 0)
         yield at, f"{model.heads} heads among {n_ranks} ranks", f"expected one of {divisors}"
-    if scenario.device.kind == "wafer" and n_ranks > 1:
+    if pool.device.kind == "wafer" and n_ranks > 1:
         yield at, f"{n_ranks} ranks of wafers", "layers are not cut across wafers: use pipeline stages"
 
 
-def _of_group(scenario: Scenario) -> Iterator[Fault]:
+def _of_group(pool: Pool) -> Iterator[Fault]:
     """An exchange among the ranks of a stage that is missing, or that its fabric does not have."""
-    group, n_ranks, engine = scenario.group, scenario.n_ranks, scenario.engine
+    group, n_ranks, engine = pool.group, pool.n_ranks, pool.engine
     if group is None:
-        if n_ranks > 1 and scenario.device.kind != "wafer":
+        if n_ranks > 1 and pool.device.kind != "wafer":
             yield ("group",), f"nothing that joins {n_ranks} ranks", "expected a fabric"
         return
     if group.ranks_per_node * group.n_nodes != n_ranks:
@@ -124,16 +145,16 @@ def _of_group(scenario: Scenario) -> Iterator[Fault]:
             yield path, f"nothing for {algorithm} among {n} ranks in mode {engine.launch}", str(error)
 
 
-def _of_stages(scenario: Scenario, replica: ReplicaLayout, used: set[str]) -> Iterator[Fault]:
+def _of_stages(pool: Pool, replica: ReplicaLayout, used: set[str]) -> Iterator[Fault]:
     """Stages that do not hold the whole model in order, or not each on devices of its own."""
-    kinds = layer_kinds(scenario.model)
+    kinds = layer_kinds(pool.model)
     first, last = 0, len(replica.stages) - 1
     for index, stage in enumerate(replica.stages):
         layers = stage.layers
         path = ("stages", index)
-        if len(stage.devices) != scenario.n_ranks:
+        if len(stage.devices) != pool.n_ranks:
             found = f"{len(stage.devices)} ranks"
-            yield (*path, "devices"), found, f"expected {scenario.n_ranks} as in the first stage"
+            yield (*path, "devices"), found, f"expected {pool.n_ranks} as in the first stage"
         for name in stage.devices:
             if name in used:
                 yield (*path, "devices"), f"'{name}' again", "expected each device once"
@@ -152,19 +173,14 @@ def _of_stages(scenario: Scenario, replica: ReplicaLayout, used: set[str]) -> It
         yield ("return_hop",), "wrong", "expected one with several stages, and only then"
 
 
-def _of_memory(scenario: Scenario) -> Iterator[Fault]:
+def _of_memory(pool: Pool, n_needed: int) -> Iterator[Fault]:
     """Weights and KV blocks that the memory does not hold, and requests that the KV blocks do not hold."""
-    engine, device = scenario.engine, scenario.device
-    n_needed = min_kv_tokens(scenario.requests_spec())
-    if n_needed + 1 > engine.max_model_len:
-        found = f"requests of at least {n_needed + 1:,} tokens"
-        yield ("workload",), found, f"the model serves {engine.max_model_len:,} at most (max_model_len)"
-        return
-    for number, replica in enumerate(scenario.replicas):
+    engine, device = pool.engine, pool.device
+    for number, replica in enumerate(pool.replicas):
         stages, at = [stage.layers for stage in replica.stages], ("replicas", number, "kv_blocks")
         try:
             require_fit(
-                scenario.model, device, stages, scenario.n_ranks, scenario.weight_bits, scenario.kv_bits,
+                pool.model, device, stages, pool.n_ranks, pool.weight_bits, pool.kv_bits,
                 engine.gpu_memory_utilization, n_needed,
             )  # fmt: skip
         except Misfit as error:

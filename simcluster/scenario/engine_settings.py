@@ -1,4 +1,4 @@
-"""The settings of a serving engine: what a deployment says, else what the named engine or the device is fitted to."""
+"""The settings of a serving engine: what a pool says, else what the named engine or the device is fitted to."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from simcluster.catalog.calibration import engines
 from simcluster.catalog.calibration.gpu import GpuCalibration
 from simcluster.catalog.calibration.wafer import WaferCalibration
 from simcluster.scenario.resolved import EngineSettings
-from simcluster.scenario.spec import Deployment
+from simcluster.scenario.spec import Layout
 
 
 def engine_settings(
-    spec: Deployment, context: int, utilization: float, gpu: GpuCalibration | None, wafer: WaferCalibration | None
+    spec: Layout, context: int, utilization: float, gpu: GpuCalibration | None, wafer: WaferCalibration | None
 ) -> EngineSettings:
     """
-    The settings of a deployment.
+    The settings of a pool.
 
     Args:
-        spec: the deployment as written.
+        spec: as written.
         context: tokens that the model serves at most.
         utilization: share of the memory that may be used.
         gpu: constants of the device, or None of a wafer.
@@ -28,7 +28,6 @@ def engine_settings(
     skew_s = served_by.collective_skew_s if served_by else 0.0
     return EngineSettings(
         scheduler=served_by.scheduler if served_by and "scheduler" not in given else spec.scheduler,
-        router=spec.router,
         max_num_seqs=spec.max_num_seqs,
         max_num_batched_tokens=spec.max_num_batched_tokens,
         max_model_len=min(spec.max_model_len or context, context),
@@ -46,7 +45,7 @@ def engine_settings(
 
 
 def _host_s(
-    spec: Deployment, served_by: engines.EngineCalibration | None, gpu: GpuCalibration | None,
+    spec: Layout, served_by: engines.EngineCalibration | None, gpu: GpuCalibration | None,
     wafer: WaferCalibration | None,
 ) -> tuple[float, float]:  # fmt: skip
     """Host time before a step: fixed, and per sequence."""

@@ -17,8 +17,8 @@ from simcluster.files.problems import InputError, Problem, nearest
 from simcluster.files.source import Document, Path
 from simcluster.scenario.placement import StageLayers, cut, kv_tokens
 from simcluster.scenario.resolved import Group, Hop, ReplicaLayout, Stage
-from simcluster.scenario.spec import Deployment
-from simcluster.topology.measure import GroupLink, group_link
+from simcluster.scenario.spec import Deployment, Layout, PoolSpec
+from simcluster.topology.measure import GroupLink, Route, group_link
 from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
 
@@ -27,101 +27,158 @@ MAX_STAGES = 1024
 MAX_LAYERS = 150_000
 """Of all replicas together: each is written out in the resolved scenario, which must stay readable."""
 
-DEFAULT_UTILIZATION = {"gpu": 0.9, "lpu": 0.95, "rdu": 0.9, "wafer": 0.95}
-"""Share of the memory for weights and KV cache: vLLM's default on GPUs; assumed elsewhere."""
-
 Ranks = tuple[str, ...]
 """The devices of a stage."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """A deployment as the file has it, where it stands there, and the topology that it is on."""
+    """A pool as the file has it, where it stands there, and the topology that it is on."""
 
     document: Document
+    name: str
     at: Path
-    spec: Deployment
+    spec: Deployment | PoolSpec
+    model_at: Path
     topology: Topology
 
     def problem(self, key: Path, found: str, expected: str) -> Problem:
-        """A fault of a key of the deployment."""
+        """A fault of a key of the pool."""
         return self.document.problem((*self.at, *key), found, expected)
 
     def fault(self, key: Path, found: str, expected: str) -> InputError:
         """The same as an error."""
         return InputError([self.problem(key, found, expected)])
 
+    def path_of(self, resolved: Path) -> Path:
+        """Where in the file something stands that the resolved pool has at this path."""
+        match resolved:
+            case ("model", *_):
+                return self.model_at
+            case ("engine", key, *_):
+                return (*self.at, key)
+            case ("replicas", _, "kv_blocks"):
+                is_given = self.spec.num_gpu_blocks_override is not None
+                return (*self.at, "num_gpu_blocks_override" if is_given else "block_size")
+            case ("replicas", _, "stages", _, "devices") | ("group", *_):
+                return (*self.at, "tensor_parallel_size")
+        return ("topology",)
 
-def require_bounded(written: Written, model: ModelShape) -> None:
+    @property
+    def device_kind(self) -> str | None:
+        """The kind of device that the pool asks for; None if any."""
+        return self.spec.device if isinstance(self.spec, PoolSpec) else None
+
+    def kind_of(self, device: str) -> str:
+        """The catalogue name of a device of the topology."""
+        kind: str = self.topology.plain.nodes[device]["device"]
+        return kind
+
+
+def require_bounded(pools: Sequence[tuple[Written, ModelShape]]) -> None:
     """
-    Check that the layout can be built at all, and is not beyond the limits, before anything is built.
+    Check that the layouts can be built at all, and are not beyond the limits together, before anything is built.
 
     Raises:
         InputError: more stages than layers, or more of both than are laid out.
     """
-    spec, n_stages = written.spec, written.spec.pipeline_parallel_size
     problems = []
-    n_joined = n_stages if n_stages > 1 else 0
-    for n_each, what, most in ((n_joined, "joined stages", MAX_STAGES), (model.layers, "layers", MAX_LAYERS)):
-        if spec.replicas * n_each > most:
-            found = f"{spec.replicas:,} x {n_each:,} {what}"
-            problems.append(written.problem(("replicas",), found, f"at most {most:,} are laid out"))
-    if n_stages > model.layers:
-        found = f"{n_stages} stages for {model.layers} layers"
-        problems.append(written.problem(("pipeline_parallel_size",), found, "expected at most one stage a layer"))
+    n_stages = n_layers = 0
+    for pool, model in pools:
+        n_replicas, n_each = pool.spec.replicas, pool.spec.pipeline_parallel_size
+        n_stages += n_replicas * n_each if n_each > 1 else 0
+        n_layers += n_replicas * model.layers
+        for n, most, each in (
+            (n_stages, MAX_STAGES, f"{n_each:,} joined stages"), (n_layers, MAX_LAYERS, f"{model.layers:,} layers"),
+        ):  # fmt: skip
+            if n > most:
+                expected = f"at most {most:,} are laid out"
+                problems.append(pool.problem(("replicas",), f"{n_replicas:,} x {each}", expected))
+        if n_each > model.layers:
+            found = f"{n_each} stages for {model.layers} layers"
+            problems.append(pool.problem(("pipeline_parallel_size",), found, "expected at most one stage a layer"))
     if problems:
         raise InputError(problems)
 
 
-def devices_of(written: Written) -> list[str]:
+def devices_of(pools: Sequence[Written]) -> list[list[str]]:
     """
-    The devices of a deployment in order of use, all of one kind.
+    The devices of every pool in order of use, all of one kind and of no other pool.
+
+    Those that are listed are taken first; then each pool takes the first that are left, of one kind.
 
     Raises:
-        InputError: there are not as many, they are not in the topology, listed twice, or of several kinds.
+        InputError: there are not as many, they are not in the topology, used twice, or of several kinds.
     """
-    spec, topology = written.spec, written.topology
-    n_needed = spec.replicas * spec.pipeline_parallel_size * spec.tensor_parallel_size
-    if spec.devices is not None:
-        _require_listed(written, spec.devices, n_needed)
-        names = spec.devices
-    elif n_needed <= len(topology.devices):
-        names = list(topology.devices[:n_needed])
-    else:
+    used: dict[str, str] = {}
+    problems = [problem for pool in pools for problem in _listed_problems(pool, used)]
+    found: list[list[str]] = []
+    for pool in pools:
+        try:
+            found.append(pool.spec.devices if pool.spec.devices is not None else _first_unused(pool, used))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _n_devices(spec: Layout) -> int:
+    return spec.replicas * spec.pipeline_parallel_size * spec.tensor_parallel_size
+
+
+def _first_unused(pool: Written, used: dict[str, str]) -> list[str]:
+    """The first devices of the topology of one kind that no pool uses."""
+    spec, topology = pool.spec, pool.topology
+    kinds = list(dict.fromkeys(map(pool.kind_of, topology.devices)))
+    if pool.device_kind is not None and pool.device_kind not in kinds:
+        expected = f"topology {topology.name} has {', '.join(kinds)}"
+        raise pool.fault(("device",), f"no device of kind '{pool.device_kind[:80]}'", expected)
+    unused = [name for name in topology.devices if name not in used]
+    kind = pool.device_kind or pool.kind_of((unused or topology.devices)[0])
+    usable = [name for name in unused if pool.kind_of(name) == kind]
+    n_needed = _n_devices(spec)
+    if n_needed > len(usable):
         layout = f"{spec.replicas} x {spec.pipeline_parallel_size} x {spec.tensor_parallel_size}"
-        found = f"{layout} = {n_needed} devices (replicas x stages x ranks)"
-        raise written.fault((), found, f"topology {topology.name} has {len(topology.devices)}")
-    kinds = list(dict.fromkeys(topology.plain.nodes[name]["device"] for name in names))
-    if len(kinds) > 1:
-        raise written.fault((), f"devices of several kinds: {', '.join(kinds)}", "expected one kind")
-    return names
+        of_kind = f" x {kind}" if len(kinds) > 1 else ""
+        expected = f"topology {topology.name} has {len(usable)}{of_kind}{' that are not used' if used else ''}"
+        raise pool.fault((), f"{layout} = {n_needed} devices (replicas x stages x ranks)", expected)
+    used |= dict.fromkeys(usable[:n_needed], pool.name)
+    return usable[:n_needed]
+
+
+def _listed_problems(pool: Written, used: dict[str, str]) -> list[Problem]:
+    """What is wrong with a list of devices, those that other pools use included; they are used from then on."""
+    names, known, at = pool.spec.devices, set(pool.topology.devices), ("devices",)
+    if names is None:
+        return []
+    problems = []
+    if len(names) != (n_needed := _n_devices(pool.spec)):
+        expected = f"expected {n_needed}: replicas x stages x ranks"
+        problems.append(pool.problem(at, f"{len(names)} devices", expected))
+    for index, name in enumerate(names):
+        if name not in known:
+            general = f"expected a device of topology {pool.topology.name}"
+            hint = nearest(name, known) if len(known) <= 100 else general
+            problems.append(pool.problem((*at, index), f"no device '{name[:80]}'", hint))
+        elif name in used:
+            where = "" if used[name] == pool.name else f", which pool {used[name]} uses"
+            problems.append(pool.problem((*at, index), f"'{name}' again{where}", "expected each device once"))
+        used[name] = pool.name
+        if len(problems) == source.MAX_PROBLEMS:
+            break
+    kinds = list(dict.fromkeys(pool.kind_of(name) for name in names if name in known))
+    if pool.device_kind is not None and kinds and kinds != [pool.device_kind]:
+        expected = f"expected {pool.device_kind} only, as 'device' says"
+        problems.append(pool.problem(at, f"devices of kind {', '.join(kinds)}", expected))
+    elif len(kinds) > 1:
+        problems.append(pool.problem((), f"devices of several kinds: {', '.join(kinds)}", "expected one kind"))
+    return problems
 
 
 def device_of(written: Written, names: Sequence[str]) -> Device:
     """The catalogue's device that these are."""
-    return entries.device(written.topology.plain.nodes[names[0]]["device"])
-
-
-def _require_listed(written: Written, names: Sequence[str], n_needed: int) -> None:
-    """Check a list of devices."""
-    known, seen = set(written.topology.devices), set[str]()
-    at: Path = ("devices",)
-    problems = []
-    if len(names) != n_needed:
-        expected = f"expected {n_needed}: replicas x stages x ranks"
-        problems.append(written.problem(at, f"{len(names)} devices", expected))
-    for index, name in enumerate(names):
-        if name not in known:
-            general = f"expected a device of topology {written.topology.name}"
-            hint = nearest(name, known) if len(known) <= 100 else general
-            problems.append(written.problem((*at, index), f"no device '{name[:80]}'", hint))
-        elif name in seen:
-            problems.append(written.problem((*at, index), f"'{name}' again", "expected each device once"))
-        seen.add(name)
-        if len(problems) == source.MAX_PROBLEMS:
-            break
-    if problems:
-        raise InputError(problems)
+    return entries.device(written.kind_of(names[0]))
 
 
 def ranks_of(written: Written, names: Sequence[str]) -> list[Ranks]:
@@ -168,9 +225,17 @@ def replicas_of(
     return tuple(replicas)
 
 
+def _route(written: Written, a: str, b: str) -> Route:
+    """The way between two nodes of the idle graph."""
+    try:
+        return route(written.topology, a, b)
+    except ValueError as error:
+        raise written.fault((), str(error), "expected devices that links join") from None
+
+
 def _hop(written: Written, a: str, b: str) -> Hop:
     """The way between two stages: the links of the idle graph, and what the library's send costs in addition."""
-    found = route(written.topology, a, b)
+    found = _route(written, a, b)
     software_s = 0.0
     for link in reversed(found.links):
         if link in collectives.fabrics():
@@ -195,7 +260,7 @@ def weight_stream_of(written: Written, device: str) -> Hop | None:
         found = f"topology {topology.name} has no memory node"
         expected = "expected one such as wse3-memoryx, or weights that are resident"
         raise written.fault(("weight_residency",), found, expected)
-    way = route(topology, memories[0], device)
+    way = _route(written, memories[0], device)
     return Hop(nodes=way.nodes, latency_s=way.latency_s, bytes_per_s=way.bytes_per_s)
 
 
@@ -212,16 +277,24 @@ def group_of(written: Written, ranks: Sequence[Ranks]) -> Group | None:
     at: Path = ("tensor_parallel_size",)
     if n_ranks == 1 or device_of(written, ranks[0]).kind == "wafer":
         return None
-    link = group_link(topology, ranks[0])
+    link = _group_link(written, ranks[0])
     by_node = _ranks_by_node(topology, ranks[0])
     n_nodes = len(by_node) if len(link.links) > 1 else 1
     if n_nodes > 1 and len(set(by_node)) > 1:
         raise written.fault(at, f"{n_ranks} ranks unevenly over {n_nodes} nodes", "expected the same number on each")
     for others in ranks[1:]:
-        if group_link(topology, others) != link or _ranks_by_node(topology, others) != by_node:
+        if _group_link(written, others) != link or _ranks_by_node(topology, others) != by_node:
             found = f"{', '.join(others[:3])} … lie otherwise than {', '.join(ranks[0][:3])} …"
             raise written.fault(at, found, "expected all groups of ranks alike: other sizes, or 'devices' reordered")
     return _fabrics(written, link, n_nodes)
+
+
+def _group_link(written: Written, ranks: Ranks) -> GroupLink:
+    """The links that ranks exchange over."""
+    try:
+        return group_link(written.topology, ranks)
+    except ValueError as error:
+        raise written.fault(("tensor_parallel_size",), str(error), "expected ranks that links join") from None
 
 
 def _fabrics(written: Written, link: GroupLink, n_nodes: int) -> Group:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from math import fsum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,11 +26,19 @@ from simcluster.noise.sources import Noise
 from simcluster.numerics.streams import Seeds
 from simcluster.scenario.gates import MAX_GATES
 from simcluster.scenario.placement import StageLayers
-from simcluster.scenario.spec import MAX_EVENTS, AlgorithmName, GateText, RouterName, SchedulerName
+from simcluster.scenario.spec import (
+    MAX_EVENTS,
+    MAX_POOLS,
+    AlgorithmName,
+    GateText,
+    PoolName,
+    RouterName,
+    SchedulerName,
+)
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind
 from simcluster.workload import WorkloadSpec
 
-FORMAT = "simcluster-scenario-2"
+FORMAT = "simcluster-scenario-3"
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]+$", max_length=200)]
 """Of a run folder, so never a path."""
@@ -79,7 +88,6 @@ class EngineSettings(Frozen):
     """How the serving engine runs a replica."""
 
     scheduler: SchedulerName
-    router: RouterName
     max_num_seqs: Number
     max_num_batched_tokens: Number
     max_model_len: Number
@@ -153,19 +161,10 @@ class Network(Frozen):
     links: Annotated[tuple[NetworkLink, ...], Field(max_length=MAX_LINKS)]
 
 
-class Scenario(Frozen):
-    """All that a simulation depends on."""
+class Pool(Frozen):
+    """Replicas that are alike: of one model, on devices of one kind, with one layout and one engine."""
 
-    format: Literal["simcluster-scenario-2"] = "simcluster-scenario-2"
-    name: Name
-    title: str
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    source_seeds: Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MAX_NODES)] = Field(
-        default_factory=dict
-    )
-    """Of sources, or of a source on a device, that are drawn from another seed."""
-    fidelity: Literal["auto", "op", "message"]
-    topology: str
+    name: PoolName
     model: ModelShape
     weight_bits: Bits
     kv_bits: Bits
@@ -180,6 +179,39 @@ class Scenario(Frozen):
     """From the memory node to the device, when weights are streamed in every step."""
     replicas: Annotated[tuple[ReplicaLayout, ...], Field(min_length=1)]
     engine: EngineSettings
+
+    @property
+    def n_ranks(self) -> int:
+        """Devices among which every layer is cut; the same in every stage."""
+        return len(self.replicas[0].stages[0].devices)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices in use, in the order of replicas, stages and ranks."""
+        return tuple(name for replica in self.replicas for stage in replica.stages for name in stage.devices)
+
+    @property
+    def power_w(self) -> float:
+        """Power of all devices in use."""
+        return len(self.devices) * self.device.power_w
+
+
+class Scenario(Frozen):
+    """All that a simulation depends on."""
+
+    format: Literal["simcluster-scenario-3"] = "simcluster-scenario-3"
+    name: Name
+    title: str
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    source_seeds: Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MAX_NODES)] = Field(
+        default_factory=dict
+    )
+    """Of sources, or of a source on a device, that are drawn from another seed."""
+    fidelity: Literal["auto", "op", "message"]
+    topology: str
+    router: RouterName
+    """Which replica of all pools serves a request."""
+    pools: Annotated[tuple[Pool, ...], Field(min_length=1, max_length=MAX_POOLS)]
     events: Annotated[tuple[Event, ...], Field(max_length=MAX_EVENTS)] = ()
     network: Network | None = None
     """None where every replica has its links to itself and they stay as they are."""
@@ -198,19 +230,43 @@ class Scenario(Frozen):
     """What the results rest on that nobody measured for this case."""
 
     @property
-    def n_ranks(self) -> int:
-        """Devices among which every layer is cut; the same in every stage."""
-        return len(self.replicas[0].stages[0].devices)
+    def placed_replicas(self) -> tuple[tuple[Pool, ReplicaLayout], ...]:
+        """Each replica with its pool, by its number; numbers run on from pool to pool."""
+        return tuple((pool, replica) for pool in self.pools for replica in pool.replicas)
+
+    @property
+    def replicas(self) -> tuple[ReplicaLayout, ...]:
+        """The replicas of all pools by number."""
+        return tuple(replica for _, replica in self.placed_replicas)
+
+    def pool_of(self, number: int) -> Pool:
+        """The pool of a replica by its number."""
+        return self.placed_replicas[number][0]
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices in use, pool by pool."""
+        return tuple(name for pool in self.pools for name in pool.devices)
 
     @property
     def n_devices(self) -> int:
         """Devices in use."""
-        return sum(len(stage.devices) for replica in self.replicas for stage in replica.stages)
+        return len(self.devices)
 
     @property
     def power_w(self) -> float:
-        """Of all devices in use."""
-        return self.n_devices * self.device.power_w
+        """Power of all devices in use."""
+        return fsum(pool.power_w for pool in self.pools)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models of the pools, each once."""
+        return tuple(dict.fromkeys(pool.model.name for pool in self.pools))
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """Catalogue names of the devices of the pools, each once."""
+        return tuple(dict.fromkeys(pool.device.name for pool in self.pools))
 
     @property
     def seeds(self) -> Seeds:

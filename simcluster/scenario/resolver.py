@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path as FilePath
@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from simcluster.catalog import entries
-from simcluster.catalog.calibration import gpu, wafer
 from simcluster.catalog.shapes import ModelShape
 from simcluster.files import source
 from simcluster.files.problems import Impossible, InputError, Problem
@@ -21,30 +20,23 @@ from simcluster.noise.read import read_noise
 from simcluster.noise.sources import SOURCES, Noise
 from simcluster.scenario.assumptions import assumptions
 from simcluster.scenario.contradictions import contradictions, not_a_decoder
-from simcluster.scenario.engine_settings import engine_settings
 from simcluster.scenario.files import copied
-from simcluster.scenario.layout import (
-    DEFAULT_UTILIZATION,
-    Written,
-    device_of,
-    devices_of,
-    group_of,
-    kv_blocks_of,
-    ranks_of,
-    replicas_of,
-    require_bounded,
-    stages_of,
-    weight_stream_of,
-)
+from simcluster.scenario.layout import Written, devices_of, require_bounded
 from simcluster.scenario.network import events, network, noise_events
+from simcluster.scenario.pool import resolved_pool
 from simcluster.scenario.requests import require_requests
 from simcluster.scenario.resolved import Event, Scenario, files_sha256, workload_files
-from simcluster.scenario.spec import MAX_EVENTS, Deployment, EventSpec, ModelFile, NoiseOverride, ScenarioFile
+from simcluster.scenario.spec import MAX_EVENTS, ONE_POOL, EventSpec, ModelFile, NoiseOverride, ScenarioFile
 from simcluster.topology.model import Topology
 from simcluster.topology.read import from_document
 from simcluster.topology.read import load as load_topology
 
 T = TypeVar("T")
+
+
+def _items(pools: Any) -> list[tuple[str, Any]]:
+    """The pools of a document whose form may be wrong."""
+    return list(pools.items()) if isinstance(pools, dict) else []
 
 
 class Resolver:
@@ -63,6 +55,7 @@ class Resolver:
             Impossible: all is well-formed and known, but not together.
             InputError: with every fault of form and every unknown name.
         """
+        self._problems += self._keys_given()
         topology = self._try(self._topology)
         try:
             file = validate(self._document, ScenarioFile)
@@ -70,16 +63,17 @@ class Resolver:
             self._problems += error.problems
             self._look_up_names(topology)
             raise InputError(self._problems) from None
-        model = self._try(lambda: self._model(file.model))
+        models = self._models(file)
         noise = self._try(lambda: self._noise(file.noise))
         workload = self._try(lambda: self._workload(file))
         stated: tuple[Event, ...] | None = None
         if topology is not None:
             stated = self._try(lambda: events(self._document, dict(enumerate(file.events)), topology))
-        if self._problems or model is None or topology is None or noise is None or workload is None:
+        if self._problems or topology is None or noise is None or workload is None:
             raise InputError(self._problems)
+        pools = self._written_pools(file, topology)
         try:
-            scenario = self._built(file, model, topology, noise, workload, stated or ())
+            scenario = self._built(file, pools, models, noise, workload, stated or ())
         except InputError as error:
             raise Impossible(error.problems) from None
         except ValidationError as error:  # values that are fine one by one and make something beyond all bounds
@@ -88,12 +82,34 @@ class Resolver:
                 for fault in error.errors()
             ) from None
         problems = [
-            self._document.problem(_as_written(path, file.deployment), found, expected)
+            self._document.problem(_as_written(path, pools), found, expected)
             for path, found, expected in contradictions(scenario)
         ]
         if problems:
             raise Impossible(problems)
         return scenario
+
+    def _keys_given(self) -> Iterator[Problem]:
+        """What is given twice or not at all: a deployment or pools, a router, and a model for every pool."""
+        data = self._document.data
+        if not isinstance(data, dict):
+            return
+        has_model = data.get("model") is not None
+        if "pools" not in data:
+            if "router" in data:
+                expected = "expected it inside of 'deployment': at the top it is of 'pools'"
+                yield self._document.problem(("router",), "a router without pools", expected)
+            if not has_model:
+                yield self._document.problem(("model",), "missing", "it must be given")
+            return
+        if "deployment" in data:
+            found, expected = "a deployment next to pools", "expected one of 'deployment' and 'pools'"
+            yield self._document.problem(("deployment",), found, expected)
+        pools = data["pools"]
+        for name, pool in pools.items() if isinstance(pools, dict) and not has_model else ():
+            if not isinstance(pool, dict) or pool.get("model") is None:
+                expected = "expected a model of the pool, or one at the top for all"
+                yield self._document.problem(("pools", name, "model"), "missing", expected)
 
     def _try(self, part: Callable[[], T]) -> T | None:
         """The part, or None with its problems kept."""
@@ -136,9 +152,10 @@ class Resolver:
     def _look_up_names(self, topology: Topology | None) -> None:
         """The form of the file is wrong somewhere; tell unknown names too, as far as they stand there as such."""
         data = self._document.data if isinstance(self._document.data, dict) else {}
-        model, noise = data.get("model"), data.get("noise")
-        if isinstance(model, str):
-            self._try(lambda: self._model(model))
+        noise, pools = data.get("noise"), data.get("pools")
+        for path, entry in (((), data), *((("pools", name), pool) for name, pool in _items(pools))):
+            if isinstance(entry, dict) and isinstance(model := entry.get("model"), str):
+                self._named_model(model, (*path, "model"))
         if isinstance(noise, str):
             self._try(lambda: self._noise(noise))
         if isinstance(entries := data.get("events"), list) and topology is not None:
@@ -148,20 +165,32 @@ class Resolver:
                     sound[number] = EventSpec.model_validate(entry)
             self._try(lambda: events(self._document, sound, topology))
 
-    def _model(self, named: str | ModelFile) -> ModelShape:
+    def _models(self, file: ScenarioFile) -> list[ModelShape]:
+        """The model of every pool; problems of those that cannot be read are kept."""
+        common = None if file.model is None else self._named_model(file.model, ("model",))
+        found = [
+            common if spec.model is None else self._named_model(spec.model, ("pools", name, "model"))
+            for name, spec in file.pools.items()
+        ]
+        return [model for model in (found if file.pools else [common]) if model is not None]
+
+    def _named_model(self, named: str | ModelFile, at: Path) -> ModelShape | None:
+        return self._try(lambda: self._model(named, at))
+
+    def _model(self, named: str | ModelFile, at: Path) -> ModelShape:
         if isinstance(named, ModelFile):
             from simcluster.catalog import hf_config
 
-            at: Path = ("model", "config")
-            config = self._folder(at) / named.config
-            shape = self._from_file(at, lambda: hf_config.read(config))
+            config_at = (*at, "config")
+            config = self._folder(config_at) / named.config
+            shape = self._from_file(config_at, lambda: hf_config.read(config))
         else:
             try:
                 shape = entries.model(named)
             except entries.UnknownName as error:
-                raise self._fail(("model",), error.found, error.expected) from None
+                raise self._fail(at, error.found, error.expected) from None
         for _, found, expected in not_a_decoder(shape):
-            raise self._fail(("model",), found, expected)
+            raise self._fail(at, found, expected)
         return shape
 
     def _noise(self, named: str | NoiseOverride) -> Noise:
@@ -214,24 +243,41 @@ class Resolver:
         require_requests(self._document, workload, files_sha256(workload), file.seeds)
         return workload
 
+    def _written_pools(self, file: ScenarioFile, topology: Topology) -> list[Written]:
+        """The pools as the file has them; that of a deployment is the only one."""
+        if not file.pools:
+            at: Path = ("deployment",)
+            return [Written(self._document, ONE_POOL, at, file.deployment, ("model",), topology)]
+        found = []
+        for name, spec in file.pools.items():
+            at = ("pools", name)
+            model_at: Path = ("model",) if spec.model is None else (*at, "model")
+            found.append(Written(self._document, name, at, spec, model_at, topology))
+        return found
+
     def _built(
-        self, file: ScenarioFile, model: ModelShape, topology: Topology, noise: Noise, workload: dict[str, Any],
-        events: tuple[Event, ...],
+        self, file: ScenarioFile, pools: list[Written], models: list[ModelShape], noise: Noise,
+        workload: dict[str, Any], stated: tuple[Event, ...],
     ) -> Scenario:  # fmt: skip
         """The scenario, whether or not all of it can be together: `contradictions` says that."""
-        spec = file.deployment
-        written = Written(self._document, ("deployment",), spec, topology)
-        names = devices_of(written)
-        require_bounded(written, model)
-        device, ranks, stages = device_of(written, names), ranks_of(written, names), stages_of(written, model)
-        is_wafer = device.kind == "wafer"
-        gpu_constants = None if is_wafer else gpu.shipped(device.name)
-        wafer_constants = wafer.shipped(device.name) if is_wafer else None
-        utilization = spec.gpu_memory_utilization or DEFAULT_UTILIZATION[device.kind]
-        kv_blocks = kv_blocks_of(written, stages, device.memory_bytes * utilization)
-        replicas = replicas_of(written, stages, ranks, kv_blocks)
-        group = group_of(written, ranks)
-        events = (*events, *noise_events(noise, device.kind, topology, names))
+        topology, names = pools[0].topology, devices_of(pools)
+        require_bounded(list(zip(pools, models, strict=True)))
+        problems: list[Problem] = []
+        built = []
+        for written, model, devices in zip(pools, models, names, strict=True):
+            try:
+                built.append(resolved_pool(written, model, devices))
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(problems)
+        kinds = {name: pool.device.kind for pool in built for name in pool.devices}
+        events = (*stated, *noise_events(noise, kinds, topology))
+        replicas = [replica for pool in built for replica in pool.replicas]
+        remarks = [
+            assumptions(pool, written.spec, noise, len(pools) == 1)
+            for pool, written in zip(built, pools, strict=True)
+        ]
         return Scenario(
             name=self._path.stem,
             title=file.title or self._path.stem,
@@ -239,18 +285,8 @@ class Resolver:
             source_seeds=file.source_seeds,
             fidelity=file.fidelity,
             topology=topology.name,
-            model=model,
-            weight_bits=spec.weights,
-            kv_bits=spec.kv_cache,
-            dense_bits=spec.dense_weights or spec.weights,
-            block_scales=spec.weight_scales == "block",
-            device=device,
-            gpu=gpu_constants,
-            wafer=wafer_constants,
-            group=group,
-            weight_stream=weight_stream_of(written, names[0]),
-            replicas=replicas,
-            engine=engine_settings(spec, model.context, utilization, gpu_constants, wafer_constants),
+            router=file.router if file.pools else file.deployment.router,
+            pools=tuple(built),
             events=events,
             network=network(topology, replicas, bool(events) or file.fidelity == "message"),
             workload=workload,
@@ -259,23 +295,19 @@ class Resolver:
             limits_ms={name: limit_s * 1e3 for name, limit_s in file.slo if limit_s is not None},
             gates=tuple(file.gates),
             steady_state=file.steady_state,
-            assumptions=tuple(assumptions(spec, device, gpu_constants, wafer_constants, group, noise, model)),
+            assumptions=tuple(dict.fromkeys(remark for of_pool in remarks for remark in of_pool)),
         )
 
 
-def _as_written(path: Path, spec: Deployment) -> Path:
+def _as_written(path: Path, pools: Sequence[Written]) -> Path:
     """Where in a scenario file something stands that a resolved scenario has at this path."""
     match path:
         case ("events" | "source_seeds", *_):
             return path[:2]
-        case ("model" | "workload", *_):
+        case ("workload" | "noise", *_):
             return path[:1]
-        case ("engine", key, *_):
-            return ("deployment", key)
-        case ("replicas", _, "kv_blocks"):
-            return ("deployment", "block_size" if spec.num_gpu_blocks_override is None else "num_gpu_blocks_override")
-        case ("replicas", _, "stages", _, "devices") | ("group", *_):
-            return ("deployment", "tensor_parallel_size")
+        case ("pools", int(number), *inner):
+            return pools[number].path_of(tuple(inner))
     return ("topology",)
 
 
