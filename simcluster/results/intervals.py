@@ -1,4 +1,4 @@
-"""How far a summary can be trusted: the calibration it rests on, whether it was fitted on such cases, an interval."""
+"""Reliability of a summary: the calibration used, whether it was fitted to similar runs, a predictive interval."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from simcluster.workload.lengths import Fixed, Uniform
 
 BUSY = ("compute", "weight_fetch", "kv_fetch")
 WIDER = 2.0
-"""By how much an interval widens outside the fitted range: a choice, as nothing was measured there."""
+"""Factor by which an interval widens outside the fitted range: a choice, as nothing was measured there."""
 
 
 def calibration_of(scenario: Scenario) -> dict[str, Any]:
-    """Which constants a result rests on, and what of the scenario lies outside of what they were fitted on."""
+    """Name the constants that a result depends on, and what of the scenario is outside of their fitted range."""
     engine, beyond = scenario.engine.calibration, list(outside(scenario))
     constants = scenario.gpu or scenario.wafer
     return {
@@ -30,10 +30,10 @@ def calibration_of(scenario: Scenario) -> dict[str, Any]:
 
 def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
     """
-    A predictive interval for means, and the power drawn in the mean.
+    Find a predictive interval for means, and the average power.
 
-    Nine of ten measured runs that were not fitted lay within the stated share of their prediction; outside the
-    fitted range the share is doubled. Without a serving engine nothing was fitted to runs: no interval.
+    Nine of ten measured runs that were not fitted were within the stated share of their prediction; outside the
+    fitted range the share is doubled. Without a named serving engine nothing was fitted to runs: no interval.
     """
     found: dict[str, Any] = {"average_power_share": power_share(scenario, summary)}
     engine = scenario.engine.calibration
@@ -47,7 +47,7 @@ def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def power_share(scenario: Scenario, summary: dict[str, Any]) -> float | None:
-    """Average power as a share of the rated one, from how long devices compute or fetch; None where nobody knows."""
+    """Find average power as a share of rated power, from the time devices compute or fetch; None if unknown."""
     gpu = scenario.gpu
     if gpu is None or not gpu.busy_power_share:
         return None
@@ -67,7 +67,7 @@ def is_inside(scenario: Scenario) -> bool:
 
 
 def outside(scenario: Scenario) -> Iterator[str]:
-    """What of a scenario its engine's fit has not seen."""
+    """List what of a scenario is outside the range of its engine's fit."""
     calibration = scenario.engine.calibration
     if calibration is None:
         yield "no serving engine is named: scheduler and host times are general"

@@ -107,7 +107,7 @@ def test_a_flood_of_faults_is_cut() -> None:
     told = faults("\n".join(f"k{number}: 1" for number in range(1000)))
 
     assert source.MAX_PROBLEMS + 1 == len(told)
-    assert f"f.yaml:1: 1,000 faults; the first {source.MAX_PROBLEMS} are told" == told[0]
+    assert f"f.yaml:1: 1,000 problems; the first {source.MAX_PROBLEMS} are reported" == told[0]
 
 
 @pytest.mark.parametrize(
