@@ -55,7 +55,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
         scenario.engine.max_model_len,
         scenario.fidelity,
         sinks,
-        world=planner.world(),
+        world=planner.event_plan(),
         capacities_bytes_per_s=planner.capacities_bytes_per_s,
         pauses=planner.pauses(),
         watch=watch,

@@ -1,4 +1,4 @@
-"""Hold a candidate against a base in one call, as the command line and the pytest plugin do."""
+"""Compare candidates with a base in one call, as the command line and the pytest plugin do."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from simcluster.scenario.gates import Gate, default_gates, parse_all
 Play = Callable[[Sequence[Side], int], list[Side]]
 
 
-def hold(
-    base: str,
-    *candidates: str,
+def compare(
+    base: str | Path,
+    *candidates: str | Path,
     settings: Sequence[str] = (),
     candidate_settings: Sequence[str] = (),
     fail_if: Sequence[str] = (),
@@ -31,27 +31,33 @@ def hold(
     jobs: int | None = 1,
 ) -> Comparison:
     """
-    Compare candidates with a base.
+    Compare candidates with a base in the same worlds: changes of latencies with bounds, and a verdict for each gate.
 
     Args:
         base: a scenario by name or path, a folder of runs, or a baseline file.
-        candidates: likewise.
+        candidates: likewise; at least one.
         settings: changes of every scenario, `a.b=c`.
         candidate_settings: changes of the candidates alone, which must be scenarios then.
-        fail_if: gates, instead of the base's.
-        looks: numbers of worlds; none for those that the base has, or twenty.
-        alpha: probability of any false FAIL.
-        jobs: processes at once; see `workers.each`.
+        fail_if: gates instead of the base's, such as `p99_ttft_ms > +5%`.
+        looks: numbers of worlds after which to judge; by default those that the base has, or twenty.
+        alpha: probability that any gate fails by chance.
+        jobs: processes at once; see `workers.each`. The default makes no processes.
+
+    Returns:
+        The comparison: `verdict` (`PASS`, `FAIL` or `INCONCLUSIVE`), and for each candidate its rows, one a metric.
 
     Raises:
-        InputError: something is wrong with them, or they cannot be compared.
+        InputError: with all faults of the scenarios, gates or settings, or with what makes the sides incomparable.
+        ValueError: there is no candidate.
     """
-    sides = [read(base, (), settings), *(read(name, candidate_settings, settings) for name in candidates)]
+    if not candidates:
+        raise ValueError("no candidate to compare with the base")
+    sides = [read(str(base), (), settings), *(read(str(name), candidate_settings, settings) for name in candidates)]
     stated = parse_gates(fail_if, "fail_if") if fail_if else None
-    return judged(sides, stated, alpha, planned(sides, looks), partial(play_on, jobs=jobs))
+    return judge_sides(sides, stated, alpha, planned(sides, looks), partial(play_on, jobs=jobs))
 
 
-def judged(
+def judge_sides(
     sides: Sequence[Side], stated: Sequence[Gate] | None, alpha: float, looks: Sequence[int], play: Play
 ) -> Comparison:
     """
@@ -86,7 +92,9 @@ def require_baseline_place(path: Path) -> Side | None:
         return None
 
 
-def renew(path: Path, candidate: Side, stated: Sequence[Gate] | None, looks: Sequence[int], play: Play) -> Side:
+def update_baseline(
+    path: Path, candidate: Side, stated: Sequence[Gate] | None, looks: Sequence[int], play: Play
+) -> Side:
     """
     Write what a side does as a baseline, with as many worlds as were asked for, or as the former one has.
 
