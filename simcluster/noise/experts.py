@@ -23,7 +23,7 @@ ROUTINGS = 64
 """Sampled for each layer; a quantile of the number of experts is one of so many values in order."""
 _SPARE = 4
 """Draws of a token for each that it needs not; what is missing after them is drawn in another way."""
-MOST_EXPERTS = 1024
+MAX_EXPERTS = 1024
 """Of a layer whose routings are sampled."""
 _MOST_LAYERS = 128
 """With popularities of their own: later ones have those of the layer so many before."""

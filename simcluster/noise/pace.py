@@ -21,14 +21,14 @@ from simcluster.numerics.streams import stream, uniforms
 from simcluster.numerics.ticks import to_ticks
 
 ONE = 2**FACTOR_BITS
-FOR_GOOD = 2**63 - 1
+FOREVER = 2**63 - 1
 _NORMAL = NormalDist()
 _AT_ONCE = 64
 _STEPS_PER_PERIOD = 240
 """In which the heat of the day is constant: six minutes of a day."""
 
 
-class Spell(NamedTuple):
+class PaceInterval(NamedTuple):
     """While nothing changes: factors in units of 2^-16, and how much greater those of the slowest rank are."""
 
     until: int
@@ -88,7 +88,7 @@ class DevicePace:
 
     def at(self, tick: int) -> tuple[float, float, int]:
         """Factors of arithmetic and of fetching at a tick, and until when they hold."""
-        compute, fetch, until = self._compute, self._fetch, FOR_GOOD
+        compute, fetch, until = self._compute, self._fetch, FOREVER
         if self._drift is not None:
             step = tick // self._step
             compute *= self._of_compute[step]
@@ -135,21 +135,21 @@ class Pace:
 
     def __init__(self, seed: int, devices: Sequence[str], noise: Noise, kind: DeviceKind) -> None:
         self._ranks = [DevicePace(seed, device, noise, kind) for device in devices]
-        self._spell = Spell(0, ONE, ONE, 0, 0)
+        self._interval = PaceInterval(0, ONE, ONE, 0, 0)
         self._since = 0
         stalls = noise.values("rare_stalls", kind)
         self._stalls = None if stalls is None else rare_stalls(seed, devices[0], **stalls)
 
-    def at(self, tick: int) -> Spell:
+    def at(self, tick: int) -> PaceInterval:
         """The spell that a tick belongs to."""
-        if not self._since <= tick < self._spell.until:
+        if not self._since <= tick < self._interval.until:
             factors = [rank.at(tick) for rank in self._ranks]
             computes, fetches = ([round(pair[place] * ONE) for pair in factors] for place in (0, 1))
             until = min(changes for *_, changes in factors)
             more = max(computes) - computes[0], max(fetches) - fetches[0]
-            self._spell, self._since = Spell(until, computes[0], fetches[0], *more), tick
-        return self._spell
+            self._interval, self._since = PaceInterval(until, computes[0], fetches[0], *more), tick
+        return self._interval
 
     def next_stall(self, tick: int) -> tuple[int, int]:
         """When the group next stands still, at this tick or later, and how long; never without the source."""
-        return (FOR_GOOD, 0) if self._stalls is None else self._stalls.next_begin(tick)
+        return (FOREVER, 0) if self._stalls is None else self._stalls.next_begin(tick)

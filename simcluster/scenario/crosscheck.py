@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from simcluster.costs.collectives import available
 from simcluster.files.problems import nearest
-from simcluster.noise.experts import MOST_EXPERTS
+from simcluster.noise.experts import MAX_EXPERTS
 from simcluster.scenario.drawn import devices_drawn, drawn_sources
 from simcluster.scenario.resolved import Event, Fault, Hop, Network, Replica, Scenario
 
@@ -31,9 +31,9 @@ def crosscheck(scenario: Scenario) -> Iterator[Fault]:
         yield ("events",), f"{n_devices:,} devices, one by one", f"expected at most {MAX_EVENT_DEVICES:,}"
     yield from _of_source_seeds(scenario)
     model = scenario.model
-    if "moe_routing" in drawn_sources(scenario) and model.moe is not None and model.moe.experts > MOST_EXPERTS:
+    if "moe_routing" in drawn_sources(scenario) and model.moe is not None and model.moe.experts > MAX_EXPERTS:
         found = f"moe_routing of {model.moe.experts:,} experts"
-        yield ("noise",), found, f"expected at most {MOST_EXPERTS:,}, or it among the sources that are left out"
+        yield ("noise",), found, f"expected at most {MAX_EXPERTS:,}, or it among the sources that are left out"
     network = scenario.network
     if network is None:
         if scenario.events:

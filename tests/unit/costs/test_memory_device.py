@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from simcluster.work.ops import Precision
 
 from simcluster.costs.blocks import HostTime
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.scenario.load import load
 from simcluster.work.batch import Batch
-from simcluster.work.ops import Precision
 
 
 def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:

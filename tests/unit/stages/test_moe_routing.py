@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_runs import loaded
 
-from simcluster.noise.experts import MOST_EXPERTS, routings
+from simcluster.noise.experts import MAX_EXPERTS, routings
 from simcluster.noise.sources import Noise
 from simcluster.plans.planner import Planner
 from simcluster.plans.prices import Prices
@@ -305,7 +305,7 @@ def test_too_many_experts_are_told(tmp_path: Path) -> None:
     """More experts than are sampled is a fault of the scenario, unless the source is left out."""
     scenario = mixtral(tmp_path)
     assert scenario.model.moe is not None
-    moe = scenario.model.moe.model_copy(update={"experts": MOST_EXPERTS + 1})
+    moe = scenario.model.moe.model_copy(update={"experts": MAX_EXPERTS + 1})
     many = scenario.model_copy(update={"model": scenario.model.model_copy(update={"moe": moe})})
 
     assert [("noise",)] == [path for path, *_ in crosscheck(many)]
