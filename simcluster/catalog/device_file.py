@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from simcluster.catalog.device import Device, DeviceKind, Link, WaferGrid
+from simcluster.catalog.sources import source_problems
 from simcluster.files import units
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import (
     Bandwidth,
     Bytes,
@@ -166,16 +167,8 @@ def _source_problems(document: Document) -> Iterator[Problem]:
     """Facts whose source is not listed, and sources that no fact uses."""
     data = document.data
     sources = data.get("sources") if isinstance(data, dict) else None
-    if not isinstance(sources, dict):
-        return
-    used = set()
-    for path, key in _cited(data, ()):
-        used.add(key)
-        if key not in sources:
-            yield document.problem(path, f"source '{key}' is not among the file's sources", nearest(key, sources))
-    for key in sources:
-        if key not in used:
-            yield document.problem(("sources", key), f"no value uses the source '{key}'", "remove it or cite it")
+    if isinstance(sources, dict):
+        yield from source_problems(document, _cited(data, ()), sources)
 
 
 def _cited(data: Any, path: Path) -> Iterator[tuple[Path, str]]:

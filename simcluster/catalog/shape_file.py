@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from simcluster.catalog.shapes import ModelShape, Shape, contradictions
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.catalog.sources import source_problems
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import Bits, Fact, Frozen, Source
 from simcluster.files.source import Document, Path
 from simcluster.files.validation import at, validate
@@ -119,8 +120,4 @@ def _source_problems(document: Document, file: ShapeFile) -> Iterator[Problem]:
     named["published", "total", "source"] = file.published.total.source
     if file.published.active is not None:
         named["published", "active", "source"] = file.published.active.source
-    for path, key in named.items():
-        if key not in file.sources:
-            yield document.problem(path, f"no source '{key}'", nearest(key, file.sources))
-    for key in file.sources.keys() - set(named.values()):
-        yield document.problem(("sources", key), "no number comes from it", "remove it or name it")
+    yield from source_problems(document, named.items(), file.sources)

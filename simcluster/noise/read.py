@@ -8,7 +8,8 @@ from pydantic import Field, create_model, model_validator
 
 from simcluster.catalog import entries
 from simcluster.catalog.device import DeviceKind
-from simcluster.files.quantities import Fact, Frozen, Source, fault
+from simcluster.catalog.sources import require_sources
+from simcluster.files.quantities import Fact, Frozen, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
 from simcluster.noise.sources import SOURCES, Noise, NoiseRow, row
@@ -49,9 +50,8 @@ class _File(Frozen):
 
     @model_validator(mode="after")
     def _sources_are_listed(self) -> _File:
-        used = {fact.source for stated in self.noise().values() for fact in stated.facts().values()}
-        for name in sorted(used ^ set(self.sources)):
-            raise fault(f"source '{name}'", "expected every source to be listed, and every listed one to be used")
+        cited = (fact.source for stated in self.noise().values() for fact in stated.facts().values())
+        require_sources(cited, self.sources)
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import require_sources
 from simcluster.files import source, validation
 from simcluster.files.problems import nearest
 from simcluster.files.quantities import Bandwidth, Frozen, PositiveInt, Ratio, Seconds, Source, fault
@@ -187,10 +188,7 @@ class _File(Frozen):
                 if row.algorithm not in known:
                     raise fault(f"{collective}: unknown algorithm '{row.algorithm}'", nearest(row.algorithm, known))
         cited = {row.source for collective in ALGORITHMS for row in self._rows(collective)}
-        cited |= {residual.source for residual in self.residuals}
-        for name in sorted(cited ^ set(self.sources)):
-            found = f"source '{name}' is " + ("not used" if name in self.sources else "not listed in sources")
-            raise fault(found, "expected every source once in sources, and no others")
+        require_sources(cited | {residual.source for residual in self.residuals}, self.sources)
         return self
 
     def _rows(self, collective: Collective) -> list[_Row]:

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
-from simcluster.files.quantities import Count, Frozen, Ratio, Seconds, Source, fault
+from simcluster.catalog.sources import require_sources
+from simcluster.files.quantities import Count, Frozen, Ratio, Seconds, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
 
@@ -94,9 +95,7 @@ class EngineFile(Frozen):
     @model_validator(mode="after")
     def _sources_are_those_named(self) -> EngineFile:
         times = (self.host_fixed, self.host_per_sequence, self.collective_skew)
-        unknown = sorted({time.source for time in times} ^ set(self.sources))
-        if unknown:
-            raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
+        require_sources((time.source for time in times), self.sources)
         return self
 
 

@@ -15,8 +15,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import source_problems
 from simcluster.files import units
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import Bytes, Count, Frozen, Ratio, Seconds, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
@@ -328,17 +329,8 @@ def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
 
 
 def _source_problems(document: Document, file: _File) -> Iterator[Problem]:
-    """Sources that are named but not listed, or listed but not named."""
-    used = set()
-    for path, entry in _evidence(file):
-        used.add(entry.source)
-        if entry.source not in file.sources:
-            yield document.problem(
-                (*path, "source"), f"unknown source '{entry.source}'", nearest(entry.source, file.sources)
-            )
-    for name in file.sources:
-        if name not in used:
-            yield document.problem(("sources", name), "no value names this source", "remove it or name it")
+    cited = (((*path, "source"), entry.source) for path, entry in _evidence(file))
+    return source_problems(document, cited, file.sources)
 
 
 def _base_problems(document: Document, file: _File) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import require_sources
 from simcluster.files.quantities import Frozen, PositiveInt, Ratio, Seconds, Source, fault
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
@@ -87,9 +88,7 @@ class WaferFile(Frozen):
 
     @model_validator(mode="after")
     def _sources_are_listed(self) -> WaferFile:
-        unknown = {constant.source for constant in self.constants().values()} - set(self.sources)
-        if unknown:
-            raise fault(f"the source '{min(unknown)}' is not listed", "add it to sources")
+        require_sources((constant.source for constant in self.constants().values()), self.sources)
         return self
 
     def constants(self) -> dict[str, Constant[float]]:

@@ -285,8 +285,8 @@ class TestFile:
 
         assert [
             "exceptions.vocabs: 'vocabs' is not in shape; expected the path of a number",
-            "exceptions.vocabs.source: no source 'gens'; did you mean 'genz'?",
-            "sources.genz: no number comes from it; remove it or name it",
+            "exceptions.vocabs.source: unknown source 'gens'; did you mean 'genz'?",
+            "sources.genz: no value cites this source; remove it or cite it",
         ] == [problem.split(": ", 1)[1] for problem in problems]
 
     @pytest.mark.parametrize(

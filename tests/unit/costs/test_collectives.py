@@ -196,7 +196,7 @@ def test_reading_converts_units() -> None:
         (", note: made up", "", "no note on a row that is assumed"),
         ("note: made up", "note: made up, points: 3", "a residual on a row that is assumed"),
         ("source: book", "source: bok", "source 'bok' is not listed in sources"),
-        ("{book:", "{film: {title: A film}, book:", "source 'film' is not used"),
+        ("{book:", "{film: {title: A film}, book:", "source 'film' is not cited"),
         ("step: 2 us", "step: 2 us, max_ranks: 1", "max_ranks 1 below min_ranks 2"),
         ("launch: [graph]", "launch: []", "launch"),
     ],
