@@ -197,7 +197,7 @@ def test_shipped_calibration(name: str) -> None:
     ("old", "new", "found"),
     [
         ("status: fitted", "status: scaled", "status scaled"),
-        ("source: choice", "source: nowhere", "source 'nowhere' is not listed"),
+        ("source: choice", "source: nowhere", "source 'nowhere' is not listed in sources"),
         ("matvec_overhead_cycles:\n  value: ", "matvec_overhead_cycles:\n  value: -", "-1350.0"),
     ],
 )

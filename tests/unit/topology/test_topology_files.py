@@ -187,7 +187,7 @@ class TestImported:
         (tmp_path / "many.graphml").write_text(f'<graphml><graph edgedefault="undirected">{nodes}</graph></graphml>')
         (tmp_path / "deep.graphml").write_text("<graphml>" * 100_000)
 
-        with pytest.raises(InputError, match="a larger graph than is read"):
+        with pytest.raises(InputError, match="the graph is too large"):
             load("many.graphml", tmp_path)
         with pytest.raises(InputError, match="nested deeper"):
             load("deep.graphml", tmp_path)
