@@ -1,4 +1,4 @@
-"""The calibration file of the H100 SXM: what is fitted, and the rules and assumptions that stand beside it."""
+"""The calibration file of the H100 SXM: fitted constants, rules and assumptions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simcluster.calibrate.constants.op_classes import N_FREE
 from simcluster.calibrate.constants.yaml_text import microseconds, percent
 
 DATE = "2026-11-26"
-"""Of the forms and of the choice of points; the fit itself follows from these and the tables."""
+"""Date of the forms and of the choice of points, from which, with the tables, the fit follows."""
 
 METHOD = (
     "Written by `simcluster fit`. An op lasts fixed + max(compute, fetch) with the data sheet's 989 TFLOP/s at 16 "
@@ -79,7 +79,7 @@ PASSES = (
 
 
 def launch(extra_s: float, host_s: float, passes: float) -> dict[str, Any]:
-    """Launching: in a graph, one by one, and what a launch takes the host."""
+    """Write the times of launches: in a graph, one by one, and on the host."""
     return {
         "graph": dict(GRAPH),
         "eager": {"value": microseconds(extra_s), "status": "fitted", "points": 2, "source": "splitwise",
@@ -92,7 +92,7 @@ def launch(extra_s: float, host_s: float, passes: float) -> dict[str, Any]:
 
 
 def power(launched: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Average power by how busy a device is."""
+    """Write average power of an idle and of a busy device."""
     shares = (launched["idle"], launched["busy"]) if launched else (1.0, 0.0)
     points = launched["power_points"] if launched else 0
     note = "Llama-2-70B fp16 on two, four and eight A100s, one request; taken over for all devices."
@@ -105,7 +105,7 @@ def power(launched: Mapping[str, Any] | None) -> dict[str, Any]:
 def file(
     fitted: Sequence[Fitted], launching: dict[str, Any], drawn: dict[str, Any], sustained: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The file as data."""
+    """Make the file as data."""
     ops: dict[str, dict[str, Any]] = {}
     for found in fitted:
         ops.setdefault(found.of.op, {})[str(found.of.bits)] = entry(found)
@@ -117,7 +117,7 @@ def file(
 
 
 def entry(found: Fitted) -> dict[str, Any]:
-    """One class of op: constants with units, and their evidence."""
+    """Write one class of op: constants with units, and their evidence."""
     fit = found.of.fit(found.constants)
     data: dict[str, Any] = {
         "fixed": microseconds(fit.fixed_s),
