@@ -16,7 +16,7 @@ METHOD = (
     "Written by `simcluster fit`. An op lasts fixed + max(compute, fetch) with the data sheet's 989 TFLOP/s at 16 "
     "bit, 1978 at 8 bit and 3.35 TB/s; docs/model.md says what each constant does to the two. Constants minimise "
     "the mean |log of predicted over measured| (Nelder-Mead, best of three starts) on half of the points, rounded "
-    "to three digits; errors are of the other half. Classes that are kin were fitted together and share constants: "
+    "to three digits; errors are of the other half. Similar kernels were fitted together and share constants: "
     f"{N_FREE} were free in all, from which the numbers here follow. The halves are cut by shape, not by point, "
     "since neighbours of one shape are nearly the same measurement. The form and the ranges of shapes were chosen "
     "with all points in view, so only the constants are blind to the judged half: the errors are a little "
