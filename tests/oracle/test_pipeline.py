@@ -26,7 +26,7 @@ def stages(services: Ticks) -> list[GivenService]:
 
 
 def departures(arrivals: list[int], services: Ticks, hops: list[int]) -> list[int]:
-    """When each step leaves the last stage of a first-in first-out tandem with so many ticks between stages."""
+    """When each step leaves the last stage of a first-in first-out tandem with hops of some ticks between stages."""
     ready = np.array(arrivals)
     for row, hop in zip(services, [0, *hops], strict=True):
         ready = ready + hop
@@ -129,7 +129,7 @@ def test_two_stages_are_never_slower_than_both_in_one() -> None:
     assert (split.requests["last_token_at_ticks"] <= whole.requests["last_token_at_ticks"]).all()
 
 
-def test_waiting_in_the_pipeline_is_told_apart_from_work() -> None:
+def test_waiting_in_the_pipeline_is_reported_apart_from_work() -> None:
     """What a step waits for a busy later stage is pipeline wait, and only that."""
     services = np.array([[5, 5], [20, 20]])
     run = play([plan(stages(services), max_tokens=1)], load([0, 0], [1, 1], [1, 1]))

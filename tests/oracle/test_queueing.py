@@ -156,7 +156,7 @@ def test_mean_wait_with_equal_services() -> None:
     mean, error = mean_wait(20, 1000, 2000, lambda number: [1000] * 1000)
 
     assert abs(mean - 500) < 4 * error
-    assert error < 25  # the test can tell 10 % at four standard errors
+    assert error < 25  # the test can detect 10 % at four standard errors
 
 
 def test_mean_wait_with_exponential_services() -> None:
@@ -168,7 +168,7 @@ def test_mean_wait_with_exponential_services() -> None:
 
 
 def test_later_never_hurts_those_before() -> None:
-    """A first-come first-served queue is monotone: longer services make nobody's end earlier."""
+    """A first-come first-served queue is monotone: longer services make no request end earlier."""
     arrivals = poisson(500, 1000, "monotone", "arrivals")
     services = exponential(500, 900, "monotone", "services")
     longer = [ticks + index % 7 for index, ticks in enumerate(services)]

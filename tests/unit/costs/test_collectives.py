@@ -116,7 +116,7 @@ def test_a_named_algorithm_or_library_narrows_the_choice() -> None:
 
 
 def test_unknown_algorithm_names_the_known() -> None:
-    """A wrong name is told with its neighbour and the whole list."""
+    """A wrong name is reported with its neighbour and the whole list."""
     with pytest.raises(ValueError, match=r"'rign'.*did you mean 'ring'\?.*known: auto, custom, nccl, nvls") as error:
         nvlink_s(8, 1.0, "graph", "rign")
     assert "two_shot" in str(error.value)
@@ -160,7 +160,7 @@ def test_shipped_links() -> None:
 
 @pytest.mark.parametrize("link", fabrics())
 def test_shipped_files(link: str) -> None:
-    """Each file serves every operation in both modes with plausible constants and residuals that are told."""
+    """Each file serves every operation in both modes with plausible constants and residuals that are reported."""
     found: Fabric = fabric(link)
     assert link == found.name
     for collective in ALGORITHMS:
@@ -175,7 +175,7 @@ def test_shipped_files(link: str) -> None:
 
 
 def test_unknown_link() -> None:
-    """A link without constants is told with its neighbour."""
+    """A link without constants is reported with its neighbour."""
     with pytest.raises(LookupError, match=r"'nvlink6'; did you mean 'nvlink"):
         fabric("nvlink6")
 

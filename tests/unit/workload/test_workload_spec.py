@@ -144,10 +144,10 @@ def test_faults(text: str, expected: str) -> None:
 )
 def test_length_faults(lengths: str, expected: str) -> None:
     """A fault of a length names its line, its path and what would be right."""
-    told = faults(drawn(prompt_tokens=lengths))
-    assert any(fault.startswith("w.yaml:3: prompt_tokens") and expected in fault for fault in told), told
+    reported = faults(drawn(prompt_tokens=lengths))
+    assert any(fault.startswith("w.yaml:3: prompt_tokens") and expected in fault for fault in reported), reported
 
 
 def test_all_faults_at_once() -> None:
-    """Faults of several keys are told together."""
+    """Faults of several keys are reported together."""
     assert 3 == len(faults(drawn(requests="0", arrivals="{kind: single, x: 1}", prompt_tokens="{kind: fixed}")))
