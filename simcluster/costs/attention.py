@@ -1,8 +1,7 @@
 """
 Attention on a device that fetches from its memory: the ops whose durations depend on the lengths of contexts.
 
-Layers with a sliding window attend to their window only; an op stands for the mean of the layers with and without
-one.
+Layers with a sliding window attend to their window only; an op is the mean of the layers with and without one.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Message(NamedTuple):
     target: int
     """A rank, or SWITCH."""
     share: Fraction
-    """Of the bytes of the array."""
+    """Share of the bytes of the array."""
     begins: Fraction
     """Start of the bytes in the array, from 0 below 1; beyond its end they continue at its start."""
 

@@ -41,8 +41,10 @@ def validate(document: Document, model: type[Model], path: Path = (), *, from_js
     Turn a document, or the part of it at `path`, into a model.
 
     Args:
-        document: as read. model: the type to make. path: of the part. from_json: read as JSON is: lists stand for
-        tuples and text keys for numbers, as in files that a program wrote.
+        document: as read.
+        model: the type to make.
+        path: of the part.
+        from_json: read it like JSON: lists may be tuples and text keys numbers, as in files that a program wrote.
 
     Raises:
         InputError: with every problem that pydantic finds, or the first `MAX_PROBLEMS` and their number.

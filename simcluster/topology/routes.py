@@ -40,9 +40,9 @@ class Routes:
         self.links: tuple[tuple[str, str], ...] = tuple((a, b) for a, b, _ in edges)
         """Source and target of each link, by number; the two directions of an edge follow one another."""
         self.capacities_bytes_per_s: tuple[float, ...] = tuple(edge["bytes_per_s"] for *_, edge in edges)
-        """By number."""
+        """Capacity of each link, by number."""
         self.latencies_s: tuple[float, ...] = tuple(edge["latency_s"] for *_, edge in edges)
-        """By number."""
+        """Latency of each link, by number."""
         self.number: dict[tuple[str, str], int] = {ends: number for number, ends in enumerate(self.links)}
         """Number of the link from one node to another."""
         self._latency_ticks = [to_ticks(latency_s) for latency_s in self.latencies_s]
