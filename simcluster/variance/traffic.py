@@ -23,7 +23,7 @@ from simcluster.scenario.network import network
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Scenario
 from simcluster.topology.model import Topology
-from simcluster.work.ops import ACTIVATION_BYTES, Collective, Linear
+from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear
 
 _SIZES_PER_OCTAVE = 16
 """Steps whose tokens differ by less than that take one algorithm and are added up together."""

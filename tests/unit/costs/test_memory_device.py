@@ -8,7 +8,8 @@ from simcluster.costs.blocks import HostTime
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.scenario.load import load
 from simcluster.work.batch import Batch
-from simcluster.work.ops import Precision
+from simcluster.work.op import Precision
+from simcluster.work.programs import RankWork
 
 
 def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
@@ -17,7 +18,7 @@ def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
     assert scenario.gpu is not None
     precision = Precision(scenario.weight_bits, scenario.kv_bits)
     return MemoryDevice(
-        scenario.model, precision, 8, scenario.device, scenario.gpu, "graph", HostTime(0.0, 0.0),
+        RankWork(scenario.model, precision, 8), scenario.device, scenario.gpu, "graph", HostTime(0.0, 0.0),
         lambda kind, n_bytes: exchange_s, skew_s=skew_s,
     )  # fmt: skip
 
