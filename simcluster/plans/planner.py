@@ -10,7 +10,7 @@ from simcluster.plans.links import Links, routes
 from simcluster.plans.prices import Prices
 from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
 from simcluster.policies.schedulers import SCHEDULERS, STEADY
-from simcluster.scenario.resolved import Replica, Scenario, Stage
+from simcluster.scenario.resolved import ReplicaLayout, Scenario, Stage
 from simcluster.stages.timed import StageModel
 from simcluster.topology.routes import NoRoute
 from simcluster.topology.sharing import links_shared
@@ -86,7 +86,7 @@ class Planner:
         )
 
     def _pipeline(
-        self, replica: Replica, conditions: Conditions, links: Links | None, on_fabric: bool
+        self, replica: ReplicaLayout, conditions: Conditions, links: Links | None, on_fabric: bool
     ) -> PipelinePlan:
         """
         The stages of a replica and the ways between them.
@@ -123,7 +123,7 @@ class Planner:
         links = self._under(conditions)
         return {} if links is None else links.capacities
 
-    def _may_change(self, replica: Replica) -> bool:
+    def _may_change(self, replica: ReplicaLayout) -> bool:
         """Whether an event may concern a replica: one of its devices, or any link if it exchanges or sends."""
         devices = {name for stage in replica.stages for name in stage.devices}
         sends = len(devices) > 1 or self._scenario.weight_stream is not None
