@@ -147,5 +147,4 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     if not is_folder(what):
         return load(what, settings)
     run = read_all(Path(what))[0]
-    run.recorded_scenario()
-    return load(run.folder / RESOLVED, settings)
+    return load(run.folder / RESOLVED, settings) if settings else run.scenario()

@@ -20,7 +20,7 @@ from simcluster.plots.waterfall import variance_waterfall
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
 from simcluster.variance.critical import last_over_time
-from simcluster.variance.slow_tokens import EDGES, by_length, causes
+from simcluster.variance.slow_tokens import EDGES, slow_tokens
 from simcluster.variance.spells import spells
 from simcluster.variance.traffic import link_use
 
@@ -64,9 +64,10 @@ def explanation_figures(
         for run in gathered:
             itl.merge(run.latencies["itl"])
         inner = [itl.quantile(share) for share in EDGES[1:-1]]
-        yield "components_by_percentile", components_by_percentile(whole, by_length(runs, inner))
         p99_ms, path_ms = itl.quantile(0.99), list(found["itl"]["mean_path_ms"].values())
-        yield "itl_causes", itl_causes(first, causes(runs[0], p99_ms, path_ms), spells(runs[0]))
+        lengths, causes = slow_tokens(runs, inner, p99_ms, path_ms)
+        yield "components_by_percentile", components_by_percentile(whole, lengths)
+        yield "itl_causes", itl_causes(first, causes, spells(runs[0]))
     try:
         groups = last_over_time(runs[0], N_BINS)
     except InputError:  # the explanation says why

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -17,8 +18,9 @@ from simcluster.files.problems import InputError, Problem, all_or_problems
 from simcluster.files.source import read_text
 from simcluster.files.validation import validate
 from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.planner import Planner
 from simcluster.results.run import INCOMPLETE, RESOLVED, RUN_FORMAT
-from simcluster.scenario.load import load
+from simcluster.scenario.reread import require_usable
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
 from simcluster.workload.traces import MAX_REQUESTS
@@ -61,31 +63,53 @@ class RunFolder:
 
     def recorded_scenario(self) -> Scenario:
         """
-        What was played, as the folder has it.
+        The scenario that was simulated, as the folder has it; read once.
 
         Raises:
-            InputError: the resolved scenario is not there, or is another than the one that was played.
+            InputError: the resolved scenario does not exist, or is not the one that was simulated.
         """
+        return self._read_scenario[1]
+
+    def scenario(self) -> Scenario:
+        """
+        The scenario that was simulated, to be simulated again: the files of its workload exist too.
+
+        Raises:
+            InputError: as `recorded_scenario`; a file does not exist or has changed.
+        """
+        return self._usable_scenario
+
+    def planner(self) -> Planner:
+        """
+        The plans of the scenario's replicas; built once.
+
+        Raises:
+            InputError: as `scenario`.
+        """
+        return self._planner
+
+    @cached_property
+    def _read_scenario(self) -> tuple[source.Document, Scenario]:
         path = self.folder / RESOLVED
         if not path.is_file():
             raise _fail(self.folder, f"an incomplete run: no {RESOLVED}", "run the scenario again")
-        scenario = validate(source.read(path), Scenario, from_json=True)
+        document = source.read(path)
+        scenario = validate(document, Scenario, from_json=True)
         found, expected = scenario.digest(), self.summary["scenario_digest"]
         if found != expected:
             raise _fail(
                 path, f"another scenario (digest {found[:16]})", f"expected {expected[:16]}, as in summary.json"
             )
-        return scenario
+        return document, scenario
 
-    def scenario(self) -> Scenario:
-        """
-        What was played, to be played again: the files of its workload are there too.
+    @cached_property
+    def _usable_scenario(self) -> Scenario:
+        require_usable(*self._read_scenario)
+        return self._read_scenario[1]
 
-        Raises:
-            InputError: as `recorded_scenario`; a file is not there or has changed.
-        """
-        self.recorded_scenario()
-        return load(self.folder / RESOLVED)
+    @cached_property
+    def _planner(self) -> Planner:
+        return Planner(self._usable_scenario)
 
     def tokens(self, columns: Sequence[str] = TOKEN_COLUMNS) -> Iterator[Columns]:
         """
@@ -101,7 +125,7 @@ class RunFolder:
             with _parquet(path) as file:
                 for batch in file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns)):
                     if batch.num_rows:
-                        yield {name: batch.column(name).to_numpy(zero_copy_only=True) for name in columns}
+                        yield {name: _integers(batch.column(name)) for name in columns}
         except (pa.ArrowException, OSError) as error:
             raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
 
@@ -233,9 +257,7 @@ def _requests(path: Path, digest: str) -> dict[str, Any]:
             if file.metadata.num_rows > MAX_REQUESTS:
                 raise _fail(path, f"{file.metadata.num_rows:,} requests", f"at most {MAX_REQUESTS:,} are read")
             read_in = file.read()
-            table: dict[str, Any] = {
-                name: read_in[name].combine_chunks().to_numpy(zero_copy_only=True) for name in REQUEST_COLUMNS
-            }
+            table: dict[str, Any] = {name: _integers(read_in[name].combine_chunks()) for name in REQUEST_COLUMNS}
             table |= {name: read_in[name].to_pylist() for name in TEXT_COLUMNS}
     except (pa.ArrowException, OSError) as error:
         raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
@@ -243,6 +265,22 @@ def _requests(path: Path, digest: str) -> dict[str, Any]:
     if unknown:
         raise _fail(path, f"status {min(map(str, unknown))[:40]!r}", _SAME_SCHEMA)
     return table
+
+
+def _integers(column: Any) -> npt.NDArray[np.int64]:
+    """
+    A column of int64 over the same memory; pyarrow's own `to_numpy` imports pandas, half a second of CPU time.
+
+    Raises:
+        pa.ArrowInvalid: a value is missing.
+    """
+    import pyarrow as pa
+
+    if column.null_count:
+        raise pa.ArrowInvalid(f"{column.null_count:,} values are missing")
+    if not len(column):
+        return np.empty(0, np.int64)
+    return np.frombuffer(column.buffers()[1], np.int64, len(column), offset=8 * column.offset)
 
 
 def _parquet(path: Path) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.files.problems import InputError
-from simcluster.plans.planner import Planner
 from simcluster.results.read_run import RunFolder
 from simcluster.variance.spells import Spell, all_spells
 
@@ -54,7 +53,7 @@ class Circumstances:
             scenario = run.scenario()
         except InputError:  # the explanation says why
             return
-        planner = Planner(scenario)
+        planner = run.planner()
         self._spells = all_spells(planner, run.end_ticks)
         self._devices = [
             frozenset(name for stage in replica.stages for name in stage.devices) for replica in scenario.replicas

@@ -26,20 +26,10 @@ from simcluster.plans.prices import Prices
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.resolved import Scenario, Stage
 from simcluster.stages.step_noise import Skew
+from simcluster.variance.steps import MAX_SAMPLED, Steps, step_summary
 
-MOST_STEPS = 2**13
-"""That are looked at, of all groups and replications together."""
 _MS = TICKS_PER_S // 1000
 Floats = npt.NDArray[np.float64]
-
-
-class Steps(NamedTuple):
-    """Steps of one replica that made tokens."""
-
-    numbers: Ticks
-    """Ascending, shape (steps,)."""
-    ends: Ticks
-    """When their first token was there, shape (steps,)."""
 
 
 def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
@@ -60,14 +50,14 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
     n_groups = sum(len(replica.stages) for replica in scenarios[0].replicas)
     if all(len(stage.devices) < 2 for replica in scenarios[0].replicas for stage in replica.stages):
         return None
-    each_run = max(MOST_STEPS // (n_groups * len(runs)), STEPS_PER_BLOCK)
+    each_run = max(MAX_SAMPLED // (n_groups * len(runs)), STEPS_PER_BLOCK)
     groups: dict[tuple[int, int], _Group] = {}
     n_looked_at = n_made = 0
     for run, scenario in zip(runs, scenarios, strict=True):
-        steps, n_steps = _steps(run, each_run)
+        steps = step_summary(run).sample(each_run)
         n_looked_at += sum(len(some.numbers) for some in steps.values())
-        n_made += n_steps
-        planner = Planner(scenario)
+        n_made += step_summary(run).n_steps
+        planner = run.planner()
         slow = _slow(planner, run.end_ticks)
         for number, replica in enumerate(scenario.replicas):
             for place, stage in enumerate(replica.stages):
@@ -110,8 +100,8 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     ]
     if not groups:
         return []
-    steps, _ = _steps(run, max(MOST_STEPS // len(groups), STEPS_PER_BLOCK))
-    planner, end = Planner(scenario), max(run.end_ticks, 1)
+    steps = step_summary(run).sample(max(MAX_SAMPLED // len(groups), STEPS_PER_BLOCK))
+    planner, end = run.planner(), max(run.end_ticks, 1)
     slow = _slow(planner, end)
     found = []
     for number, place, stage in groups:
@@ -249,34 +239,3 @@ def _times(happening: PlannedEvent, until: int) -> list[_Slow]:
         last = until if end is None else end
         found += [_Slow(device, begin, last, happening.factor) for device in happening.devices]
     return found
-
-
-def _steps(run: RunFolder, most: int) -> tuple[dict[int, Steps], int]:
-    """
-    Steps that made tokens, by replica; of many, blocks of successive ones at equal distances.
-
-    Returns:
-        At most some `most` steps of each replica, and how many there are of all.
-    """
-    kept: dict[int, list[Ticks]] = {}
-    strides: dict[int, int] = {}
-    n_steps = 0
-    before = np.full((2, 1), -1)
-    for block in run.tokens(("replica", "step", "emitted_at_ticks")):
-        rows = np.stack([block["replica"], block["step"], block["emitted_at_ticks"]])
-        is_new = np.any(np.diff(rows[:2], axis=1, prepend=before) != 0, axis=0)
-        before, rows = rows[:2, -1:], rows[:, is_new]
-        n_steps += rows.shape[1]
-        for replica in np.unique(rows[0]).tolist():
-            stride = strides.setdefault(replica, 1)
-            own = rows[1:, rows[0] == replica]
-            kept.setdefault(replica, []).append(_every(own, stride))
-            while sum(part.shape[1] for part in kept[replica]) > most and stride < 2**40:
-                strides[replica] = stride = 2 * stride
-                kept[replica] = [_every(np.hstack(kept[replica]), stride)]
-    return {replica: Steps(*np.hstack(parts)) for replica, parts in sorted(kept.items())}, n_steps
-
-
-def _every(steps: Ticks, stride: int) -> Ticks:
-    """Of steps, shape (2, n), those in every so manyth block."""
-    return steps[:, steps[0] // STEPS_PER_BLOCK % stride == 0]

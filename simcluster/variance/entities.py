@@ -19,7 +19,6 @@ from simcluster.kernel.simulate import play
 from simcluster.kernel.watched import Served
 from simcluster.noise.renewals import Renewals, rare_stalls
 from simcluster.numerics.ticks import TICKS_PER_S
-from simcluster.plans.planner import Planner
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.resolved import Scenario
@@ -78,8 +77,8 @@ def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[in
             busier[key] = ends, share
     whole = max(sum(run.end_ticks for run in runs), 1)
     changed: dict[frozenset[str], int] = {}
-    for run, scenario in zip(runs, scenarios, strict=True):
-        for spell in all_spells(Planner(scenario), run.end_ticks):
+    for run in runs:
+        for spell in all_spells(run.planner(), run.end_ticks):
             if spell.link is not None:
                 key = frozenset(spell.link)
                 busier.setdefault(key, (spell.link, 0.0))
@@ -181,7 +180,7 @@ def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> li
         ticks[kind, entity] += lasted
 
     for run, scenario in zip(runs, scenarios, strict=True):
-        planner, end = Planner(scenario), run.end_ticks
+        planner, end = run.planner(), run.end_ticks
         for replica, pauses in zip(scenario.replicas, planner.pauses(), strict=False):
             add("host_pauses", replica.stages[0].devices[0], *_until(pauses, end))
         values = scenario.noise.values("rare_stalls", scenario.device.kind)

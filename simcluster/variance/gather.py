@@ -18,6 +18,7 @@ from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
 from simcluster.variance.levels import Residuals
 from simcluster.variance.moments import N_PARTS, Moments, whole_of
 from simcluster.variance.slowest import Slow, slowest_of
+from simcluster.variance.steps import StepCounter, keep
 from simcluster.variance.tail import Tail, Worst
 
 Latency = str
@@ -85,8 +86,9 @@ def gather(run: RunFolder, most_tokens: int) -> Gathered:
     later_parts = np.zeros((N_PARTS, n_requests), np.int64)
     replica_counts = np.zeros(n_replicas, np.int64)
     replica_sums, replica_squares = [0] * n_replicas, [0] * n_replicas
-    finished = are_finished(run.requests)
-    for block in run.tokens(("request", "token", "replica", "step", *COMPONENT_COLUMNS)):
+    finished, steps = are_finished(run.requests), StepCounter(run)
+    for block in run.tokens((*steps.columns, *COMPONENT_COLUMNS)):
+        steps.add(block)
         first, gaps = _split(block, finished, COMPONENT_COLUMNS)
         moments["ttft"].add(first.parts, first.whole)
         worst["ttft"].add(first.parts, first.whole)
@@ -102,6 +104,7 @@ def gather(run: RunFolder, most_tokens: int) -> Gathered:
             replica_sums[replica] += ticks
         for replica, square in squares_by(gaps.replica, gaps.whole).items():
             replica_squares[replica] += square
+    keep(run, steps)
     several = counts > 0
     # A part of a mean gap is rounded to a picosecond, so that the parts are whole and their sum is the mean.
     tpot_parts = np.rint(later_parts[:, several] / counts[several]).astype(np.int64)

@@ -103,7 +103,9 @@ def told(kind: str, runs: Sequence[RunFolder], slow: Sequence[Sequence[Slow]], m
     found = []
     for one, place in all_slow[:MOST_REQUESTS]:
         run = runs[place]
-        there = around.setdefault(place, Circumstances(run))
+        if place not in around:
+            around[place] = Circumstances(run)
+        there = around[place]
         component, excess_ms, cause = _why(kind, one, mean, there)
         first_ticks = int(one.first.sum())
         found.append(

@@ -63,8 +63,7 @@ def spells(run: RunFolder) -> list[tuple[float, float, str]]:
     Nothing where the run's scenario is not there any more. Transfers are no spells.
     """
     try:
-        scenario = run.scenario()
+        found = all_spells(run.planner(), run.end_ticks)
     except InputError:
         return []
-    found = all_spells(Planner(scenario), run.end_ticks)
     return [(one.begin / TICKS_PER_S, one.end / TICKS_PER_S, one.what) for one in found[:MOST_SPELLS]]

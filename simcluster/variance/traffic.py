@@ -9,27 +9,20 @@ streamed, transfers of other tenants, chosen tokens on their way back, and detou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from math import fsum
 
-import numpy as np
-
-from simcluster.plans.links import Links
-from simcluster.plans.planner import Planner
+from simcluster.plans.conditions import NORMAL_CONDITIONS
+from simcluster.plans.links import Links, routes
 from simcluster.plans.prices import Prices
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.network import network
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Scenario
 from simcluster.topology.model import Topology
+from simcluster.variance.steps import step_summary
 from simcluster.work.ops import ACTIVATION_BYTES, Collective, Linear
-
-_SIZES_PER_OCTAVE = 16
-"""Steps whose tokens differ by less than that take one algorithm and are added up together."""
-
-_MOST_STEPS = 2**40
-"""Of a replica."""
 
 
 def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, str], float] | None:
@@ -55,28 +48,28 @@ def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, s
 
 def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] | None:
     scenario = run.scenario()
-    if scenario.network is None:
-        scenario = scenario.model_copy(update={"network": network(topology, scenario.replicas, needed=True)})
-    links = Planner(scenario).links
-    assert links is not None
-    step_bytes = _StepBytes(scenario, links)
+    links = run.planner().links
+    if links is None:
+        graph = network(topology, scenario.replicas, needed=True)
+        assert graph is not None
+        links = Links(graph, routes(graph, scenario.topology), NORMAL_CONDITIONS)
+    step_bytes = _StepBytes(scenario, links, run.planner().prices)
     n_bytes: dict[int, float] = {}
     try:
-        for replica, n_steps, n_tokens, n_outputs in _steps(run):
+        for replica, n_steps, n_tokens, n_outputs in step_summary(run).sizes:
             for link, of_step in step_bytes.of(replica, n_tokens / n_steps, n_outputs / n_steps).items():
                 n_bytes[link] = n_bytes.get(link, 0.0) + of_step * n_steps
     except ValueError:  # no route, or no switch that adds: the run itself needed the fits only
         return None
-    duration_s, routes = run.summary["duration"], links.routes
-    built = routes.capacities_bytes_per_s
-    return {routes.links[link]: n / built[link] / duration_s for link, n in n_bytes.items()} if duration_s else {}
+    duration_s, ends, built = run.summary["duration"], links.routes.links, links.routes.capacities_bytes_per_s
+    return {ends[link]: n / built[link] / duration_s for link, n in n_bytes.items()} if duration_s else {}
 
 
 class _StepBytes:
     """What the steps of a scenario's replicas put on its directed links as built."""
 
-    def __init__(self, scenario: Scenario, links: Links) -> None:
-        self._scenario, self._links, self._prices = scenario, links, Prices(scenario)
+    def __init__(self, scenario: Scenario, links: Links, prices: Prices) -> None:
+        self._scenario, self._links, self._prices = scenario, links, prices
         self._exchanges = cache(self._exchanges_of)
 
     def of(self, number: int, n_tokens: float, n_outputs: float) -> dict[int, float]:
@@ -111,23 +104,3 @@ class _StepBytes:
         """How often a stage has each exchange, by its kind and the form of its bytes."""
         ops = self._prices.as_built(layers).all_ops
         return Counter((op.exchange, op.exchange_bytes) for op in ops if op.exchange)
-
-
-def _steps(run: RunFolder) -> Iterator[tuple[int, int, int, int]]:
-    """Steps of about equal size: their replica, how many they are, and the sums of their tokens and outputs."""
-    prompts = run.requests["prompt_tokens"]
-    sums: Counter[tuple[int, int, int]] = Counter()
-    for block in run.tokens(("request", "token", "replica", "step")):
-        tokens = np.where(block["token"] == 0, prompts[block["request"]], 1)
-        steps, places = np.unique(block["replica"] * _MOST_STEPS + block["step"], return_inverse=True)
-        # A step that lies in two blocks counts as two small ones.
-        of_step = np.bincount(places, tokens)
-        outputs = np.bincount(places)
-        sizes = np.rint(np.log2(of_step) * _SIZES_PER_OCTAVE).astype(np.int64)
-        for replica, size, n_tokens, n_outputs in zip(steps // _MOST_STEPS, sizes, of_step, outputs, strict=True):
-            key = (int(replica), int(size))
-            sums[*key, 0] += 1
-            sums[*key, 1] += int(n_tokens)
-            sums[*key, 2] += int(n_outputs)
-    for replica, size in sorted({key[:2] for key in sums}):
-        yield replica, sums[replica, size, 0], sums[replica, size, 1], sums[replica, size, 2]

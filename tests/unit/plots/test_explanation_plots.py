@@ -29,7 +29,7 @@ from simcluster.scenario.load import load
 from simcluster.trace.columns import COMPONENT
 from simcluster.variance.critical import critical_path, last_over_time
 from simcluster.variance.explain import explain
-from simcluster.variance.slow_tokens import EDGES, by_length, causes
+from simcluster.variance.slow_tokens import EDGES, slow_tokens
 from simcluster.variance.spells import spells
 from simcluster.variance.traffic import link_use
 
@@ -130,7 +130,7 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
         np.concatenate([np.repeat(*run.latencies["itl"].steps()) for run in gather(runs)])
     )  # fmt: skip
     quantiles_ms = np.quantile(gaps_ms, EDGES[1:-1])
-    lengths = by_length(runs, quantiles_ms.tolist())
+    lengths, _ = slow_tokens(runs, quantiles_ms.tolist(), 3.0, [0.0] * len(COMPONENT))
     bands = np.searchsorted(quantiles_ms, gaps_ms, side="left")
 
     assert [gaps_ms[bands == band].mean() for band in range(8)] == pytest.approx(
@@ -153,7 +153,7 @@ def test_causes_are_told(tmp_path: Path) -> None:
     gaps_ms = [2.0 if token not in (50, 100, 101) else 9.0 for token in range(1, 200)]
     run = read(write_run(tmp_path / "made", [[2.0, *gaps_ms]], split=split))
     mean_path_ms = list(explain([run])["itl"]["mean_path_ms"].values())
-    found = causes(run, 3.0, mean_path_ms)
+    _, found = slow_tokens([run], EDGES[1:-1], 3.0, mean_path_ms)
 
     assert [COMPONENT["queue"], COMPONENT["stall"], COMPONENT["stall"]] == found.components.tolist()
     assert [9.0, 9.0, 9.0] == found.gaps_ms.tolist()
