@@ -21,11 +21,12 @@ from simcluster.plans.noisy_stages import Stretch, is_noisy, stage_model
 from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Wire
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Group, Hop, Scenario, Stage
-from simcluster.stages.nominal import BlockStage, TimedBlocks, blocks_of
+from simcluster.stages.nominal import BlockStage, TimedBlocks
 from simcluster.stages.routing import ExpertFactors
 from simcluster.stages.timed import StageModel
 from simcluster.work.batch import Batch
-from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Collective, Precision, features
+from simcluster.work.op import ACTIVATION_BYTES, Collective, Precision, features
+from simcluster.work.programs import PROGRAMS, BlockName, RankWork
 
 TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
@@ -55,7 +56,7 @@ class Prices:
 
     def as_built(self, layers: StageLayers) -> BlockStage:
         """A stage of these layers, without noise, on devices and links as built."""
-        return BlockStage(self.timed_blocks(None), blocks_of(layers))
+        return BlockStage(self.timed_blocks(None), PROGRAMS["token"].blocks_of(layers))
 
     def stage(self, stage: Stage, slow: tuple[float, ...], changed: Links | None, on_fabric: bool) -> StageModel:
         """
@@ -68,7 +69,7 @@ class Prices:
             on_fabric: whether its exchanges are flows.
         """
         over = ChangedLinks(stage.devices, changed, on_fabric) if changed is not None else None
-        blocks, scenario = blocks_of(stage.layers), self._scenario
+        blocks, scenario = PROGRAMS["token"].blocks_of(stage.layers), self._scenario
         is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
@@ -207,12 +208,13 @@ def device_costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop
         assert grid is not None
         region = (grid.rows, grid.columns)
         strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
-        return WaferDevice(scenario.model, precision, scenario.device, scenario.wafer, host, region, stream, strips)
+        work = RankWork(scenario.model, precision)
+        return WaferDevice(work, scenario.device, scenario.wafer, host, region, stream, strips)
     assert scenario.gpu is not None
     n_ranks = len(scenario.replicas[0].stages[0].devices)
     return MemoryDevice(
-        scenario.model, precision, n_ranks, scenario.device, scenario.gpu, engine.launch, host, exchange_s, stream,
-        engine.collective_skew_s,
+        RankWork(scenario.model, precision, n_ranks), scenario.device, scenario.gpu, engine.launch, host, exchange_s,
+        stream, engine.collective_skew_s,
     )  # fmt: skip
 
 
