@@ -22,7 +22,7 @@ from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Scenario
 from simcluster.topology.model import Topology
 from simcluster.variance.steps import step_summary
-from simcluster.work.ops import ACTIVATION_BYTES, Collective, Linear
+from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear
 
 
 def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, str], float] | None:

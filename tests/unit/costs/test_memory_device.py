@@ -8,17 +8,18 @@ from simcluster.costs.blocks import HostTime
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.scenario.load import load
 from simcluster.work.batch import Batch
-from simcluster.work.ops import Precision
+from simcluster.work.op import Precision
+from simcluster.work.programs import RankWork
 
 
 def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
     """Llama-3.1-70B on eight H100, each exchange of which takes this long."""
     scenario = load("llama-3.1-70b-8xh100")
     assert scenario.gpu is not None
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    work = RankWork(scenario.model, Precision(scenario.weight_bits, scenario.kv_bits), 8)
     return MemoryDevice(
-        scenario.model, precision, 8, scenario.device, scenario.gpu, "graph", HostTime(0.0, 0.0),
-        lambda kind, n_bytes: exchange_s, skew_s=skew_s,
+        work, scenario.device, scenario.gpu, "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: exchange_s,
+        skew_s=skew_s,
     )  # fmt: skip
 
 
