@@ -69,12 +69,13 @@ def explain(
     from simcluster.results.read_run import require_scenarios
     from simcluster.results.replications import read_all
     from simcluster.variance.explain import explain as explained
+    from simcluster.variance.explanation import explanation_as_json
 
     read = read_all(Path(what))
     require_scenarios(read)
     found = explained(read)
     if as_json:
-        print_json(found)
+        print_json(explanation_as_json(found))
     else:
         from simcluster.cli.shares import print_explanation
 
@@ -98,6 +99,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     from simcluster.results.run import record
     from simcluster.scenario.load import load
     from simcluster.variance.explain import explain as explained
+    from simcluster.variance.explanation import explanation_as_json
 
     with TemporaryDirectory() as scratch:
         folders = []
@@ -112,7 +114,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
         require_scenarios(chain.from_iterable(runs))
         found = [explained(some) for some in runs]
     if as_json:
-        print_json(found)
+        print_json([explanation_as_json(one) for one in found])
     else:
         from simcluster.cli.spreads import print_spreads
 
@@ -124,12 +126,12 @@ def _causal(
     scenario: Scenario, n_seeds: int, by_device: bool, jobs: int | None, scheduler: str | None, as_json: bool
 ) -> int:
     """Play the scenario with parts of its world exchanged."""
-    from simcluster.variance.what_if import n_runs, what_if
+    from simcluster.variance.what_if import n_runs, what_if, what_if_as_json
 
     with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
         found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
     if as_json:
-        print_json(found)
+        print_json(what_if_as_json(found))
     else:
         from simcluster.cli.effects import print_effects
 

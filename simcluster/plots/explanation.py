@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from matplotlib.figure import Figure
 
@@ -19,17 +19,18 @@ from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
-from simcluster.variance.critical import last_over_time
+from simcluster.variance.critical_path import CriticalPath, last_over_time
+from simcluster.variance.event_intervals import labelled_intervals
+from simcluster.variance.explanation import Explanation
+from simcluster.variance.link_use import link_use
 from simcluster.variance.slow_tokens import EDGES, slow_tokens
-from simcluster.variance.spells import spells
-from simcluster.variance.traffic import link_use
 
 N_BINS = 40
 """Of time in the heat map of ranks."""
 
 
 def draw_explanation(
-    runs: Sequence[RunFolder], found: dict[str, Any], folder: Path, format: Literal["svg", "png", "pdf"]
+    runs: Sequence[RunFolder], found: Explanation, folder: Path, format: Literal["svg", "png", "pdf"]
 ) -> list[Path]:
     """
     Draw what `variance.explain` has found of runs into files, replacing those of the same names.
@@ -53,30 +54,30 @@ def draw_explanation(
 
 
 def explanation_figures(
-    runs: Sequence[RunFolder], gathered: Sequence[Gathered], found: dict[str, Any]
+    runs: Sequence[RunFolder], gathered: Sequence[Gathered], found: Explanation
 ) -> Iterator[tuple[str, Figure | None]]:
     """All figures by name, one at a time, in the current style; see `draw_explanation`."""
     whole, first = together(gathered), together(gathered[:1])
     yield "latency_bands", latency_bands(gathered, whole)
     yield "variance_waterfall", variance_waterfall(whole, found)
-    if found["itl"]["n"]:
+    if (gaps := found.latencies["itl"]) is not None:
         itl = Tally()
         for run in gathered:
             itl.merge(run.latencies["itl"])
         inner = [itl.quantile(share) for share in EDGES[1:-1]]
-        p99_ms, path_ms = itl.quantile(0.99), list(found["itl"]["mean_path_ms"].values())
+        p99_ms, path_ms = itl.quantile(0.99), list(gaps.mean_path_ms.values())
         lengths, causes = slow_tokens(runs, inner, p99_ms, path_ms)
         yield "components_by_percentile", components_by_percentile(whole, lengths)
-        yield "itl_causes", itl_causes(first, causes, spells(runs[0]))
+        yield "itl_causes", itl_causes(first, causes, labelled_intervals(runs[0]))
     try:
         groups = last_over_time(runs[0], N_BINS)
     except InputError:  # the explanation says why
         groups = []
     yield "last_ranks", last_ranks(first, groups)
-    yield "topology_map", _topology_map(runs, whole, found["critical_path"])
+    yield "topology_map", _topology_map(runs, whole, found.critical_path)
 
 
-def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: dict[str, Any] | None) -> Figure | None:
+def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: CriticalPath | None) -> Figure | None:
     """Where ranks wait and how busy links are; None without the scenario, or where the graph is not known."""
     try:
         topology = topology_of(runs[0].scenario())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +18,7 @@ from simcluster.plots.sheet import plain_style
 from simcluster.plots.topology import draw
 from simcluster.results.read_run import RunFolder
 from simcluster.topology.model import Topology
+from simcluster.variance.explanation import Explanation
 
 _POINTS_PER_IN = 72
 _TITLE_IN = 0.38
@@ -72,7 +73,7 @@ def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
         ]
 
 
-def explanation_drawings(run: RunFolder, gathered: Gathered, found: dict[str, Any]) -> list[Drawing]:
+def explanation_drawings(run: RunFolder, gathered: Gathered, found: Explanation) -> list[Drawing]:
     """
     The figures of one run's explanation, as `simcluster explain --plot` draws them.
 

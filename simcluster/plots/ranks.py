@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import sheet
 from simcluster.plots.tally import Floats
-from simcluster.variance.critical import LastOverTime
+from simcluster.variance.critical_path import LastOverTime
 
 MOST_GROUPS = 8
 SHADES = LinearSegmentedColormap.from_list("last", ["#f7fbff", "#6baed6", "#08306b"])

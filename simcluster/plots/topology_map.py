@@ -18,6 +18,7 @@ from simcluster.plots.ranks import SHADES, TITLES
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, sheet
 from simcluster.plots.topology import SMALLEST_PT, Box, boxes_of, extent, frames, is_crowded, text_size, ways
 from simcluster.topology.model import Topology
+from simcluster.variance.critical_path import CriticalPath
 
 Link = tuple[str, str]
 
@@ -38,7 +39,7 @@ _LEAST_PT, _MOST_PT = 1.0, 3.4
 
 
 def topology_map(
-    whole: Gathered, topology: Topology, critical: Mapping[str, Any] | None, use: Mapping[Link, float] | None
+    whole: Gathered, topology: Topology, critical: CriticalPath | None, use: Mapping[Link, float] | None
 ) -> Figure | None:
     """
     A drawing for each way to be last, with the use of the links in every one; None with nothing to tell.
@@ -46,7 +47,7 @@ def topology_map(
     Args:
         whole: what was run, replications as one.
         topology: on which.
-        critical: who is last, as `variance.critical.critical_path` has it; None where nobody waits for another.
+        critical: who is last, as `variance.critical_path.critical_path` has it; None where nobody waits for another.
         use: share of the bandwidth of every directed link that was used; None where that is not known.
     """
     lasts = _lasts(critical)
@@ -90,12 +91,12 @@ def _scale(width: float, height: float, columns: int, rows: int) -> float:
     return min(wide_in / columns / width, tall_in / rows / height, 1.1)
 
 
-def _lasts(critical: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
+def _lasts(critical: CriticalPath | None) -> dict[str, dict[str, float]]:
     """By the way to be last, the share of each rank; ways in which nobody ever is are left out."""
-    ranks = [rank for group in (critical or {}).get("groups", ()) for rank in group["ranks"]]
+    ranks = [rank for _, rank in critical.ranks] if critical is not None else []
     found = {
-        "last": {rank["device"]: float(rank["last_share"]) for rank in ranks},
-        "slowest": {rank["device"]: float(rank["fetch"]["slowest_share"]) for rank in ranks},
+        "last": {rank.device: rank.last_share for rank in ranks},
+        "slowest": {rank.device: rank.fetch.slowest_share for rank in ranks},
     }
     return {what: shares for what, shares in found.items() if any(shares.values())}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -13,6 +11,7 @@ from simcluster.plots.gather import Gathered
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
 from simcluster.results.metrics import LATENCIES
 from simcluster.trace.columns import COMPONENTS
+from simcluster.variance.explanation import Explanation
 
 SMALL = 0.0005
 """Of the variance: components below it are left out."""
@@ -22,10 +21,10 @@ _NOTE = (
 )
 
 
-def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
+def variance_waterfall(whole: Gathered, found: Explanation) -> Figure:
     """A panel for each latency, with a bar for each component from where the one before it ended."""
     rows = [
-        name for name in COMPONENTS if any(abs(_shares(found[kind]).get(name, 0.0)) >= SMALL for kind in LATENCIES)
+        name for name in COMPONENTS if any(abs(_shares(found, kind).get(name, 0.0)) >= SMALL for kind in LATENCIES)
     ]
     height_in = 0.24 * max(len(rows), 3) + 0.5
     figure, cell = sheet(
@@ -36,8 +35,8 @@ def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     grid = cell[0].subgridspec(2, 2, hspace=0.85 / height_in, wspace=0.34)
     for place, (kind, text) in enumerate(LATENCIES.items()):
         axes = figure.add_subplot(grid[place // 2, place % 2])
-        shares = _shares(found[kind])
-        axes.set_title(f"{text}, std {number(found[kind]['std_ms'])} ms" if shares else text)
+        shares, latency = _shares(found, kind), found.latencies[kind]
+        axes.set_title(f"{text}, std {number(latency.std_ms)} ms" if latency and shares else text)
         if shares:
             _fall(axes, {name: shares[name] for name in rows})
         else:
@@ -45,8 +44,9 @@ def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _shares(latency: dict[str, Any]) -> dict[str, float]:
-    return latency.get("variance_shares") or {}
+def _shares(found: Explanation, kind: str) -> dict[str, float]:
+    latency = found.latencies[kind]
+    return (latency and latency.variance_shares) or {}
 
 
 def _fall(axes: Axes, shares: dict[str, float]) -> None:

@@ -1,14 +1,13 @@
-"""Read a run folder back: its summary, its request table, and its token table column by column in bounded memory."""
+"""Run folders read back: summary and request table, scenario and planner once, tokens in bounded memory."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +19,10 @@ from simcluster.files.validation import validate
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.planner import Planner
 from simcluster.results.run import INCOMPLETE, RESOLVED, RUN_FORMAT
+from simcluster.results.summary_fields import OF_EVERY_RUN, summary_faults
 from simcluster.scenario.reread import require_usable
 from simcluster.scenario.resolved import Scenario
-from simcluster.trace.columns import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
+from simcluster.trace.columns import REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
 from simcluster.workload.traces import MAX_REQUESTS
 
 Columns = dict[str, npt.NDArray[np.int64]]
@@ -31,22 +31,18 @@ REPLICATIONS = "replications.json"
 """The file that makes a folder of run folders one of replications."""
 
 FILES = ("summary.json", "provenance.json", "requests.parquet", "tokens.parquet")
-"""The files that are read; a run without one of them is not complete."""
+"""The files that are read; a run without one of them is incomplete."""
 
 TEXT_COLUMNS = ("status", "reason")
 ROWS_PER_BLOCK = 2**17
 
 _A_RUN = "expected a folder that `simcluster replay` wrote"
 _SAME_SCHEMA = "expected a run of this version of simcluster; run the scenario again"
-_TEXTS = ("scenario", "title", "device", "noise", "scenario_digest", "trace_digest")
-_NUMBERS = ("seed", "duration", "completed", "failed", "unfinished")
-_MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_itl_ms")
-_SHARES = ("ttft_shares", "itl_shares")
 
 
 @dataclass(frozen=True, eq=False)
 class RunFolder:
-    """A complete run on disk; the token table stays there."""
+    """A complete run on disk; the token table stays there, scenario and planner are made once when first needed."""
 
     folder: Path
     summary: dict[str, Any]
@@ -58,7 +54,7 @@ class RunFolder:
 
     @property
     def end_ticks(self) -> int:
-        """When its last token was there; 0 without any."""
+        """When its last token was emitted; 0 without tokens."""
         return int(self.requests["last_token_at_ticks"].max(initial=0))
 
     def recorded_scenario(self) -> Scenario:
@@ -135,12 +131,13 @@ def read(folder: str | Path) -> RunFolder:
     Read a run folder.
 
     Raises:
-        InputError: no run is there, one that was not finished, one of another schema, or files of different runs.
+        InputError: it is not a run folder, is unfinished or of another schema, or holds files of different runs.
     """
     folder = Path(folder)
     _require_complete(folder)
     summary, provenance = _json(folder / "summary.json"), _json(folder / "provenance.json")
-    problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in _summary_faults(summary)]
+    faults = summary_faults(summary, OF_EVERY_RUN)
+    problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in faults]
     if provenance.get("format") != RUN_FORMAT:
         found = f"format {str(provenance.get('format'))[:40]}"
         problems.append(Problem(str(folder / "provenance.json"), 0, "format", found, f"expected {RUN_FORMAT}"))
@@ -166,7 +163,7 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
 
 def require_scenarios(runs: Iterable[RunFolder]) -> None:
     """
-    Hold that beside each run stands the scenario that it played.
+    Require that each run folder holds the scenario that was simulated.
 
     Raises:
         InputError: with the faults of all of them.
@@ -175,7 +172,7 @@ def require_scenarios(runs: Iterable[RunFolder]) -> None:
 
 
 def assumes_zero_spread(summary: dict[str, Any]) -> bool:
-    """Whether a run's spread lacks what nobody measured: of its devices zero noise is assumed."""
+    """Whether a run's spread lacks noise that was never measured: its devices are assumed to have none."""
     return any("zero spread is assumed" in text for text in summary["assumptions"])
 
 
@@ -184,13 +181,13 @@ def _require_complete(folder: Path) -> None:
         found = "is a file" if folder.exists() else "no such folder"
         raise _fail(folder, found, _A_RUN)
     if folder.name.endswith(INCOMPLETE):
-        raise _fail(folder, "a run that was not finished", "run the scenario again")
+        raise _fail(folder, "an unfinished run", "run the scenario again")
     if (folder / REPLICATIONS).is_file():
         raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if len(missing) == len(FILES):
         inside = sorted(path.parent for path in folder.glob("*/provenance.json"))
-        raise _fail(folder, "a folder that is no run", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
+        raise _fail(folder, "not a run folder", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
     if missing:
         raise _fail(folder, f"an incomplete run: no {', no '.join(missing)}", "run the scenario again")
 
@@ -206,36 +203,8 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _summary_faults(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is missing from a summary or of another kind than this version writes: its key, and what was found."""
-    for name in (*_TEXTS, *_NUMBERS, *_MEANS, *_SHARES, "assumptions"):
-        value = summary.get(name)
-        if name not in summary:
-            yield name, "missing"
-        elif (
-            (name in _TEXTS and not isinstance(value, str))
-            or (name in _NUMBERS and not _is_number(value))
-            or (name in _MEANS and value is not None and not _is_number(value))
-            or (name == "assumptions" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)))
-        ):
-            yield name, f"{str(value)[:40]!r}"
-        elif name in _SHARES and not (
-            isinstance(value, dict) and set(value) == set(COMPONENTS) and all(map(_is_finite, value.values()))
-        ):
-            yield name, "other components"
-
-
-def _is_number(value: object) -> bool:
-    return _is_finite(value) and value >= 0
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    """As a share is, which is below zero where tokens made up for what held back those before them."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _require_tokens(path: Path, digest: str) -> int:
-    """Hold that the token table has this version's columns; its number of rows."""
+    """Check that the token table has this version's columns; returns its number of rows."""
     import pyarrow as pa
 
     try:
@@ -290,7 +259,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _require_columns(path: Path, schema: Any, integers: Sequence[str], texts: Sequence[str]) -> None:
-    """Hold that a file has exactly these columns."""
+    """Check that a file has exactly these columns."""
     expected = dict.fromkeys(integers, "int64") | dict.fromkeys(texts, "string")
     found = {field.name: str(field.type) for field in schema}
     problems = [Problem(str(path), 0, name, "no such column", _SAME_SCHEMA) for name in expected if name not in found]
@@ -304,7 +273,7 @@ def _require_columns(path: Path, schema: Any, integers: Sequence[str], texts: Se
 
 
 def _require_digest(path: Path, schema: Any, file: Any, digest: str) -> None:
-    """Hold that a table belongs to the summary beside it."""
+    """Check that a table belongs to the summary of its folder."""
     found = ((schema or {}) | (file or {})).get(b"trace_digest", b"none")
     if found != digest.encode():
         text = found[:16].decode(errors="replace")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from simcluster.numerics.ticks import Ticks
 
 LIMB_BITS = 18
-MOST_ROWS = 2**17
+MAX_ROWS = 2**17
 """Of which products are added at once."""
 _MASK = 2**LIMB_BITS - 1
 
@@ -30,8 +30,8 @@ def products(rows: Sequence[Ticks], values: Ticks) -> list[int]:
         values: int64 ticks, shape (n,).
     """
     sums = [0] * len(rows)
-    for start in range(0, len(values), MOST_ROWS):
-        part = slice(start, start + MOST_ROWS)
+    for start in range(0, len(values), MAX_ROWS):
+        part = slice(start, start + MAX_ROWS)
         right = _limbs(values[part])
         left = [_limbs(row[part]) for row in rows]
         found = (np.concatenate(left) @ right.T).tolist() if left else []

@@ -27,11 +27,11 @@ from simcluster.results.replications import read_all, replicate
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.load import load
 from simcluster.trace.columns import COMPONENT
-from simcluster.variance.critical import critical_path, last_over_time
+from simcluster.variance.critical_path import critical_path, last_over_time
+from simcluster.variance.event_intervals import labelled_intervals
 from simcluster.variance.explain import explain
+from simcluster.variance.link_use import link_use
 from simcluster.variance.slow_tokens import EDGES, slow_tokens
-from simcluster.variance.spells import spells
-from simcluster.variance.traffic import link_use
 
 SCENARIO = """
 model: llama-3.1-8b
@@ -103,7 +103,7 @@ def test_bars_of_the_waterfall_are_the_shares(runs: list[RunFolder]) -> None:
         figure = variance_waterfall(together(gather(runs)), found)
     axes = figure.axes[2]
     bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-    shares = found["itl"]["variance_shares"]
+    shares = found.latencies["itl"].variance_shares
 
     assert axes.get_title(loc="left").startswith("ITL")
     assert [shares[str(bar.get_gid())] for bar in bars] == pytest.approx([bar.get_width() for bar in bars])
@@ -152,7 +152,7 @@ def test_causes_are_told(tmp_path: Path) -> None:
 
     gaps_ms = [2.0 if token not in (50, 100, 101) else 9.0 for token in range(1, 200)]
     run = read(write_run(tmp_path / "made", [[2.0, *gaps_ms]], split=split))
-    mean_path_ms = list(explain([run])["itl"]["mean_path_ms"].values())
+    mean_path_ms = list(explain([run]).latencies["itl"].mean_path_ms.values())
     _, found = slow_tokens([run], EDGES[1:-1], 3.0, mean_path_ms)
 
     assert [COMPONENT["queue"], COMPONENT["stall"], COMPONENT["stall"]] == found.components.tolist()
@@ -163,9 +163,9 @@ def test_causes_are_told(tmp_path: Path) -> None:
     assert "device slow: gpu2" in text_on(figure)
 
 
-def test_spells_are_the_events(runs: list[RunFolder]) -> None:
+def test_intervals_are_those_of_the_events(runs: list[RunFolder]) -> None:
     """What happened is told with its times."""
-    assert [(0.1, 0.4, "device slow: gpu2")] == spells(runs[0])
+    assert [(0.1, 0.4, "device slow: gpu2")] == labelled_intervals(runs[0])
 
 
 def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None:
@@ -226,7 +226,7 @@ def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
     assert figure is not None
     found = critical_path(runs)
     assert found is not None
-    shares = {rank["device"]: rank["fetch"]["slowest_share"] for rank in found["groups"][0]["ranks"]}
+    shares = {rank.device: rank.fetch.slowest_share for rank in found.groups[0].ranks}
     last, slowest = figure.axes
     boxes = {str(patch.get_gid()): patch for patch in slowest.patches if patch.get_gid()}
     darkness = {name: 1 - sum(to_rgb(boxes[f"rank-1-{name}"].get_facecolor())) / 3 for name in shares}

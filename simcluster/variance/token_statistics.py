@@ -1,4 +1,4 @@
-"""What the shares are made of, gathered from a run's token table in two passes and in bounded memory."""
+"""Sums and worst values of latencies, from two passes over a run's token table in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Integers
 from simcluster.numerics.ticks import Ticks
 from simcluster.results.metrics import LATENCIES, are_finished
 from simcluster.results.read_run import Columns, RunFolder
 from simcluster.trace.columns import COMPONENT_COLUMNS
-from simcluster.variance.exact import MOST_ROWS, squares_by, sums_by
+from simcluster.variance.exact import MAX_ROWS, squares_by, sums_by
 from simcluster.variance.levels import Residuals
 from simcluster.variance.moments import N_PARTS, Moments, whole_of
-from simcluster.variance.slowest import Slow, slowest_of
+from simcluster.variance.slowest import SlowTimes, slowest_of
 from simcluster.variance.steps import StepCounter, keep
 from simcluster.variance.tail import Tail, Worst
 
@@ -25,31 +26,31 @@ Latency = str
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
-    """A run, after the first pass over its tokens."""
+class TokenStatistics:
+    """A run after the first pass over its tokens."""
 
     run: RunFolder
     moments: dict[Latency, Moments]
     worst: dict[Latency, Worst]
-    requests: OfRequests
-    replicas: OfReplicas
-    slowest: dict[Latency, list[Slow]]
-    """Requests, by `ttft` and `e2el`."""
+    requests: GapsByRequest
+    replicas: GapsByReplica
+    slowest: dict[Latency, list[SlowTimes]]
+    """Requests by `ttft` and by `e2el`."""
 
 
-class OfRequests(NamedTuple):
-    """Gaps of each request."""
+class GapsByRequest(NamedTuple):
+    """Number and sum of the gaps of each request."""
 
-    counts: npt.NDArray[np.int64]
+    counts: Integers
     """Shape (requests,)."""
     sums: Ticks
-    """Of the gaps, shape (requests,)."""
+    """Shape (requests,)."""
 
 
-class OfReplicas(NamedTuple):
-    """Gaps made by each replica."""
+class GapsByReplica(NamedTuple):
+    """Number, sum and sum of squares of the gaps made by each replica."""
 
-    counts: npt.NDArray[np.int64]
+    counts: Integers
     """Shape (replicas,)."""
     sums: list[int]
     squares: list[int]
@@ -67,20 +68,22 @@ class Gaps(NamedTuple):
     """Their latency, shape (n,)."""
 
 
-def gather(run: RunFolder, most_tokens: int) -> Gathered:
+def token_statistics(run: RunFolder, n_tokens: int) -> TokenStatistics:
     """
-    The first pass: moments and worst values of each latency, gaps of requests and replicas, and the slowest requests.
+    Make the first pass: moments and worst values of each latency, gaps by request and by replica, slowest requests.
+
+    The steps of the run are counted in the same pass, see `step_summary`.
 
     Args:
         run: on disk.
-        most_tokens: tokens of all runs whose worst values are to be told together.
+        n_tokens: tokens of all runs that are explained together, of which the worst are kept.
 
     Raises:
         InputError: the token table is damaged.
     """
     n_requests, n_replicas = len(run.requests["request"]), int(run.requests["replica"].max(initial=0)) + 1
     moments = {name: Moments() for name in LATENCIES}
-    worst = {name: Worst(most_tokens // 100 + 1) for name in LATENCIES}
+    worst = {name: Worst(n_tokens // 100 + 1) for name in LATENCIES}
     counts = np.zeros(n_requests, np.int64)
     first_parts = np.zeros((N_PARTS, n_requests), np.int64)
     later_parts = np.zeros((N_PARTS, n_requests), np.int64)
@@ -109,39 +112,42 @@ def gather(run: RunFolder, most_tokens: int) -> Gathered:
     # A part of a mean gap is rounded to a picosecond, so that the parts are whole and their sum is the mean.
     tpot_parts = np.rint(later_parts[:, several] / counts[several]).astype(np.int64)
     for name, parts in (("tpot", tpot_parts), ("e2el", (first_parts + later_parts)[:, finished])):
-        for start in range(0, parts.shape[1], MOST_ROWS):
-            some = parts[:, start : start + MOST_ROWS]
+        for start in range(0, parts.shape[1], MAX_ROWS):
+            some = parts[:, start : start + MAX_ROWS]
             moments[name].add(some, whole_of(some))
             worst[name].add(some, whole_of(some))
-    return Gathered(
-        run, moments, worst, OfRequests(counts, whole_of(later_parts)),
-        OfReplicas(replica_counts, replica_sums, replica_squares),
+    return TokenStatistics(
+        run, moments, worst, GapsByRequest(counts, whole_of(later_parts)),
+        GapsByReplica(replica_counts, replica_sums, replica_squares),
         slowest_of(first_parts, later_parts, counts, finished),
     )  # fmt: skip
 
 
-class Later(NamedTuple):
-    """What the second pass finds of the gaps of a run."""
+class GapStatistics(NamedTuple):
+    """The gaps of a run after the second pass."""
 
     between_steps: float
-    """Sum of squares between steps of what exceeds the requests' means."""
+    """Sum of squares between steps of the gaps minus their requests' means."""
     within_steps: float
     tail_of_replicas: dict[str, list[Fraction]]
     """Gaps of each replica among the worst, by percentile."""
 
 
-def look_again(gathered: Gathered, tails: dict[str, Tail]) -> Later:
+def gap_statistics(first: TokenStatistics, tails: dict[str, Tail]) -> GapStatistics:
     """
-    The second pass over a run's gaps, which needs what the first has found.
+    Make the second pass over a run's gaps, which needs the requests' means and the borders of the tails.
 
     Args:
-        gathered: of the run.
+        first: what the first pass found.
         tails: of the gaps of all runs together, by percentile.
+
+    Raises:
+        InputError: the token table is damaged.
     """
-    run, (counts, sums), n_replicas = gathered.run, gathered.requests, len(gathered.replicas.counts)
+    run, (counts, sums), n_replicas = first.run, first.requests, len(first.replicas.counts)
     means = sums / np.maximum(counts, 1)
     residuals = Residuals()
-    used = [name for name, ticks in zip(COMPONENT_COLUMNS, gathered.moments["itl"].sums, strict=True) if ticks]
+    used = [name for name, ticks in zip(COMPONENT_COLUMNS, first.moments["itl"].sums, strict=True) if ticks]
     above = {name: np.zeros(n_replicas, np.int64) for name in tails}
     at = {name: np.zeros(n_replicas, np.int64) for name in tails}
     finished = are_finished(run.requests)
@@ -155,7 +161,7 @@ def look_again(gathered: Gathered, tails: dict[str, Tail]) -> Later:
         name: [n + tail.fraction * m for n, m in zip(above[name].tolist(), at[name].tolist(), strict=True)]
         for name, tail in tails.items()
     }
-    return Later(*residuals.squares(), in_tail)
+    return GapStatistics(*residuals.squares(), in_tail)
 
 
 def _split(block: Columns, finished: npt.NDArray[np.bool_], names: Sequence[str]) -> tuple[Gaps, Gaps]:

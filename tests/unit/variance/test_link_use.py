@@ -11,7 +11,7 @@ from small_runs import loaded, recorded
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.resolved import Scenario
-from simcluster.variance.traffic import link_use
+from simcluster.variance.link_use import link_use
 
 SCENARIO = """
 model: llama-3.1-8b
