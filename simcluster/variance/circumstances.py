@@ -109,7 +109,7 @@ class Circumstances:
         if not ahead.any():
             return words
         n_tokens = self._prompts[ahead].sum()
-        return f"{words}; {_count(ahead.sum(), 'prompt')} of them, {n_tokens:,} tokens, before its own"
+        return f"{words}; prompts of {ahead.sum():,} of them, {n_tokens:,} tokens, before its own"
 
     def _prompts_of_others(self, request: int, end: int) -> str:
         """Prompts that were prefilled while it was served."""

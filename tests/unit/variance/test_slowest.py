@@ -175,7 +175,7 @@ def test_queues_have_a_crowd(tmp_path: Path) -> None:
     found = slow([recorded(loaded(tmp_path, text), tmp_path / "run")], "ttft")
 
     assert (7, "queue") == (found[0].request, found[0].component)
-    assert "7 other requests on arrival; 7 prompts of them, 14,000 tokens, before its own" == found[0].cause
+    assert "7 other requests on arrival; prompts of 7 of them, 14,000 tokens, before its own" == found[0].cause
 
 
 def test_of_several_runs_each_says_whose_it_is(tmp_path: Path) -> None:
