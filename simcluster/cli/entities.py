@@ -1,10 +1,10 @@
-"""The links, stages and hosts that matter most, and the slowest requests, as tables."""
+"""Print the links, stages and standstills that matter most, and the slowest requests, as tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simcluster.cli.printed import percent, plain_table
+from simcluster.cli.printing import percent, plain_table
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
 from simcluster.variance.entity_words import link_words, standstill_words
@@ -12,11 +12,11 @@ from simcluster.variance.entity_words import link_words, standstill_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-MOST_ROWS = 5
+MAX_ROWS = 5
 
 
 def print_entities(console: Console, found: dict[str, Any]) -> None:
-    """Print what `variance.entities` has found; tables without a row are left out."""
+    """Print the result of `variance.entities`; empty tables are left out."""
     if found["stages"]:
         console.print()
         _stages(console, found)
@@ -31,33 +31,33 @@ def print_entities(console: Console, found: dict[str, Any]) -> None:
 def _stages(console: Console, found: dict[str, Any]) -> None:
     columns = ("replica, stage", "slowest of a step", "serves a step for", "after waiting", "busy", "mostly")
     table = plain_table("stage", *columns)
-    for one in found["stages"][:MOST_ROWS]:
+    for one in found["stages"][:MAX_ROWS]:
         first, *others = one["devices"]
         table.add_row(
             f"{first} …" if others else first, f"{one['replica']}, {one['stage']}", percent(one["slowest_share"]),
             number(one["mean_ms"], "ms"), number(one["wait_ms"], "ms"), percent(one["busy_share"]), one["component"],
         )  # fmt: skip
     console.print(table)
-    _more(console, len(found["stages"]), MOST_ROWS)
-    console.print(f"the first {found['n_steps']:,} steps looked at", markup=False)
+    _more(console, len(found["stages"]), MAX_ROWS)
+    console.print(f"the first {found['n_steps']:,} steps analysed", markup=False)
 
 
 def _links(console: Console, found: dict[str, Any]) -> None:
     has_changed = any(one["changed_share"] for one in found["links"])
     table = plain_table("link", "use of its bandwidth", *(["slow or cut, of the time"] if has_changed else []))
-    for one in found["links"][:MOST_ROWS]:
+    for one in found["links"][:MAX_ROWS]:
         cells = [one["use"], *([one["changed_share"]] if has_changed else [])]
         table.add_row(link_words(one), *(_fine(share) for share in cells))
     console.print(table)
-    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]))
+    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MAX_ROWS]))
 
 
 def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
     table = plain_table("standing still", "times", "in all", "of the time")
-    for one in found[:MOST_ROWS]:
+    for one in found[:MAX_ROWS]:
         table.add_row(standstill_words(one), f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
     console.print(table)
-    _more(console, len(found), MOST_ROWS)
+    _more(console, len(found), MAX_ROWS)
 
 
 def _fine(share: float) -> str:
@@ -71,7 +71,7 @@ def _more(console: Console, n: int, n_shown: int) -> None:
 
 
 def print_slowest(console: Console, found: dict[str, list[dict[str, Any]]], *, several: bool) -> None:
-    """Print the slowest requests of each latency; of several seeds, whose they are."""
+    """Print the slowest requests by each latency, with their seeds if there are several."""
     for kind, requests in found.items():
         if not requests:
             continue

@@ -1,19 +1,19 @@
-"""Several explanations side by side: whose latency spreads most, from what, and what of it is assumed."""
+"""Print several explanations side by side: which latency spreads most, from what, and what is assumed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.cli.printing import percent, plain_table, print_remarks, wide_console
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
 
-MOST_COMPONENTS = 3
+MAX_COMPONENTS = 3
 
 
 def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> None:
-    """Print the spread of one latency of several runs, the widest named first, and their assumptions apart."""
+    """Print the spread of one latency of several runs, the widest first, then the assumptions of each."""
     console = wide_console()
     title = LATENCIES[latency]
     spread = [one for one in explained if one[latency]["n"] and one[latency]["std_ms"] is not None]
@@ -42,12 +42,12 @@ def print_spreads(explained: Sequence[dict[str, Any]], latency: str = "itl") -> 
 
 
 def _components(explained: Sequence[dict[str, Any]], latency: str) -> list[str]:
-    """Components that make up a thousandth of some variance, in the order of the trace."""
+    """Components with at least a thousandth of some run's variance, in the order of the trace."""
     shares = [one[latency]["variance_shares"] or {} for one in explained]
     return [name for name in (shares[0] if shares else {}) if any(abs(s.get(name, 0)) >= 1e-3 for s in shares)]
 
 
 def _largest(shares: dict[str, float] | None) -> list[str]:
-    """The components with the largest shares, those above a percent."""
-    ranked = sorted((shares or {}).items(), key=lambda item: -item[1])[:MOST_COMPONENTS]
+    """The components with the largest shares, above one percent."""
+    ranked = sorted((shares or {}).items(), key=lambda item: -item[1])[:MAX_COMPONENTS]
     return [f"{name} {share:.0%}" for name, share in ranked if share >= 0.01] or ["nothing"]
