@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simcluster.cli.endings import writable_folder
-from simcluster.cli.many import counted, playable, with_workers
-from simcluster.cli.printed import print_json
-from simcluster.cli.problems import told
+from simcluster.cli.many_runs import limits_reported, run_progress, with_workers
+from simcluster.cli.output_files import writable_folder
+from simcluster.cli.printing import print_json
+from simcluster.cli.problems import report_problems
 
 if TYPE_CHECKING:
     from simcluster.scenario.resolved import Scenario
@@ -29,7 +29,7 @@ SEEDS = 20
               callback=writable_folder, help="Draw pictures of it into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-@told
+@report_problems
 def explain(
     runs: tuple[str, ...],
     causal: bool,
@@ -108,7 +108,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
             folders.append(Path(name))
             if name in scenarios:
                 folders[-1] = Path(scratch) / str(len(folders))
-                with playable(name):
+                with limits_reported(name):
                     record(scenarios[name], folders[-1])
         runs = [read_all(folder) for folder in folders]
         require_scenarios(chain.from_iterable(runs))
@@ -128,7 +128,8 @@ def _causal(
     """Play the scenario with parts of its world exchanged."""
     from simcluster.variance.what_if import n_runs, what_if, what_if_as_json
 
-    with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
+    n = n_runs(scenario, n_seeds, by_device)
+    with run_progress(scenario.name, n, "runs") as done, limits_reported(scenario.name):
         found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
     if as_json:
         print_json(what_if_as_json(found))

@@ -1,11 +1,11 @@
-"""An explanation as tables: a block per latency with a row per component, then levels, entities and remarks."""
+"""Print an explanation as tables: a block per latency with a row per component, then levels, entities and remarks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from simcluster.cli.entities import print_entities, print_slowest
-from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.cli.printing import percent, plain_table, print_remarks, wide_console
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
 
@@ -23,12 +23,12 @@ LEVELS = {
     "step": "between steps, beyond the requests'",
     "within_step": "within steps",
 }
-MOST_REPLICAS = 5
-MOST_RANKS = 8
+MAX_REPLICAS = 5
+MAX_RANKS = 8
 
 
 def print_explanation(found: Explanation) -> None:
-    """Print what `variance.explain` has found."""
+    """Print the result of `variance.explain`."""
     console = wide_console()
     seeds = found.seeds
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds from {seeds[0]}"
@@ -50,7 +50,7 @@ def print_explanation(found: Explanation) -> None:
 
 
 def _latency(console: Console, title: str, found: LatencyExplanation | None) -> None:
-    """Components of one latency, those that are nowhere left out, and its levels."""
+    """Print the components of one latency, without those that are zero, and its levels."""
     if found is None:
         console.print(f"{title}: no value", markup=False)
         return
@@ -82,38 +82,38 @@ def _latency(console: Console, title: str, found: LatencyExplanation | None) -> 
 
 
 def _replicas(console: Console, replicas: Sequence[ReplicaExplanation]) -> None:
-    """The replicas that add most to the spread of the gaps."""
+    """Print the replicas that contribute most to the spread of the gaps."""
     levels = list(replicas[0].tail_shares)
     table = plain_table("replica", "of tokens", "mean ITL", "of variance", *(f"beyond {level}" for level in levels))
-    for one in replicas[:MOST_REPLICAS]:
+    for one in replicas[:MAX_REPLICAS]:
         table.add_row(
             str(one.replica), percent(one.token_share), number(one.mean_itl_ms, "ms"),
             percent(one.variance_share), *(percent(one.tail_shares[level]) for level in levels),
         )  # fmt: skip
     console.print(table)
-    if len(replicas) > MOST_REPLICAS:
-        console.print(f"and {len(replicas) - MOST_REPLICAS} replicas more", markup=False)
+    if len(replicas) > MAX_REPLICAS:
+        console.print(f"and {len(replicas) - MAX_REPLICAS} more replicas", markup=False)
 
 
 def _ranks(console: Console, found: CriticalPath, itl: LatencyExplanation | None) -> None:
-    """The ranks that others wait for most, and what they would save at most."""
+    """Print the ranks that others wait for most, and the time that faster ones would save at most."""
     ranks = found.ranks
     paces = [what for what in ("compute", "fetch") if any(rank.paces[what].slowest_share for _, rank in ranks)]
     ranks.sort(key=lambda pair: (-sum(pair[1].paces[what].saves_share for what in paces), -pair[1].last_share))
     columns = ["rank", "replica, stage", "last at collectives", "saves at most, a step"]
     columns += [text for what in paces for text in (f"slowest in {what}", "saves of it at most")]
     table = plain_table(*columns)
-    for group, rank in ranks[:MOST_RANKS]:
+    for group, rank in ranks[:MAX_RANKS]:
         cells = [f"{group.replica}, {group.stage}", percent(rank.last_share)]
         cells.append(number(1000 * rank.saves_ms_per_step, "us"))
         for what in paces:
             cells += [percent(rank.paces[what].slowest_share), percent(rank.paces[what].saves_share)]
         table.add_row(rank.device, *cells)
     console.print(table)
-    if len(ranks) > MOST_RANKS:
-        console.print(f"and {len(ranks) - MOST_RANKS} ranks more", markup=False)
+    if len(ranks) > MAX_RANKS:
+        console.print(f"and {len(ranks) - MAX_RANKS} more ranks", markup=False)
     path = itl.mean_path_ms if itl is not None else {}
     wait, transfer = (number(path.get(name), "ms") for name in ("wait_for_peers", "interconnect"))
-    looked_at = f"{found.steps:,} of {found.of_steps:,} steps examined"
-    console.print(f"a token waits {wait} for peers, apart from {transfer} of transfer; {looked_at}", markup=False,
+    analysed = f"{found.steps:,} of {found.of_steps:,} steps analysed"
+    console.print(f"a token waits {wait} for peers, apart from {transfer} of transfer; {analysed}", markup=False,
                   soft_wrap=True)  # fmt: skip

@@ -1,22 +1,22 @@
-"""Several explanations side by side: whose latency spreads most, from what, and what of it is assumed."""
+"""Print several explanations side by side: which latency spreads most, from what, and what is assumed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simcluster.cli.printed import percent, plain_table, print_remarks, wide_console
+from simcluster.cli.printing import percent, plain_table, print_remarks, wide_console
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
 
 if TYPE_CHECKING:
     from simcluster.variance.explanation import Explanation, LatencyExplanation
 
-MOST_COMPONENTS = 3
+MAX_COMPONENTS = 3
 
 
 def print_spreads(explained: Sequence[Explanation], latency: str = "itl") -> None:
-    """Print the spread of one latency of several runs, the widest named first, and their assumptions apart."""
+    """Print the spread of one latency of several runs, the widest first, then the assumptions of each."""
     console = wide_console()
     title, latencies = LATENCIES[latency], [one.latencies[latency] for one in explained]
     spread = [(one.scenario, found) for one in explained if (found := one.latencies[latency]) is not None]
@@ -42,12 +42,12 @@ def print_spreads(explained: Sequence[Explanation], latency: str = "itl") -> Non
 
 
 def _components(latencies: Sequence[LatencyExplanation]) -> list[str]:
-    """Components that make up a thousandth of some variance, in the order of the trace."""
+    """Components with at least a thousandth of some run's variance, in the order of the trace."""
     shares = [one.variance_shares or {} for one in latencies]
     return [name for name in (shares[0] if shares else {}) if any(abs(s.get(name, 0)) >= 1e-3 for s in shares)]
 
 
 def _largest(shares: dict[str, float] | None) -> list[str]:
-    """The components with the largest shares, those above a percent."""
-    ranked = sorted((shares or {}).items(), key=lambda item: -item[1])[:MOST_COMPONENTS]
+    """The components with the largest shares, above one percent."""
+    ranked = sorted((shares or {}).items(), key=lambda item: -item[1])[:MAX_COMPONENTS]
     return [f"{name} {share:.0%}" for name, share in ranked if share >= 0.01] or ["nothing"]

@@ -1,4 +1,4 @@
-"""Shares of components in the variance of each latency, one after the other from nothing to all of it."""
+"""Shares of components in the variance of each latency, cumulated from 0 to 100 %."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simcluster.plots.components import COLOURS
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
 from simcluster.results.metrics import LATENCIES
 from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.explanation import Explanation
 
 SMALL = 0.0005
-"""Of the variance: components below it are left out."""
+"""Components with a smaller share of the variance are left out."""
 _NOTE = (
     "Each bar: covariance of the component with the latency over the variance of the latency. They sum to 100 %; a "
-    "bar to the left is a component that is small where the latency is large."
+    "bar to the left is a component that is small when the latency is large."
 )
 
 
-def variance_waterfall(whole: Gathered, found: Explanation) -> Figure:
-    """A panel for each latency, with a bar for each component from where the one before it ended."""
+def variance_waterfall(whole: PlotData, found: Explanation) -> Figure:
+    """Draw a panel for each latency, with a bar for each component from the end of the one before."""
     rows = [
         name for name in COMPONENTS if any(abs(_shares(found, kind).get(name, 0.0)) >= SMALL for kind in LATENCIES)
     ]
@@ -50,7 +50,7 @@ def _shares(found: Explanation, kind: str) -> dict[str, float]:
 
 
 def _fall(axes: Axes, shares: dict[str, float]) -> None:
-    """The bars of one latency."""
+    """Draw the bars of one latency."""
     start = 0.0
     for row, (name, share) in enumerate(shares.items()):
         axes.barh(row, share, 0.62, left=start, color=COLOURS[name], linewidth=0, gid=name)

@@ -95,7 +95,7 @@ def _ranks(critical: CriticalPath, itl: LatencyExplanation | None) -> Table:
     wait, transfer = (number(path.get(name), "ms") for name in ("wait_for_peers", "interconnect"))
     waits = (
         f"A token waits {wait} for peers, apart from {transfer} of transfer; "
-        f"{critical.steps:,} of {critical.of_steps:,} steps examined."
+        f"{critical.steps:,} of {critical.of_steps:,} steps analysed."
     )
     return Table("Critical path: which rank is last", columns, rows, [*_CRITICAL, waits, *_more(len(ranks))])
 
@@ -113,7 +113,7 @@ def _stages(stages: Sequence[StageLoad], n_steps: int) -> Table:
     ]  # fmt: skip
     columns = ["replica, stage", "slowest of a step", "serves a step for", "after waiting", "busy", "mostly"]
     return Table(
-        "Stages of the pipeline", columns, rows, [f"The first {n_steps:,} steps examined.", *_more(len(stages))]
+        "Stages of the pipeline", columns, rows, [f"The first {n_steps:,} steps analysed.", *_more(len(stages))]
     )
 
 

@@ -15,8 +15,8 @@ from markupsafe import Markup, escape
 
 from simcluster import __version__
 from simcluster.plots.components import COLOURS
-from simcluster.plots.gather import gather, labels
 from simcluster.plots.panels import Drawing, drawings, explanation_drawings, topology_drawing
+from simcluster.plots.plot_data import labels, plot_data
 from simcluster.plots.sheet import DEFINITIONS, style
 from simcluster.report import measured, sources
 from simcluster.report.attribution import attribution
@@ -98,7 +98,7 @@ def page(
     if not runs:
         raise ValueError("no run to report")
     names = labels([run.run for run in runs])
-    gathered = gather([run.run for run in runs])
+    gathered = plot_data([run.run for run in runs])
     drawn = drawings(gathered)
     explanations = [
         explanation_drawings(run.run, one, found) if found is not None else []

@@ -74,7 +74,7 @@ class CriticalPath:
     """Which rank is last in each group of several ranks."""
 
     steps: int
-    """Steps examined."""
+    """Steps analysed."""
     of_steps: int
     """Steps that made tokens."""
     groups: list[RankGroup]
@@ -104,10 +104,10 @@ def critical_path(runs: Sequence[RunFolder]) -> CriticalPath | None:
         return None
     each_run = max(MAX_SAMPLED // (n_groups * len(runs)), STEPS_PER_BLOCK)
     groups: dict[tuple[int, int], _Group] = {}
-    n_examined = n_made = 0
+    n_analysed = n_made = 0
     for run, scenario in zip(runs, scenarios, strict=True):
         steps = step_summary(run).sample(each_run)
-        n_examined += sum(len(some.numbers) for some in steps.values())
+        n_analysed += sum(len(some.numbers) for some in steps.values())
         n_made += step_summary(run).n_steps
         slow = _slow_intervals(run, run.end_ticks)
         for number, replica in enumerate(scenario.replicas):
@@ -116,12 +116,12 @@ def critical_path(runs: Sequence[RunFolder]) -> CriticalPath | None:
                     group = groups.setdefault((number, place), _Group(number, place, stage.devices))
                     late = rank_skew(scenario, run.planner().prices, stage)
                     group.count(steps[number], late, _paces(scenario, stage), slow)
-    return CriticalPath(n_examined, n_made, [group.summary() for _, group in sorted(groups.items())])
+    return CriticalPath(n_analysed, n_made, [group.summary() for _, group in sorted(groups.items())])
 
 
 @dataclass(frozen=True, eq=False)
 class LastOverTime:
-    """Which rank is last in one group of a run, in equal bins of time; NaN in bins without examined steps."""
+    """Which rank is last in one group of a run, in equal bins of time; NaN in bins without analysed steps."""
 
     replica: int
     stage: int

@@ -30,7 +30,7 @@ from simcluster.variance.link_use import link_use
 MAX_LINKS = 10
 MAX_STANDSTILLS = 10
 MAX_SERVICES = 2**13
-"""Services of a step by a stage that are examined, of all replications together."""
+"""Services of a step by a stage that are analysed, of all replications together."""
 _MIN_SERVICES_EACH = 256
 
 _STANDSTILL_LABELS = {
@@ -60,7 +60,7 @@ class LinkLoad:
 
 @dataclass(frozen=True)
 class StageLoad:
-    """A stage of a pipeline over the examined steps."""
+    """A stage of a pipeline over the analysed steps."""
 
     replica: int
     stage: int
@@ -106,7 +106,7 @@ class Entities:
     links: list[LinkLoad]
     """At most ten, the busiest first."""
     n_steps: int
-    """Steps examined, from the beginning of the run."""
+    """Steps analysed, from the beginning of the run."""
     stages: list[StageLoad]
     """Every stage of a pipeline, the one that is slowest most often first; empty without pipelines."""
     standstills: list[Standstill]
@@ -157,7 +157,7 @@ def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[in
 
 
 class _EnoughServices(Exception):
-    """As many services as are examined have been seen."""
+    """As many services as are analysed have been seen."""
 
 
 class _StageCounts:
@@ -178,7 +178,7 @@ class _StageCounts:
 
 
 def _stages(scenarios: Sequence[Scenario]) -> tuple[int, list[StageLoad]]:
-    """How many steps were examined, and the stages of all pipelines."""
+    """How many steps were analysed, and the stages of all pipelines."""
     counts: dict[tuple[int, int], _StageCounts] = {}
     n_steps = span = 0
     replicas = scenarios[0].replicas

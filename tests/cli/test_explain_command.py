@@ -102,7 +102,7 @@ def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert "" == err
     assert "s, 2 seeds from 0, 22 runs, noise none" in out
-    assert "is no source's alone" in out
+    assert "is due to interactions" in out
     assert "arrival_skew" in out
     assert any(line.startswith("gpu1 ") for line in out.splitlines())
 
