@@ -42,24 +42,24 @@ def explain(
     as_json: bool,
 ) -> int:
     """
-    Tell where the spread of latencies comes from.
+    Explain where the spread of latencies comes from.
 
-    RUN is a folder that `simcluster replay` left: of one run, or with --seeds of replications, which are explained
-    together. Of TTFT, TPOT, ITL and E2E it prints the mean of each component, its exact share in the variance and in
-    the worst values, and how the variance is divided among replications, requests and steps.
+    RUN is a folder written by `simcluster replay`: of one run, or with --seeds of replications, which are explained
+    together. For TTFT, TPOT, ITL and E2E the command prints the mean of each component, its exact share in the
+    variance and in the worst values, and how the variance is divided among replications, requests and steps.
 
-    Several runs are laid side by side: whose ITL spreads most, from what, and what of it is assumed. A
-    name of a scenario stands for a run of it, made for the purpose.
+    Several runs are compared side by side: which ITL spreads most, from what, and what is assumed. The name of a
+    scenario stands for a run of it, which is simulated first.
 
-    With --causal, RUN is a scenario or a folder as above, and its scenario is played again in many worlds: in each,
-    one source of randomness at a time is exchanged for that of another world, and the events of one device or link
-    at a time are taken away. That tells what a source does alone and with others, and what a straggler costs.
+    With --causal, RUN is a scenario or a folder as above, and its scenario is simulated again in many worlds: in
+    each, one source of randomness at a time is exchanged for that of another world, and the events of one device or
+    link at a time are removed. This shows the effect of a source alone and with others, and the cost of a straggler.
     """
     if len(runs) > 1 and (causal or plot is not None):
         raise click.UsageError("--causal and --plot are for one run")
     what = runs[0]
     if causal and plot is not None:
-        raise click.UsageError("--plot draws a run; with --causal there is none")
+        raise click.UsageError("--plot draws a run and does not go with --causal")
     if causal:
         return _causal(_scenario(what, settings), seeds or SEEDS, by_device, jobs, scheduler, as_json)
     if seeds is not None or by_device or settings or jobs is not None or scheduler is not None:
@@ -89,7 +89,7 @@ def explain(
 
 
 def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
-    """Explain several runs, those of scenarios made in a folder that does not stay."""
+    """Explain several runs; scenarios are simulated into a temporary folder."""
     from itertools import chain
     from tempfile import TemporaryDirectory
 
@@ -125,7 +125,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
 def _causal(
     scenario: Scenario, n_seeds: int, by_device: bool, jobs: int | None, scheduler: str | None, as_json: bool
 ) -> int:
-    """Play the scenario with parts of its world exchanged."""
+    """Simulate the scenario with parts of its world exchanged."""
     from simcluster.variance.what_if import n_runs, what_if, what_if_as_json
 
     n = n_runs(scenario, n_seeds, by_device)
@@ -141,7 +141,7 @@ def _causal(
 
 
 def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
-    """The scenario of this name or file, or that of a run or of replications."""
+    """The scenario of this name or file, or of this folder of a run or of replications."""
     from simcluster.files.source import is_folder
     from simcluster.results.replications import read_all
     from simcluster.results.run import RESOLVED

@@ -1,9 +1,9 @@
 """
-How busy each link was over a run: bytes of exchanges within stages and of sends between them, over what it can carry.
+The use of links over a run: bytes of exchanges within stages and of sends between them, over what a link can carry.
 
 The trace has no bytes, but they follow from the tokens of a step, so they are added up afterwards. Every prompt
-counts at the step of its first token. Left out: what was done again after a preemption or a failure, weights that are
-streamed, transfers of other tenants, chosen tokens on their way back, and detours around links that were cut.
+counts at the step of its first token. Left out: work repeated after a preemption or a failure, streamed weights,
+transfers of other tenants, chosen tokens on their way back, and detours around links that were cut.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear
 
 def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, str], float] | None:
     """
-    Of each directed link that was used, the share of its bandwidth over all of a run; the mean of several.
+    Find the share of its bandwidth that each directed link used over a run, or in the mean of several runs.
 
     Args:
         runs: one run, or replications.
-        topology: on which they ran.
+        topology: of the runs.
 
     Returns:
-        By the ends of the link, the sender first. None where the graph has no way for an exchange.
+        By the ends of the link, the sender first; unused links are left out. None where the graph has no route for
+        an exchange.
 
     Raises:
-        InputError: the resolved scenario of a run is not there, or cannot be used any more.
+        InputError: the resolved scenario of a run does not exist, or is not usable any more.
     """
     found = [one for run in runs if (one := _of_run(run, topology)) is not None]
     if len(found) < len(runs):

@@ -1,4 +1,4 @@
-"""Gaps between tokens by how long they are, and for the longest of them when they came and what made them long."""
+"""Gaps between tokens by length, and for the longest of them their times and causes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import TICKS_PER_S, Ticks
 from simcluster.results.metrics import TICKS_PER_MS, are_finished
 from simcluster.results.read_run import RunFolder
 from simcluster.trace.columns import COMPONENT_COLUMNS, COMPONENTS
 from simcluster.variance.moments import whole_of
-
-Floats = npt.NDArray[np.float64]
 
 EDGES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
 """Shares of all gaps at which the bands of lengths meet."""
@@ -24,10 +22,10 @@ MAX_CAUSES = 4000
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """Gaps in bands of length, the short ones first; a band without any is left out."""
+    """Gaps in bands of length, the short ones first; empty bands are left out."""
 
     shares: list[tuple[float, float]]
-    """From which share of all gaps to which a band reaches."""
+    """The shares of all gaps between which each band lies."""
     upto_ms: list[float]
     """The longest gap of each band."""
     parts_ms: Floats
@@ -39,12 +37,12 @@ class Causes:
     """The longest gaps, beyond p99."""
 
     beyond_ms: float
-    """The percentile."""
+    """The 99th percentile of the gaps."""
     times_s: Floats
     """When each ended, shape (n,)."""
     gaps_ms: Floats
     """How long each was, shape (n,)."""
-    components: npt.NDArray[np.int64]
+    components: Integers
     """Index of the component that exceeds its mean over all gaps most, shape (n,)."""
 
 
@@ -52,7 +50,7 @@ def slow_tokens(
     runs: Sequence[RunFolder], quantiles_ms: Sequence[float], p99_ms: float, mean_path_ms: Sequence[float]
 ) -> tuple[Lengths, Causes]:
     """
-    What gaps of each length are made of, and why the longest gaps of the first run were so long.
+    Find the components of gaps of each length, and the causes of the longest gaps of the first run.
 
     Args:
         runs: the gaps of all their finished requests count.
