@@ -1,4 +1,4 @@
-"""`simcluster explain`: what it prints, and how it answers what is no run."""
+"""`simcluster explain`: what it prints, and what it refuses."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [0, 1] == found["seeds"]
 
 
-def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is no run, or is not there, is an input error with its name."""
+def test_not_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not a run folder or does not exist is an input error with its name."""
     Path("empty").mkdir()
 
     assert main(["explain", "empty"]) == 2
@@ -78,7 +78,7 @@ def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_run_without_its_scenario(
     edited: bool, said: str, more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run whose scenario was edited or deleted since is not explained by it: alone, beside others, or causally."""
+    """A run whose scenario was edited or deleted since is refused: alone, with others, and with --causal."""
     main(["replay", "s.yaml", "-o", "runs"])
     main(["replay", "s.yaml", "-o", "broken"])
     file = Path("broken/s-seed0/scenario.resolved.yaml")

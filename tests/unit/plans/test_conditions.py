@@ -43,7 +43,7 @@ class TestHowOften:
     def test_a_run_ends_when_too_much_happens(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A run with more happenings than anybody waits for stops, and says what to change."""
+        """A run with too many events stops, with a message about what to change."""
         monkeypatch.setattr(events, "MAX_EVENTS", 2)
 
         assert main(["replay", str(VALID / "events-transfer.yaml"), "-o", str(tmp_path)]) == 2

@@ -1,4 +1,4 @@
-"""The report: what its tables say, what must stand beside a spread, and that nothing from a file can do anything."""
+"""The report: its tables, the remarks on assumed noise, and that no text from a file is executed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_components_are_those_of_the_summary(runs: list[ReportedRun]) -> None:
             assert 1 == pytest.approx(sum(share or 0 for share in shares.values()))
 
 
-def test_beside_every_spread_of_a_wafer_stands_that_its_zero_is_assumed(runs: list[ReportedRun]) -> None:
+def test_every_spread_of_a_wafer_is_marked_as_assumed_zero(runs: list[ReportedRun]) -> None:
     """Tables, cards and figures with a spread say so of the wafer, and of no GPU."""
     wafer, gpus = runs
     assert (0,) == measured.comparison(runs, LABELS, []).assumed == measured.latencies(wafer).assumed
@@ -368,7 +368,7 @@ def explained(runs: list[ReportedRun]) -> list[Explanation]:
 
 
 def test_the_critical_path_has_a_row_for_each_rank(explained: list[Explanation]) -> None:
-    """How often each is last and what it saves; waiting apart from transfer; of a single device there is none."""
+    """How often each is last and what it saves; waiting apart from transfer; no table for a single device."""
     tables = {table.caption: table for table in bottlenecks(explained[1])}
     table = tables["Critical path: which rank is last"]
     ranks = {rank.device: rank for _, rank in explained[1].critical_path.ranks}

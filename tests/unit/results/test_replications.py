@@ -42,7 +42,7 @@ def test_workers_change_no_byte(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_only_missing_seeds_run(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More seeds keep the runs that are there, and the result is that of one command."""
+    """More seeds keep the existing runs, and the result is that of one command."""
     made: list[str] = []
     real = replications.record
     monkeypatch.setattr(replications, "record", lambda one, place: (made.append(place.name), real(one, place)))
@@ -104,7 +104,7 @@ def test_table_and_summary_agree(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_one_run_reads_as_one(scenario: Scenario, tmp_path: Path) -> None:
-    """A run folder is its own only replication, and a folder of them is no run."""
+    """A run folder is its own only replication, and a folder of replications is not a run."""
     replicate(scenario, 2, tmp_path / "runs", jobs=1)
 
     assert [7] == [run.summary["seed"] for run in read_all(tmp_path / "runs" / "seed-0007")]

@@ -108,7 +108,7 @@ def test_stages_serve_for_what_the_trace_says(tmp_path: Path) -> None:
 
 
 def test_no_more_than_so_many_services_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a long run only the begin is played again."""
+    """Only the beginning of a long run is simulated again."""
     monkeypatch.setattr("simcluster.variance.entities.MAX_SERVICES", 300)
     assert 250 / 4 < entities([made(tmp_path, "wafers")]).n_steps <= 300 / 4
 
@@ -153,7 +153,7 @@ def test_replications_are_one(tmp_path: Path) -> None:
     assert seconds(together) == pytest.approx(sum(map(seconds, alone)))
 
 
-def test_nothing_to_tell(tmp_path: Path) -> None:
+def test_nothing_to_report(tmp_path: Path) -> None:
     """A single device has no stages and no links; a run without its scenario has no entities, and says why."""
     alone = entities([read(run(tmp_path, "wafer", requests=4))])
     alone_in_its_folder = explain([read(write_run(tmp_path / "made", [[5.0, 2.0, 3.0]]))])

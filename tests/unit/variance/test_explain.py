@@ -137,7 +137,7 @@ def test_replications_are_pooled(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_nothing_varies(tmp_path: Path) -> None:
-    """Equal latencies have no shares, and that is no error."""
+    """Equal latencies have no shares, which is not an error."""
     found = explain([read(write_run(tmp_path / "same", [[5.0, 2.0, 2.0], [5.0, 2.0, 2.0]]))])
 
     assert (None, None) == (found.latencies["itl"].variance_shares, found.latencies["itl"].levels)
@@ -219,7 +219,7 @@ def test_a_planted_straggler_is_the_slowest(scenario: Scenario, tmp_path: Path) 
 
 
 def test_the_slowest_device_of_a_spread(tmp_path: Path) -> None:
-    """Of devices that differ for good, the one with the greatest factor is the slowest in every step."""
+    """Of devices that differ permanently, the one with the greatest factor is the slowest in every step."""
     noise = "noise={preset: none, device_spread: {compute: 2 %, memory: 1 %}}"
     scenario = loaded(tmp_path, SCENARIO, noise)
     groups = explain([recorded(scenario, tmp_path / "run")]).critical_path.groups

@@ -94,7 +94,7 @@ def test_the_component_is_the_largest_excess(tmp_path: Path) -> None:
 
 
 def test_equal_requests_have_no_slowest(tmp_path: Path) -> None:
-    """Where nothing exceeds the mean there is nothing to tell, and so it is of a single request."""
+    """Without an excess over the mean there are no slow requests, as in a run of one request."""
     same = read(write_run(tmp_path / "same", [[5.0, 2.0], [5.0, 2.0]]))
     one = read(write_run(tmp_path / "one", [[5.0, 2.0]]))
 
@@ -133,7 +133,7 @@ def test_a_long_prompt_is_the_cause(tmp_path: Path) -> None:
 
 
 def test_an_event_is_named(tmp_path: Path) -> None:
-    """A request that meets a slow device says so, and who does not meet it does not."""
+    """A request served by a slow device names it as a cause; other requests do not."""
     event = "events: [{kind: device_slow, device: gpu0, times_slower: 3, at: 2.9 s, lasts: 500 ms}]\n"
     found = slow([planted(tmp_path, more=event)], "ttft")
 
@@ -143,7 +143,7 @@ def test_an_event_is_named(tmp_path: Path) -> None:
 
 
 def test_events_of_others_are_not(tmp_path: Path) -> None:
-    """What happens to a device of no replica is no cause; of many events a few are named and the rest counted."""
+    """Events of devices without a replica are not causes; of many events a few are named and the rest counted."""
     events = [
         f"{{kind: device_slow, device: gpu{device}, times_slower: {1.5 + number}, at: 3.0{number} s, lasts: 90 ms}}"
         for number, device in enumerate([5, 0])
