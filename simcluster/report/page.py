@@ -105,41 +105,55 @@ def page(
         for run, one, found in zip_longest(runs, gathered, explained)
     ]
     topologies = _topologies(runs)
-    configured = configuration(runs, names)
     details = [
         _detail(place, run, names[place], found, of_run, interactive)
         for place, (run, of_run, found) in enumerate(zip_longest(runs, explanations, explained))
     ]
     script = _asset("page.js") if interactive else ""
-    used = {name for detail in details for _, parts in detail.bars for name, _ in parts}
     component_colours = {name: colour.lower() for name, colour in COLOURS.items()}
     svgs = [drawing.svg for drawing in (*drawn, *chain(*explanations), *topologies)]
     return _environment().get_template("page.html").render(
+        **_tables(runs, names),
+        **_terms(details),
         title=_title(runs),
         labels=names,
         colours=[style(place).colour.lower() for place in range(len(runs))],
         component_colours=component_colours,
-        configuration=configured,
-        differing=differing(configured),
-        comparison=measured.comparison(runs, names, differing(configured)),
         pictures=[_picture(drawing, interactive) for drawing in drawn],
         topologies=[_topology_picture(place, drawing) for place, drawing in enumerate(topologies)],
         undrawn=sorted({run.scenario.topology for run in runs} - {drawing.name for drawing in topologies}),
         details=details,
-        used_components=[name for name in COLOURS if name in used],
-        zero_assumed=[names[place] for place in assumed_places(runs)],
-        zero_assumed_text=measured.ZERO_ASSUMED,
-        assumptions=sources.assumptions(runs, names),
-        entries=sources.entries(runs),
-        versions=sources.versions(runs),
-        provenance=sources.provenance(runs, names),
-        definitions=[DEFINITIONS[name] for name in ("ttft", "tpot", "itl", "clock")],
-        meanings={name: meaning for name, meaning in COMPONENTS.items() if name in used},
         version=__version__,
         style=Markup(_asset("page.css").replace("/*dark*/", dark_variables([*svgs, *component_colours.values()]))),
         script=Markup(script),
         script_hash=_hash(script) if interactive else "",
     )  # fmt: skip
+
+
+def _tables(runs: Sequence[ReportedRun], names: Sequence[str]) -> dict[str, Any]:
+    """What the template shows of all runs side by side, by its names."""
+    configured = configuration(runs, names)
+    return {
+        "configuration": configured,
+        "differing": differing(configured),
+        "comparison": measured.comparison(runs, names, differing(configured)),
+        "zero_assumed": [names[place] for place in assumed_places(runs)],
+        "zero_assumed_text": measured.ZERO_ASSUMED,
+        "assumptions": sources.assumptions(runs, names),
+        "entries": sources.entries(runs),
+        "versions": sources.versions(runs),
+        "provenance": sources.provenance(runs, names),
+    }
+
+
+def _terms(details: Sequence[Detail]) -> dict[str, Any]:
+    """Definitions of latencies, and of the components that the page shows, by the template's names."""
+    used = {name for detail in details for _, parts in detail.bars for name, _ in parts}
+    return {
+        "definitions": [DEFINITIONS[name] for name in ("ttft", "tpot", "itl", "clock")],
+        "used_components": [name for name in COLOURS if name in used],
+        "meanings": {name: meaning for name, meaning in COMPONENTS.items() if name in used},
+    }
 
 
 def _environment() -> Environment:

@@ -81,46 +81,60 @@ def token_statistics(run: RunFolder, n_tokens: int) -> TokenStatistics:
     Raises:
         InputError: the token table is damaged.
     """
-    n_requests, n_replicas = len(run.requests["request"]), int(run.requests["replica"].max(initial=0)) + 1
-    moments = {name: Moments() for name in LATENCIES}
-    worst = {name: Worst(n_tokens // 100 + 1) for name in LATENCIES}
-    counts = np.zeros(n_requests, np.int64)
-    first_parts = np.zeros((N_PARTS, n_requests), np.int64)
-    later_parts = np.zeros((N_PARTS, n_requests), np.int64)
-    replica_counts = np.zeros(n_replicas, np.int64)
-    replica_sums, replica_squares = [0] * n_replicas, [0] * n_replicas
-    finished, steps = are_finished(run.requests), StepCounter(run)
+    sums, steps = _FirstPass(run, n_tokens), StepCounter(run)
     for block in run.tokens((*steps.columns, *COMPONENT_COLUMNS)):
         steps.add(block)
-        first, gaps = _split(block, finished, COMPONENT_COLUMNS)
-        moments["ttft"].add(first.parts, first.whole)
-        worst["ttft"].add(first.parts, first.whole)
-        first_parts[:, first.request] = first.parts
-        moments["itl"].add(gaps.parts, gaps.whole)
-        worst["itl"].add(gaps.parts, gaps.whole)
-        counts += np.bincount(gaps.request, minlength=n_requests)
-        for part in range(N_PARTS):
-            if gaps.parts[part].any():
-                later_parts[part] += sums_by(gaps.request, gaps.parts[part], n_requests)
-        replica_counts += np.bincount(gaps.replica, minlength=n_replicas)
-        for replica, ticks in enumerate(sums_by(gaps.replica, gaps.whole, n_replicas).tolist()):
-            replica_sums[replica] += ticks
-        for replica, square in squares_by(gaps.replica, gaps.whole).items():
-            replica_squares[replica] += square
+        sums.add(block)
     keep(run, steps)
-    several = counts > 0
-    # A part of a mean gap is rounded to a picosecond, so that the parts are whole and their sum is the mean.
-    tpot_parts = np.rint(later_parts[:, several] / counts[several]).astype(np.int64)
-    for name, parts in (("tpot", tpot_parts), ("e2el", (first_parts + later_parts)[:, finished])):
-        for start in range(0, parts.shape[1], MAX_ROWS):
-            some = parts[:, start : start + MAX_ROWS]
-            moments[name].add(some, whole_of(some))
-            worst[name].add(some, whole_of(some))
-    return TokenStatistics(
-        run, moments, worst, GapsByRequest(counts, whole_of(later_parts)),
-        GapsByReplica(replica_counts, replica_sums, replica_squares),
-        slowest_of(first_parts, later_parts, counts, finished),
-    )  # fmt: skip
+    return sums.statistics()
+
+
+class _FirstPass:
+    """Sums over the tokens of a run, added block by block."""
+
+    def __init__(self, run: RunFolder, n_tokens: int) -> None:
+        self._run, self._finished = run, are_finished(run.requests)
+        self._moments = {name: Moments() for name in LATENCIES}
+        self._worst = {name: Worst(n_tokens // 100 + 1) for name in LATENCIES}
+        n_requests, n_replicas = len(self._finished), int(run.requests["replica"].max(initial=0)) + 1
+        self._n_gaps = np.zeros(n_requests, np.int64)
+        self._first, self._later = np.zeros((2, N_PARTS, n_requests), np.int64)
+        self._replicas = GapsByReplica(np.zeros(n_replicas, np.int64), [0] * n_replicas, [0] * n_replicas)
+
+    def add(self, block: Columns) -> None:
+        """Add a block of rows."""
+        first, gaps = _split(block, self._finished, COMPONENT_COLUMNS)
+        self._add("ttft", first.parts, first.whole)
+        self._add("itl", gaps.parts, gaps.whole)
+        self._first[:, first.request] = first.parts
+        self._n_gaps += np.bincount(gaps.request, minlength=len(self._n_gaps))
+        for part, of_requests in zip(gaps.parts, self._later, strict=True):
+            if part.any():
+                of_requests += sums_by(gaps.request, part, len(of_requests))
+        counts, sums, squares = self._replicas
+        counts += np.bincount(gaps.replica, minlength=len(counts))
+        for replica, ticks in enumerate(sums_by(gaps.replica, gaps.whole, len(counts)).tolist()):
+            sums[replica] += ticks
+        for replica, square in squares_by(gaps.replica, gaps.whole).items():
+            squares[replica] += square
+
+    def _add(self, name: Latency, parts: Ticks, whole: Ticks) -> None:
+        self._moments[name].add(parts, whole)
+        self._worst[name].add(parts, whole)
+
+    def statistics(self) -> TokenStatistics:
+        """All of them, once all blocks are added."""
+        several = self._n_gaps > 0
+        # A part of a mean gap is rounded to a picosecond, so that the parts are whole and their sum is the mean.
+        tpot_parts = np.rint(self._later[:, several] / self._n_gaps[several]).astype(np.int64)
+        for name, parts in (("tpot", tpot_parts), ("e2el", (self._first + self._later)[:, self._finished])):
+            for start in range(0, parts.shape[1], MAX_ROWS):
+                some = parts[:, start : start + MAX_ROWS]
+                self._add(name, some, whole_of(some))
+        return TokenStatistics(
+            self._run, self._moments, self._worst, GapsByRequest(self._n_gaps, whole_of(self._later)), self._replicas,
+            slowest_of(self._first, self._later, self._n_gaps, self._finished),
+        )  # fmt: skip
 
 
 class GapStatistics(NamedTuple):
