@@ -139,7 +139,7 @@ class Prices:
     def _exchange_s(self, over: ChangedLinks | None) -> ExchangeTime:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._scenario.group is None:
-            return _exchange_as_built_s(self._scenario)
+            return exchange_as_built_s(self._scenario)
         links = over.links.as_built if over.on_fabric else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
 
@@ -242,7 +242,7 @@ def _collective(group: Group, kind: Collective, all_reduce: str) -> OneFabric | 
     return TwoFabrics(group.inside, group.across)
 
 
-def _exchange_as_built_s(scenario: Scenario) -> ExchangeTime:
+def exchange_as_built_s(scenario: Scenario) -> ExchangeTime:
     """Time of exchanges in closed form; kept, since their sizes come again and again."""
     group, engine = scenario.group, scenario.engine
 

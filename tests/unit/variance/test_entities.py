@@ -49,9 +49,7 @@ def test_links_are_those_of_the_map(tmp_path: Path) -> None:
     assert use is not None
     found = entities([one])
 
-    assert (
-        len({frozenset(ends) for ends in use}) == found.n_links == sum(group.alike for group in found.links)
-    )
+    assert len({frozenset(ends) for ends in use}) == found.n_links == sum(group.alike for group in found.links)
     assert max(use.values()) == found.links[0].use
     assert sorted(found.links, key=lambda group: -group.use) == found.links
     for group in found.links:
