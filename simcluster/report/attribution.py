@@ -43,7 +43,7 @@ def attribution(explained: Explanation | None, zero_is_assumed: bool) -> list[Ta
 
 
 def _components(name: str, latency: LatencyExplanation, assumed: tuple[int, ...]) -> Table:
-    """A line for each component with a share in the variance or in a tail."""
+    """A row for each component with a share in the variance or in a tail."""
     columns = {"variance": latency.variance_shares}
     columns |= {f"beyond {percentile}": shares for percentile, shares in latency.tail_shares.items()}
     found = {column: shares for column, shares in columns.items() if shares}

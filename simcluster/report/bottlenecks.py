@@ -53,7 +53,7 @@ def map_text(explained: Explanation | None) -> str:
 
 
 def _replicas(replicas: Sequence[ReplicaExplanation]) -> Table:
-    """Their part in the gaps and in their spread, where there are several."""
+    """Shares of the replicas in the gaps and in their spread; no rows for a single replica."""
     levels = list(replicas[0].tail_shares) if replicas else []
     rows = [
         Row(
@@ -138,7 +138,7 @@ def _standstills(found: Sequence[Standstill]) -> Table:
 
 
 def _slowest(found: Mapping[str, Sequence[SlowRequest]]) -> Iterator[Table]:
-    """For each latency its slowest requests: that latency, the reason, and the other latency."""
+    """Tables of the slowest requests by each latency: that latency, the reason, and the other latency."""
     for kind, requests in found.items():
         (other,) = (name for name in found if name != kind)
         rows = [

@@ -19,7 +19,7 @@ _SEVERAL_RUNS = "Lines in which the runs differ are marked: what differs below m
 
 
 def configuration(runs: Sequence[ReportedRun], labels: Sequence[str]) -> Table:
-    """A line for each thing that a scenario sets, a column for each run."""
+    """A table with a row for each setting of a scenario and a column for each run."""
     rows = []
     for head, cell in _LINES:
         texts = [cell(run.scenario) for run in runs]
@@ -30,7 +30,7 @@ def configuration(runs: Sequence[ReportedRun], labels: Sequence[str]) -> Table:
 
 
 def differing(table: Table) -> list[str]:
-    """Heads of the lines in which the runs differ."""
+    """Heads of the rows in which the runs differ."""
     return [row.head for row in table.rows if row.mark == "differs"]
 
 

@@ -19,7 +19,7 @@ ZERO_ASSUMED = (
 
 
 class Metric(NamedTuple):
-    """A line of the comparison."""
+    """A row of the comparison."""
 
     head: str
     key: str

@@ -81,7 +81,7 @@ def page(
     runs: Sequence[ReportedRun], explained: Sequence[Explanation | None] = (), *, interactive: bool = False
 ) -> str:
     """
-    The report of some runs.
+    Make the report of some runs.
 
     Args:
         runs: at least one; the first is what the others are compared with.

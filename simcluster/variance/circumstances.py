@@ -85,7 +85,7 @@ class Circumstances:
         return self._joined(request, [words], begin, end)
 
     def of_length(self, request: int, n_tokens: int, mean: float) -> str:
-        """That a request is long because it has many tokens, with the mean number."""
+        """The number of tokens of a request and the mean number."""
         words = [f"{n_tokens:,} output tokens, {mean:,.0f} on average"]
         return self._joined(request, words, int(self._arrived[request]), int(self._last[request]))
 
@@ -134,7 +134,7 @@ class Circumstances:
         return np.asarray(others, dtype=bool)
 
     def _joined(self, request: int, words: list[str], begin: int, end: int) -> str:
-        """These words, how often it was interrupted, and the events of its replica or of links from begin to end."""
+        """The words with the interruptions of the request, and the events of its replica or of links in that time."""
         words = [*words, *_often("preempted", int(self._preemptions[request]))]
         words += _often("restarted after a failure", int(self._restarts[request]))
         replica = int(self._replica[request])

@@ -54,7 +54,7 @@ class Rank:
 
     @property
     def paces(self) -> dict[str, RankPace]:
-        """By name of `PACES`."""
+        """Both, keyed by the names in `PACES`."""
         return {"compute": self.compute, "fetch": self.fetch}
 
 

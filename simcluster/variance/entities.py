@@ -89,7 +89,7 @@ class Standstill:
     """How often, over all runs."""
     total_s: float
     share: float
-    """Of the time of all runs."""
+    """Share of the time of all runs."""
 
     @property
     def label(self) -> str:
@@ -127,7 +127,7 @@ def entities(runs: Sequence[RunFolder]) -> Entities:
 
 
 def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[int | None, list[LinkLoad]]:
-    """How many links were used or changed, and one for each load, by use."""
+    """The number of links that were used or changed, and one for each load, the busiest first."""
     topology = topology_of(scenarios[0])
     use = link_use(runs, topology) if topology is not None else None
     if use is None:
@@ -157,7 +157,7 @@ def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[in
 
 
 class _EnoughServices(Exception):
-    """As many services as are analysed have been seen."""
+    """Enough services have been seen."""
 
 
 class _StageCounts:
@@ -169,7 +169,7 @@ class _StageCounts:
         self.parts = np.zeros(len(COMPONENTS), np.int64)
 
     def add(self, service: Served, slowest: float) -> None:
-        """A service of a step, and by how much this was the slowest of the step: a share where several are equal."""
+        """Add a service of a step; `slowest` is 1 if it was the slowest of the step, and a share of 1 on a tie."""
         self.n_steps += 1
         self.n_slowest += slowest
         self.served += service.ended - service.began
@@ -178,7 +178,7 @@ class _StageCounts:
 
 
 def _stages(scenarios: Sequence[Scenario]) -> tuple[int, list[StageLoad]]:
-    """How many steps were analysed, and the stages of all pipelines."""
+    """The number of steps analysed, and the stages of all pipelines."""
     counts: dict[tuple[int, int], _StageCounts] = {}
     n_steps = span = 0
     replicas = scenarios[0].replicas

@@ -1,4 +1,4 @@
-"""When events of devices and links are on during a run: stated in its scenario, or drawn again from its seed."""
+"""Intervals of the events of a run: stated in its scenario, or drawn again from its seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_REPETITIONS = 10_000
 
 
 class EventInterval(NamedTuple):
-    """One time that an event is on."""
+    """An interval in which an event lasts."""
 
     begin: int
     """Tick."""

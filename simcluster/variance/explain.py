@@ -164,7 +164,7 @@ def _replicas(
 
 
 def _critical_path(runs: Sequence[RunFolder]) -> tuple[CriticalPath | None, list[str]]:
-    """Which rank is last in each group; or a note that says why this is not known, which is no fault of the trace."""
+    """Which rank is last in each group; or None, with a note that gives the reason."""
     try:
         found = critical_path(runs)
     except InputError as error:

@@ -30,9 +30,9 @@ class LatencyExplanation:
     variance_share_intervals: dict[str, tuple[float, float]] | None
     """95 % intervals of these shares over replications; None with fewer than two that vary."""
     tail_shares: dict[str, Shares | None]
-    """By percentile, shares in what the values beyond it exceed the mean by; None where there is no such value."""
+    """Shares in the excess over the mean of the values beyond each percentile; None without such values."""
     levels: dict[str, float | None] | None
-    """Shares of the variance by level; None where nothing varies, and the share of a level that was not seen."""
+    """Shares of the variance by level; None where nothing varies; a level that was not seen has None."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ReplicaExplanation:
     mean_itl_ms: float
     token_share: float
     variance_share: float
-    """In the variance about the mean of all replicas."""
+    """Share in the variance about the mean of all replicas."""
     tail_shares: dict[str, float]
-    """In the gaps beyond each percentile."""
+    """Share of the gaps beyond each percentile."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class Explanation:
     noise: str
     seeds: list[int]
     latencies: dict[str, LatencyExplanation | None]
-    """By name of `metrics.LATENCIES`; None for one without a value."""
+    """Keyed by the names in `metrics.LATENCIES`; None for a latency without values."""
     replicas: list[ReplicaExplanation]
     """The one with most of the variance first."""
     critical_path: CriticalPath | None
     """None where no rank waits for another, or where the scenario of a run cannot be read."""
     slowest_requests: dict[str, list[SlowRequest]]
-    """By `ttft` and by `e2el`."""
+    """Keyed by `ttft` and `e2el`."""
     entities: Entities | None
     """None where the scenario of a run cannot be read."""
     notes: list[str]

@@ -60,7 +60,7 @@ class SlowRequest:
     """One of the slowest requests, and why it was slow."""
 
     seed: int
-    """Of its run."""
+    """Seed of its run."""
     request: int
     arrived_s: float
     prompt_tokens: int
@@ -74,7 +74,7 @@ class SlowRequest:
     """The component with most of the excess, or `output_tokens` where their number has most of it."""
     component_excess_ms: float
     cause: str
-    """In words."""
+    """A short text."""
 
 
 def slowest_of(

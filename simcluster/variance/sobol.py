@@ -42,9 +42,9 @@ class Effects:
 
     variance: float
     total: list[Estimate]
-    """By source, with all its interactions."""
+    """Effect of each source with all its interactions."""
     first: list[Estimate]
-    """By source, alone."""
+    """Effect of each source alone."""
     interactions: Estimate
     """The share that no source explains alone; below zero only by chance."""
 

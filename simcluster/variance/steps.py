@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     """Distance of the blocks, in blocks."""
 
     def at_most(self, most: int) -> Sample:
-        """The same, or as many steps as remain when the distance is doubled until there are no more than `most`."""
+        """A sample of at most `most` steps: the distance of its blocks is doubled as often as needed."""
         steps, stride = self
         while steps.shape[1] > most and stride < _MAX_STRIDE:
             stride *= 2
@@ -58,7 +58,7 @@ class SizeOfSteps(NamedTuple):
     n_steps: int
     """A step that lies in two blocks of rows counts as two small ones."""
     n_tokens: int
-    """Of all of them together; a whole prompt at the step of its first token."""
+    """Sum over these steps; a whole prompt counts at the step of its first token."""
     n_outputs: int
     """Tokens made."""
 
@@ -68,12 +68,12 @@ class StepSummary(NamedTuple):
 
     n_steps: int
     samples: dict[int, Sample]
-    """By replica, ascending."""
+    """Keyed by replica, ascending."""
     sizes: list[SizeOfSteps]
-    """By replica and number of tokens, ascending."""
+    """Sorted by replica and number of tokens."""
 
     def sample(self, most: int) -> dict[int, Steps]:
-        """By replica, at most that many steps of each."""
+        """At most that many steps of each replica, keyed by replica."""
         return {replica: Steps(*one.at_most(most).steps) for replica, one in self.samples.items()}
 
 
@@ -104,7 +104,7 @@ class StepCounter:
         self._add_sizes(rows[0, starts], np.add.reduceat(tokens, starts), np.diff(starts, append=len(tokens)))
 
     def _add_to_sample(self, steps: Ticks) -> None:
-        """Steps as replica, number and end, shape (3, steps)."""
+        """Sample new steps, given as replica, number and end, shape (3, steps)."""
         self._n_steps += steps.shape[1]
         for replica in np.unique(steps[0]).tolist():
             parts, stride = self._parts.setdefault(replica, []), self._strides.setdefault(replica, 1)
@@ -114,7 +114,7 @@ class StepCounter:
                 self._parts[replica], self._strides[replica] = [sample.steps], sample.stride
 
     def _add_sizes(self, replicas: Ticks, n_tokens: Ticks, n_outputs: Ticks) -> None:
-        """Steps by replica, tokens and outputs, shape (steps,) each."""
+        """Count steps by size, given as replica, tokens and outputs, shape (steps,) each."""
         sizes = np.rint(np.log2(n_tokens) * SIZES_PER_OCTAVE).astype(np.int64)
         keys, places = np.unique(replicas * _MAX_SIZE + sizes, return_inverse=True)
         columns = np.bincount(places), np.bincount(places, n_tokens), np.bincount(places, n_outputs)
@@ -123,7 +123,7 @@ class StepCounter:
                 self._sums[*divmod(key, _MAX_SIZE), place] += int(value)
 
     def summary(self) -> StepSummary:
-        """What was counted."""
+        """The steps counted so far."""
         samples = {
             replica: Sample(np.hstack(parts), self._strides[replica])
             for replica, parts in sorted(self._parts.items())
@@ -157,5 +157,5 @@ def keep(run: RunFolder, counter: StepCounter) -> None:
 
 
 def _every(steps: Ticks, stride: int) -> Ticks:
-    """The steps in every block of a multiple of `stride`; numbers come first, shape (2, n)."""
+    """The steps in blocks whose number is a multiple of `stride`; rows are step numbers and ends, shape (2, n)."""
     return steps[:, steps[0] // STEPS_PER_BLOCK % stride == 0]

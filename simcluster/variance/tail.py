@@ -107,7 +107,7 @@ class Tail:
     border: int
     """The smallest of them, in ticks."""
     fraction: Fraction
-    """With which each value at the border counts; larger ones count whole."""
+    """Weight of each value at the border; larger values have weight 1."""
     n: Fraction
     """Number of values."""
     sums: tuple[Fraction, ...]

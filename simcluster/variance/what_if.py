@@ -43,15 +43,15 @@ class SourceEffect:
     """The part of one source in the variance of a figure over worlds."""
 
     total: Estimate
-    """With all its interactions."""
+    """Share with all its interactions."""
     first: Estimate
-    """By itself."""
+    """Share of the source alone."""
     interaction: float
 
 
 @dataclass(frozen=True)
 class EntityEffect:
-    """By how much a figure exceeds what it is without the events of a device or link, in the same worlds."""
+    """The difference of a figure with and without the events of a device or link, in the same worlds."""
 
     effect: float
     low: float | None
@@ -69,7 +69,7 @@ class FigureEffects:
     variance: float
     """Over worlds."""
     sources: dict[str, SourceEffect] | None
-    """By source; None where the figure does not vary."""
+    """Keyed by source; None where the figure does not vary."""
     interactions: Estimate | None
     """Share of the variance that no source explains by itself."""
     devices: dict[str, SourceEffect] | None
@@ -88,13 +88,13 @@ class WhatIf:
     runs: int
     confidence: float
     figures: dict[str, FigureEffects]
-    """By name of `FIGURES`; those that have no value in some run are left out."""
+    """Keyed by the names in `FIGURES`; figures without a value in some run are left out."""
     notes: list[str]
     assumptions: list[str]
 
 
 def what_if_as_json(found: WhatIf) -> dict[str, Any]:
-    """The same as plain data; `devices` of a figure only where there are some."""
+    """What-if results as plain data; a figure has `devices` only if they were asked for and it varies."""
     data = {"format": WHAT_IF_FORMAT, **asdict(found)}
     for figure in data["figures"].values():
         if figure["devices"] is None:
