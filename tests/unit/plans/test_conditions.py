@@ -1,4 +1,4 @@
-"""What happens to devices and links: how much of it at once, and how often."""
+"""Events of devices and links: several at once, and very many."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class TestHowOften:
 
         assert main(["replay", str(VALID / "events-transfer.yaml"), "-o", str(tmp_path)]) == 2
         assert (
-            "events-transfer: events: more than 2 happenings; expected fewer events at random, longer apart, or a"
-            " horizon\n"
+            "events-transfer: events: more than 2 happenings; expected fewer random events, longer intervals between"
+            " them, or a horizon\n"
         ) == capsys.readouterr().err
 
     def test_transfers_wait_for_themselves(self) -> None:
