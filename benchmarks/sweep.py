@@ -5,7 +5,7 @@ What a sweep costs besides its simulations, and what a second worker brings.
 
 Plays N points of a small scenario, each with another rate: in this process, with one worker, and with two, which have
 started before. Each sweep has a folder of its own, so that nothing is taken up. A sweep is all of it: the file read,
-every point resolved, played and kept, the table written.
+every point resolved, simulated and kept, the table written.
 
 Besides the time on the wall, the CPU time of all processes is told, workers and scheduler included, less what was
 spent in the simulations themselves, which is taken where they run: so both are stretched alike by other work on the
@@ -97,7 +97,7 @@ def with_workers(file: Path, n_workers: int) -> Took:
 
 
 def require_all(summary: dict[str, dict[str, int]], rows: list[object]) -> None:
-    """Hold that every point was played."""
+    """Hold that every point was simulated."""
     assert summary["points"]["ok"] == summary["points"]["all"] == len(rows)
 
 

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.judge import log_ratios
-from simcluster.comparison.play import play_on, unplayed
 from simcluster.comparison.side import Side
+from simcluster.comparison.worlds import scenario_side, simulate_worlds
 from simcluster.scenario.gates import Gate, default_gates
 from simcluster.scenario.load import load
 from simcluster.scenario.resolved import Scenario
@@ -67,7 +67,7 @@ def scenario(ranks: int, *settings: str) -> Scenario:
 
 def played(one: Scenario, first_seed: int) -> Side:
     """A side in twenty worlds."""
-    return play_on([unplayed(one.model_copy(update={"seed": first_seed}), "")], N_WORLDS, jobs=1)[0]
+    return simulate_worlds([scenario_side(one.model_copy(update={"seed": first_seed}), "")], N_WORLDS, jobs=1)[0]
 
 
 def unchanged(task: tuple[Scenario, int]) -> Unchanged:

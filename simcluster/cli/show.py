@@ -1,4 +1,4 @@
-"""`simcluster show`: what the catalogue holds, and where every value comes from."""
+"""`simcluster show`: list the catalogue, and print entries with the source of every value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import ending_in
-from simcluster.cli.printed import bare_table
-from simcluster.cli.problems import told
+from simcluster.cli.output_files import ending_in
+from simcluster.cli.printing import bare_table
+from simcluster.cli.problems import report_problems
 from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
-"""Columns of what is printed, but on a terminal, which has its own."""
-LONGEST_IN_TABLE = 40
-"""Characters of a plain text that stands in a table."""
+"""Columns of the output in a pipe; a terminal has its own width."""
+MAX_IN_TABLE = 40
+"""Characters; longer texts are printed as paragraphs below the table."""
 KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios", "sweeps")
 
 
@@ -29,7 +29,7 @@ KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "sc
 @click.argument("name", required=False)
 @click.option("--plot", type=click.Path(path_type=Path), callback=ending_in(*FORMATS),
               help="Draw a topology into this file.")  # fmt: skip
-@told
+@report_problems
 def show(kind: str, name: str | None, plot: Path | None) -> int:
     """List what comes with simcluster, or show one entry with the source of every value."""
     if plot is not None and (kind != "topologies" or name is None):
@@ -113,7 +113,7 @@ def _print_table(table: Table) -> None:
 
 
 def _files(kind: str) -> Any:
-    """The module that knows where scenarios or sweeps are."""
+    """The module that finds scenarios or sweeps."""
     from simcluster.scenario import files as scenarios
     from simcluster.sweeps import files as sweeps
 
@@ -121,7 +121,7 @@ def _files(kind: str) -> Any:
 
 
 def _show_file(kind: str, name: str) -> None:
-    """A scenario or a sweep as it stands."""
+    """Print the file of a scenario or a sweep."""
     from simcluster.catalog import entries
     from simcluster.files import source
     from simcluster.files.problems import nearest
@@ -134,7 +134,7 @@ def _show_file(kind: str, name: str) -> None:
 
 
 def _show_entry(kind: str, name: str) -> None:
-    """A catalogue entry: every value with its source."""
+    """Print every value of a catalogue entry with its source."""
     from simcluster.catalog import entries
     from simcluster.files import source
 
@@ -162,8 +162,8 @@ def _show_entry(kind: str, name: str) -> None:
 
 
 def _is_prose(value: Any) -> bool:
-    """Whether a value is a text that wants a paragraph instead of a place in a table."""
-    return isinstance(value, str) and len(value) > LONGEST_IN_TABLE
+    """Whether a value is a text too long for the table."""
+    return isinstance(value, str) and len(value) > MAX_IN_TABLE
 
 
 def _print_paragraph(text: str) -> None:
@@ -171,7 +171,7 @@ def _print_paragraph(text: str) -> None:
 
 
 def _cells(value: Any) -> tuple[str, str, str]:
-    """What is said of a value: itself, its source, and remarks."""
+    """A value, its source, and remarks on it."""
     if not isinstance(value, dict):
         return _text(value), "", ""
     remarks = "; ".join(str(value[key]) for key in ("confidence", "status", "note") if value.get(key))
@@ -179,14 +179,14 @@ def _cells(value: Any) -> tuple[str, str, str]:
 
 
 def _text(value: Any) -> str:
-    """A value as it would stand in a file, but lists without brackets."""
+    """A value as in a file, but lists without brackets."""
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:
-    """Every value of an entry: mappings with a `value`, and plain values, but not titles and sources."""
+    """Every value of an entry with its path: mappings with a `value`, and plain values; no titles or sources."""
     if isinstance(data, dict) and "value" in data:
         return [(path, data)]
     if isinstance(data, dict):
@@ -198,7 +198,7 @@ def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int
 
 
 def _show_topology(name: str, plot: Path | None) -> None:
-    """Counts, distances, bisection; and a drawing if wanted."""
+    """Print counts, distances and bisection; draw the topology if a file is given."""
     from collections import Counter
 
     from simcluster.files.units import show as text

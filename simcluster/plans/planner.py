@@ -1,4 +1,4 @@
-"""From a resolved scenario to what the kernel simulates: plans of its replicas, and the events that change them."""
+"""Plans for the kernel, made from a resolved scenario: its replicas, and the events that change them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Planner:
         self._scenario = scenario
         self.prices = Prices(scenario)
         self.links: Links | None = None
-        """As built; None for a scenario without a network."""
+        """The links as built; None for a scenario without a network."""
         self._changed: Links | None = None
         n_replicas = len(scenario.replicas)
         self.on_fabric = [False] * n_replicas
-        """By replica, whether its exchanges and sends are flows."""
+        """Whether the exchanges and sends of each replica are flows."""
         if scenario.network is not None:
             self.links = Links(scenario.network, routes(scenario.network, scenario.topology), NORMAL_CONDITIONS)
             groups = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
@@ -133,7 +133,7 @@ class Planner:
         )
 
     def _site(self, number: int, all_links: frozenset[Link]) -> ReplicaSite:
-        """The devices and links of a replica; none where no event concerns it, so that it is never planned anew."""
+        """The devices and links of a replica; none if no event concerns it, so that it is never planned again."""
         replica = self._scenario.replicas[number]
         devices = frozenset(name for stage in replica.stages for name in stage.devices)
         if not self._may_change(replica):

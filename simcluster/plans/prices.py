@@ -33,7 +33,7 @@ TOKEN_BYTES = 4
 
 
 class ChangedLinks(NamedTuple):
-    """Links that are not as built, as the ranks of a stage find them."""
+    """Changed links as the ranks of one stage see them."""
 
     ranks: tuple[str, ...]
     links: Links
@@ -78,7 +78,7 @@ class Prices:
         return self._model(blocks, stage.devices, slow, over, noise, experts)
 
     def wire(self, hop: Hop, links: Links | None) -> Wire:
-        """The way between two stages; equal ways are one object, so that a pipeline evaluates each of them once."""
+        """The wire between two stages; equal wires are one object, so that a pipeline evaluates each of them once."""
         latency_s, bytes_per_s, uses = (hop.latency_s, hop.bytes_per_s, ()) if links is None else links.hop(hop)
         built_per_s = bytes_per_s * links.slower(uses) if links is not None else bytes_per_s
         return self._wire_over(latency_s, bytes_per_s, built_per_s, uses)
@@ -139,12 +139,12 @@ class Prices:
     def _exchange_s(self, over: ChangedLinks | None) -> ExchangeTime:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._scenario.group is None:
-            return _exchange_as_built_s(self._scenario)
+            return exchange_as_built_s(self._scenario)
         links = over.links.as_built if over.on_fabric else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
 
     def _rounds(self, stage: Stage, links: Links) -> Rounds | None:
-        """A phase for each collective, or every message of every round."""
+        """Flows of each exchange: one for each collective, or one for every message of every round."""
         scenario = self._scenario
         if scenario.group is None:
             return None
@@ -172,13 +172,13 @@ class Prices:
 
     def _new_wire(self, latency_s: float, bytes_per_s: float, built_per_s: float, uses: Uses) -> Wire:
         """
-        A way of this latency and bandwidth.
+        A wire of this latency and bandwidth.
 
         Args:
             latency_s: of a message.
             bytes_per_s: as the links are.
             built_per_s: as they were built, from which the fabric works out what changed links take.
-            uses: links of the way and their weights.
+            uses: its links and their weights.
         """
         activation_bytes = self._scenario.model.hidden * ACTIVATION_BYTES
         return Wire(
@@ -242,8 +242,8 @@ def _collective(group: Group, kind: Collective, all_reduce: str) -> OneFabric | 
     return TwoFabrics(group.inside, group.across)
 
 
-def _exchange_as_built_s(scenario: Scenario) -> ExchangeTime:
-    """Time of exchanges in closed form; kept, since their sizes come again and again."""
+def exchange_as_built_s(scenario: Scenario) -> ExchangeTime:
+    """Time of exchanges over links as built, in closed form; cached, since their sizes recur."""
     group, engine = scenario.group, scenario.engine
 
     @cache

@@ -20,11 +20,11 @@ from simcluster.sweeps.columns import HIGHER, objectives, short_key, titled, uni
 from simcluster.sweeps.plan import Plan
 from simcluster.sweeps.table import Row, text
 
-MOST_PANELS = 24
-_MOST_ACROSS = 3
+MAX_PANELS = 24
+_MAX_ACROSS = 3
 _CELL_IN = 0.34
 _NOTHING = "#e4e4e4"
-_LONGEST = 22
+_MAX_LABEL_LENGTH = 22
 
 
 class Axis(NamedTuple):
@@ -35,7 +35,7 @@ class Axis(NamedTuple):
 
 
 def axes_of(plan: Plan) -> list[Axis]:
-    """The axes of a design in the order in which its points go, the slowest first; those of one value too."""
+    """The axes of a design, the slowest first, as in the order of its points; those of one value too."""
     design = plan.file.design
     axes = [] if design.variants is None else [Axis("variant", tuple(design.variants))]
     for key, values in (design.grid or {}).items():
@@ -59,14 +59,14 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     panels = [(name, fixed) for name in names for fixed in product(*(range(sizes[place]) for place in others))]
     if not panels:
         return None
-    left_out = len(panels) - MOST_PANELS
-    panels = panels[:MOST_PANELS]
+    left_out = len(panels) - MAX_PANELS
+    panels = panels[:MAX_PANELS]
     n_fixed = math.prod(sizes[place] for place in others)
-    n_across = min(_MOST_ACROSS, n_fixed if n_fixed > 1 else len(names), len(panels))
+    n_across = min(_MAX_ACROSS, n_fixed if n_fixed > 1 else len(names), len(panels))
     n_down = math.ceil(len(panels) / n_across)
     panel_in = _CELL_IN * sizes[down]
     currency = plan.file.currency
-    notes = ["Yellow is better, purple is worse. Grey: the point cannot be, failed, or has no such figure."]
+    notes = ["Yellow is better, purple is worse. Grey: the point is infeasible, failed, or has no value."]
     notes += [f"{left_out} more panels are left out."] if left_out > 0 else []
     under_in = 0.06 * max(map(len, map(_short, axes[across].labels)))
     between_in = 0.95 + under_in + (0.2 if others else 0.0)
@@ -82,7 +82,7 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
         where: list[Any] = [slice(None)] * len(axes)
         for other, value in zip(others, fixed, strict=True):
             where[other] = value
-        values = figures[names.index(name)][tuple(where)]  # (down, across): later axes are further right
+        values = figures[names.index(name)][tuple(where)]  # (down, across), since later axes are further right
         drawn = figure.add_subplot(grid[place // n_across, place % n_across])
         whole = figures[names.index(name)]
         _panel(drawn, values, whole, name, currency)
@@ -102,16 +102,16 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
 
 
 def differs(rows: Sequence[Row], name: str) -> bool:
-    """Whether points have a figure, and not all the same."""
+    """Whether a column has different values."""
     return len({row[name] for row in rows if row.get(name, math.nan) == row.get(name)}) > 1
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+    return label if len(label) <= _MAX_LABEL_LENGTH else label[: _MAX_LABEL_LENGTH - 1] + "…"
 
 
 def _panel(drawn: Axes, values: Any, whole: Any, name: str, currency: str | None) -> None:
-    """The cells of one panel, coloured by where they lie among all values of the figure."""
+    """Draw the cells of one panel, coloured by their place among all values of the figure."""
     _, scale = unit(name, currency)
     low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
     is_log = low > 0 and high / low > LOG_FROM_RATIO

@@ -247,7 +247,7 @@ def test_a_killed_run_is_recognised_and_replaced(scenario: Path, capsys: pytest.
 
     assert ["s-seed0.incomplete"] == [folder.name for folder in Path("runs").iterdir()]
     assert main(["check", str(left)]) == 2
-    assert "a run that was not finished" in capsys.readouterr().err
+    assert "an unfinished run" in capsys.readouterr().err
     assert replay("s.yaml") == 0
     assert ["s-seed0"] == [folder.name for folder in Path("runs").iterdir()]
     assert main(["check", "runs/s-seed0"]) == 0

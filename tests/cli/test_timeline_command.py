@@ -132,7 +132,7 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
+        (["s.yaml", "--seeds", "2", "--timeline"], "--timeline takes one run"),
         (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
         (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz; a scenario goes before it"),
         (["s.yaml", "--timeline", "folder.gz"], "'folder.gz': is a folder"),

@@ -39,7 +39,7 @@ def test_rank_skew_is_charged_at_every_exchange(block: str) -> None:
 
 
 def test_ranks_that_exchange_in_no_time_do_not_wait() -> None:
-    """Where an exchange is free there is none to wait in, as on a single rank."""
+    """A free exchange has no wait for peers, like a single rank."""
     batch = Batch(4, 400, outputs=4, sequences=4)
 
     assert device(0.0, 0.0).seconds("dense", batch) == device(3e-6, 0.0).seconds("dense", batch)

@@ -280,12 +280,12 @@ def test_it_can_be_redrawn_and_is_all_the_spread_there_is(tmp_path: Path) -> Non
     """In a world with nothing else drawn the source has the whole variance, total and first order."""
     scenario = mixtral(tmp_path)
     found = what_if(scenario, 3, jobs=1)
-    effect = found["figures"]["mean_itl_ms"]["sources"]["moe_routing"]
+    effect = found.figures["mean_itl_ms"].sources["moe_routing"]
 
     assert ["moe_routing"] == drawn_sources(scenario)
     assert ["gpu0"] == devices_drawn(scenario, "moe_routing")
-    assert effect["total"]["value"] == pytest.approx(1)
-    assert effect["first"]["value"] == pytest.approx(1)
+    assert effect.total.value == pytest.approx(1)
+    assert effect.first.value == pytest.approx(1)
 
 
 def test_a_redrawn_world_routes_otherwise(tmp_path: Path) -> None:
