@@ -22,6 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMING = [page for page in PAGES if page.name != "CHANGELOG.md" and page.parent.name != "decisions"]
+"""Pages that name files as they are now; the others keep the names of their day."""
 END = "end of a command, with status"
 
 
@@ -143,6 +145,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), f"{address} is not there"
         if heading:
             assert heading in anchors(file), f"{address} has no heading #{heading}"
+
+
+@pytest.mark.parametrize("page", NAMING, ids=name_of)
+def test_named_files_are_there(page: Path) -> None:
+    """Files and modules of the project that a page names exist."""
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"(?<![\w/])((?:simcluster|tests|benchmarks|docs)/[\w./-]*\w)(?![\w<*-])", text)
+    modules = re.findall(r"(?:from|import) (simcluster(?:\.\w+)+)", text)
+    paths = [ROOT / file for file in files] + [ROOT / module.replace(".", "/") for module in modules]
+    missing = {
+        str(path.relative_to(ROOT)) for path in paths if not (path.exists() or path.with_suffix(".py").exists())
+    }
+
+    assert set() == missing
 
 
 def anchors(page: Path) -> set[str]:
