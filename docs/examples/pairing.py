@@ -1,5 +1,5 @@
 """
-What the same noise world is worth: how much sharper a difference is between pairs of runs than between strangers.
+Variance reduction by common noise worlds: pairs of runs compared with independent runs.
 
     python docs/examples/pairing.py [SEEDS]
 
