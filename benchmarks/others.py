@@ -4,12 +4,12 @@ Speed of simcluster and other simulators on the same workload, as ratios in the 
     python benchmarks/others.py [--python vidur=PATH ...] [--requests 1000 10000] [--runs 3] [--limit-s 600]
 
 The workload is that of `scenarios/benchmark/llama-2-70b-tp8-10k.yaml`: Llama-2-70B on eight H100, or the nearest
-equivalent in each simulator. Simulators are searched in this environment, or in that of the interpreter given for
-them; one that is not installed, fails or takes too long is listed with the reason. `others/run_*.py` run each of them.
+equivalent in each simulator. Simulators are searched in this environment, or in that of the interpreter given. One
+that is not installed, fails or takes too long is listed with the reason. `others/run_*.py` run each of them.
 
-All times are CPU seconds, user and system, and medians over the runs. The whole process is measured by
-the system from start to end; importing, simulating and writing are measured inside it. A ratio does not mean that two
-simulators compute the same: the list below the tables describes what each does and leaves out.
+All times are CPU seconds, user and system, and medians over the runs. The whole process is measured by the system from
+start to end; importing, simulating and writing are measured inside it. A ratio does not mean that two simulators
+compute the same: the list below the tables describes what each does and leaves out.
 """
 
 from __future__ import annotations

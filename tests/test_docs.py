@@ -58,7 +58,7 @@ def commands(block: Block) -> list[tuple[str, str]]:
 def run(block: Block, environment: dict[str, str], folder: Path) -> None:
     """Run a console block in one shell and hold its output against what is shown."""
     shown = commands(block)
-    # Each command's status is told, and then put back for an `echo $?` that may follow.
+    # Each command's status is printed and then restored for an `echo $?` that may follow.
     script = "".join(f"{command}status=$?; echo; echo '{END}' $status; (exit $status)\n" for command, _ in shown)
     shell, pipe, same = ["bash", "-c", script], subprocess.PIPE, subprocess.STDOUT
     done = subprocess.run(shell, cwd=folder, env=environment, stdout=pipe, stderr=same, text=True)
@@ -125,9 +125,9 @@ def test_what_a_page_shows_happens(
         elif block.language == "python" and ">>>" in block.text:
             examples = doctest.DocTestParser().get_doctest(block.text, names, page.name, str(page), block.line - 1)
             flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            told: list[str] = []
-            doctest.DocTestRunner(optionflags=flags).run(examples, out=told.append, clear_globs=False)
-            assert not told, "".join(told)
+            reported: list[str] = []
+            doctest.DocTestRunner(optionflags=flags).run(examples, out=reported.append, clear_globs=False)
+            assert not reported, "".join(reported)
             names = examples.globs
         elif block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)

@@ -93,7 +93,7 @@ def test_a_run_without_its_scenario(
 
 
 def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
-    """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
+    """With --causal a scenario is simulated in many worlds, and its sources and straggler are reported."""
     events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
     assert main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--set", events]) == 0
     out, err = capsys.readouterr()
@@ -105,8 +105,8 @@ def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("gpu1 ") for line in out.splitlines())
 
 
-@pytest.mark.parametrize(("alone", "is_told"), [(-0.2, True), (-0.0001, False), (0.2, False)])
-def test_a_share_below_zero_is_explained(alone: float, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("alone", "is_reported"), [(-0.2, True), (-0.0001, False), (0.2, False)])
+def test_a_share_below_zero_is_explained(alone: float, is_reported: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """Where a share prints with a minus, a line says that this is chance."""
     share = {"value": alone, "low": alone, "high": 0.5}
     sure = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -117,7 +117,7 @@ def test_a_share_below_zero_is_explained(alone: float, is_told: bool, capsys: py
     head = {"scenario": "s", "seeds": [0, 1], "runs": 6, "noise": "none", "notes": [], "assumptions": []}
     print_effects({**head, "figures": {"mean_itl_ms": figure}})
 
-    assert is_told == (BELOW_ZERO in capsys.readouterr().out)
+    assert is_reported == (BELOW_ZERO in capsys.readouterr().out)
 
 
 def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +143,7 @@ def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]
 
 
 def test_pictures_that_have_no_place(capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that cannot be made is told before anything is explained, and so it is of a sweep."""
+    """A folder that cannot be made is reported before anything is explained, and so it is of a sweep."""
     main(["replay", "s.yaml"])
     capsys.readouterr()
     for words in (["explain", "runs/s-seed0"], ["sweep", "cut-of-8xh100"]):
