@@ -7,8 +7,8 @@ The workload is that of `scenarios/benchmark/llama-2-70b-tp8-10k.yaml`: Llama-2-
 equivalent in each simulator. Simulators are searched in this environment, or in that of the interpreter given. One
 that is not installed, fails or takes too long is listed with the reason. `others/run_*.py` run each of them.
 
-All times are CPU seconds, user and system, and medians over the runs. The whole process is measured by the system from
-start to end; importing, simulating and writing are measured inside it. A ratio does not mean that two simulators
+All times are CPU seconds, user and system, and medians over the runs. The whole process is measured by the system
+from start to end; importing, simulating and writing are measured inside it. A ratio does not mean that two simulators
 compute the same: the list below the tables describes what each does and leaves out.
 """
 

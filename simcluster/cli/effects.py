@@ -21,8 +21,10 @@ def print_effects(found: dict[str, Any]) -> None:
     """Print the result of `variance.what_if`."""
     console = wide_console()
     seeds, figures = found["seeds"], found["figures"]
-    said = f"{found['scenario']}, {len(seeds)} seeds from {seeds[0]}, {found['runs']:,} runs, noise {found['noise']}"
-    console.print(said, markup=False, style="bold", soft_wrap=True)
+    heading = (
+        f"{found['scenario']}, {len(seeds)} seeds from {seeds[0]}, {found['runs']:,} runs, noise {found['noise']}"
+    )
+    console.print(heading, markup=False, style="bold", soft_wrap=True)
     for name, figure in figures.items():
         if figure["sources"] is not None:
             console.print()
