@@ -181,10 +181,9 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from simcluster.workload import materialise
+    from simcluster.scenario.requests import requests_of
 
-    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
-    total = int(requests.output_tokens.sum())
+    total = int(requests_of(scenario).output_tokens.sum())
     with progress_bar("{task.completed:,} tokens") as shown:
         task = shown.add_task(scenario.name, total=total)
         yield lambda n_tokens: shown.advance(task, n_tokens)

@@ -77,7 +77,7 @@ class Engine:
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
         self._weather: EventPlayer | None = None
-        if world is not None and world.happenings:
+        if world is not None and world.events:
             self._weather = EventPlayer(
                 self._env, world, self._replicas, fabric, self._displace, self._recover, self._is_over
             )

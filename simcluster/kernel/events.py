@@ -61,7 +61,7 @@ class EventPlayer:
         """Replicas that these alone keep down, so that they never come back."""
         self.down: dict[int, str] = {}
         """Replicas that cannot run, and why."""
-        for number, happening in enumerate(world.happenings):
+        for number, happening in enumerate(world.events):
             self._await(number, happening.times())
 
     def _await(self, number: int, times: Iterator[tuple[int, int | None]]) -> None:
@@ -78,7 +78,7 @@ class EventPlayer:
             return
 
     def _begin(self, number: int, end: int | None, times: Iterator[tuple[int, int | None]]) -> None:
-        happening = self._world.happenings[number]
+        happening = self._world.events[number]
         if self._is_over(len(self._lost) < len(self._replicas)):
             return
         self._n_begun += 1
@@ -97,7 +97,7 @@ class EventPlayer:
         if end is None:
             self._for_good.append(happening)
             found = conditions(self._for_good)
-            self._lost = {n for n, place in enumerate(self._world.places) if isinstance(place.plan(found), str)}
+            self._lost = {n for n, place in enumerate(self._world.sites) if isinstance(place.plan(found), str)}
             return
 
         def ends() -> None:
@@ -121,7 +121,7 @@ class EventPlayer:
                 built = self._fabric.built_bytes_per_s[link]
                 self._fabric.set_capacity(link, changed.get(link, built))
             self._touched = set(changed)
-        places = self._world.places
+        places = self._world.sites
         concerned = [
             (number, place.plan(found))
             for number, place in enumerate(places)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from simcluster.kernel.engine import Engine
@@ -14,9 +13,9 @@ from simcluster.numerics.ticks import to_ticks
 from simcluster.plans.planner import Planner
 from simcluster.plans.replica_plan import ReplicaPlan
 from simcluster.policies.routers import ROUTERS
+from simcluster.scenario.requests import requests_of
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import Block
-from simcluster.workload import materialise
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,7 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
     Raises:
         InputError: the workload's files are not usable.
     """
-    spec = scenario.requests_spec()
-    requests = materialise(spec, scenario.seeds, Path())
+    horizon_s, requests = scenario.requests_spec().horizon_s, requests_of(scenario)
     planner = Planner(scenario)
     plans = [planner.plan(number) for number in range(len(scenario.replicas))]
     engine = Engine(
@@ -55,11 +53,11 @@ def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Wa
         scenario.engine.max_model_len,
         scenario.fidelity,
         sinks,
-        world=planner.world(),
+        world=planner.event_plan(),
         capacities_bytes_per_s=planner.capacities_bytes_per_s,
         pauses=planner.pauses(),
         watch=watch,
     )
     with looked_for_seldom():
-        duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
+        duration_ticks = engine.run(None if horizon_s is None else to_ticks(horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

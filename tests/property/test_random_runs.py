@@ -18,7 +18,7 @@ from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
 from simcluster.noise.tables import delay_ticks, exponential_ticks
-from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan, Place, PlannedEvent
+from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan, PlannedEvent, ReplicaSite
 from simcluster.plans.replica_plan import FlowLoad as Flowing
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
@@ -80,7 +80,7 @@ class Case:
         if not self.happenings:
             return None
         places = [
-            Place(
+            ReplicaSite(
                 frozenset(f"{replica}.{stage}" for stage in range(len(self.stages))),
                 frozenset({(str(replica), "switch")}),
                 lambda conditions, replica=replica: self._plan(replica, conditions),
