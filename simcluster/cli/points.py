@@ -52,13 +52,13 @@ def _infeasible(settings: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) 
     for point, row in enumerate(rows):
         if row["status"] == "infeasible":
             points.setdefault(row["reason"], []).append(point)
-    said = []
+    lines = []
     for reason, of in list(points.items())[:MAX_ROWS]:
         where = ", ".join(f"{title} {_setting(values[of[0]])}" for title, values in settings.items())
         more = f" and {len(of) - 1:,} more points" if len(of) > 1 else ""
-        said.append(f"infeasible: {where}{more}: {reason}")
+        lines.append(f"infeasible: {where}{more}: {reason}")
     left = list(points.values())[MAX_ROWS:]
-    return said + ([f"{sum(map(len, left)):,} more points are infeasible"] if left else [])
+    return lines + ([f"{sum(map(len, left)):,} more points are infeasible"] if left else [])
 
 
 def _settings(plan: Plan) -> dict[str, list[Any]]:
@@ -105,13 +105,13 @@ def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
 
 def _explained(summary: dict[str, Any]) -> list[str]:
     """Explain the columns that single runs do not have."""
-    said = [f"front: no other point is as good in {', '.join(summary['objectives'])} and better in one of them"]
+    lines = [f"front: no other point is as good in {', '.join(summary['objectives'])} and better in one of them"]
     if summary["seeds"] > 1:
-        said.append(f"means over {summary['seeds']} seeds, ± half the 95 % interval")
+        lines.append(f"means over {summary['seeds']} seeds, ± half the 95 % interval")
     if summary["capacity"] is not None:
         search = summary["capacity"]
-        said.append(
+        lines.append(
             f"capacity: the largest rate tried at which {search['attainment']:.4g} of all requests meet the limits, "
             f"to {search['precision']:.2g}; all figures are at this rate"
         )
-    return said
+    return lines

@@ -74,11 +74,11 @@ def _latency(console: Console, title: str, found: LatencyExplanation | None) -> 
     total += [percent(sum(tail.values()) if tail else None) for tail in tails.values()]
     table.add_row("sum", *total, style="bold")
     console.print(table)
-    said = f"std {number(found.std_ms, 'ms')}"
+    line = f"std {number(found.std_ms, 'ms')}"
     levels = {LEVELS[key]: share for key, share in (found.levels or {}).items() if share is not None}
     if levels:
-        said += ", its variance: " + ", ".join(f"{percent(share)} {level}" for level, share in levels.items())
-    console.print(said, markup=False, soft_wrap=True)
+        line += ", its variance: " + ", ".join(f"{percent(share)} {level}" for level, share in levels.items())
+    console.print(line, markup=False, soft_wrap=True)
 
 
 def _replicas(console: Console, replicas: Sequence[ReplicaExplanation]) -> None:

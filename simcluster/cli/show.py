@@ -46,55 +46,74 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
 
 
 def _listing(kind: str) -> Table:
-    """One row per entry with what matters most."""
+    """A table of one kind of entry, with the most important columns."""
+    own = {"devices": _devices, "links": _links, "models": _models, "topologies": _topologies}
+    if kind in own:
+        return own[kind]()
+    table = _table("name", "title")
+    if kind in ("scenarios", "sweeps"):
+        from simcluster.files import source
+
+        files = _files(kind)
+        titles = {name: source.read(files.find(name)).data.get("title", "") for name in files.names()}
+    else:
+        from simcluster.catalog import entries
+
+        names = entries.names(kind)  # type: ignore[arg-type]
+        titles = {name: entries.entry(kind, name).data.get("title", "") for name in names}  # type: ignore[arg-type]
+    for name, title in titles.items():
+        table.add_row(name, str(title))
+    return table
+
+
+def _devices() -> Table:
     from simcluster.catalog import entries
     from simcluster.files.units import show as text
 
-    table: Table
+    table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
+    for name in entries.names("devices"):
+        device = entries.device(name)
+        peak = device.peak_flop_per_s.get("bf16")
+        table.add_row(
+            name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
+            text(peak, "speed") if peak else "-", text(device.power_w, "power"),
+        )  # fmt: skip
+    return table
 
-    if kind == "devices":
-        table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
-        for name in entries.names("devices"):
-            device = entries.device(name)
-            peak = device.peak_flop_per_s.get("bf16")
-            table.add_row(
-                name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
-                text(peak, "speed") if peak else "-", text(device.power_w, "power"),
-            )  # fmt: skip
-    elif kind == "links":
-        table = _table("name", "title", "per direction", "latency, one way")
-        for name in entries.names("links"):
-            link = entries.link(name)
-            table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
-    elif kind == "models":
-        from simcluster.catalog.shapes import active_parameters, kv_bytes_per_token, total_parameters
 
-        table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
-        for name in entries.names("models"):
-            shape = entries.model(name)
-            table.add_row(
-                name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
-                str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
-            )  # fmt: skip
-    elif kind in ("noise", "calibration"):
-        table = _table("name", "title")
-        for name in entries.names(kind):  # type: ignore[arg-type]
-            table.add_row(name, str(entries.entry(kind, name).data.get("title", "")))  # type: ignore[arg-type]
-    elif kind == "topologies":
-        from simcluster.topology import read
+def _links() -> Table:
+    from simcluster.catalog import entries
+    from simcluster.files.units import show as text
 
-        table = _table("name", "title", "devices")
-        for name in read.names():
-            topology = read.load(name)
-            table.add_row(name, topology.title, str(len(topology.devices)))
-    else:
-        from simcluster.files import source
+    table = _table("name", "title", "per direction", "latency, one way")
+    for name in entries.names("links"):
+        link = entries.link(name)
+        table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
+    return table
 
-        table = _table("name", "title")
-        files = _files(kind)
-        for name in files.names():
-            data = source.read(files.find(name)).data
-            table.add_row(name, str(data.get("title", "")))
+
+def _models() -> Table:
+    from simcluster.catalog import entries
+    from simcluster.catalog.shapes import active_parameters, kv_bytes_per_token, total_parameters
+    from simcluster.files.units import show as text
+
+    table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
+    for name in entries.names("models"):
+        shape = entries.model(name)
+        table.add_row(
+            name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
+            str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
+        )  # fmt: skip
+    return table
+
+
+def _topologies() -> Table:
+    from simcluster.topology import read
+
+    table = _table("name", "title", "devices")
+    for name in read.names():
+        topology = read.load(name)
+        table.add_row(name, topology.title, str(len(topology.devices)))
     return table
 
 
@@ -155,10 +174,10 @@ def _show_entry(kind: str, name: str) -> None:
     for path, value in facts:
         if _is_prose(value):
             _print_paragraph(f"{path}: {value}")
-    for key, said in data.get("sources", {}).items():
-        _print_paragraph(f"{key}: {said.get('title', '')}")
-        if said.get("url"):
-            click.echo(f"    {said['url']}")
+    for key, attributes in data.get("sources", {}).items():
+        _print_paragraph(f"{key}: {attributes.get('title', '')}")
+        if attributes.get("url"):
+            click.echo(f"    {attributes['url']}")
 
 
 def _is_prose(value: Any) -> bool:
@@ -206,11 +225,11 @@ def _show_topology(name: str, plot: Path | None) -> None:
 
     topology = read.load(name)
     click.echo(f"{topology.name}: {topology.title}")
-    kinds = Counter(said["kind"] for _, said in topology.graph.nodes(data=True))
+    kinds = Counter(attributes["kind"] for _, attributes in topology.graph.nodes(data=True))
     click.echo("nodes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     table = _table("link", "edges", "per direction", "latency")
-    edges = Counter((said["link"] or "-", said["bytes_per_s"], said["latency_s"])
-                    for _, _, said in topology.graph.edges(data=True))  # fmt: skip
+    edges = Counter((attributes["link"] or "-", attributes["bytes_per_s"], attributes["latency_s"])
+                    for _, _, attributes in topology.graph.edges(data=True))  # fmt: skip
     for (link, bytes_per_s, latency_s), count in edges.items():
         table.add_row(link, str(count), text(bytes_per_s, "bandwidth"), text(latency_s, "time"))
     _print_table(table)

@@ -84,8 +84,8 @@ def _failure(plan: Plan, failed: dict[str, Any], settings: tuple[str, ...]) -> s
     values = dict(plan.file.set) | {s.key: s.value for s in plan.points[failed["point"]].point.settings}
     if failed["rate_req_per_s"] is not None:
         values[RATE_KEY] = rate_text(failed["rate_req_per_s"])
-    said = [f"{key}={text(value)}" for key, value in values.items()]
+    changes = [f"{key}={text(value)}" for key, value in values.items()]
     replay = ["simcluster", "replay", plan.base, "--seed", str(failed["seed"])]
-    for setting in (*settings, *said):
+    for setting in (*settings, *changes):
         replay += ["--set", setting]
     return f"point {failed['point']}: failed: {failed['reason']}; to reproduce: {shlex.join(replay)}"

@@ -61,9 +61,9 @@ def validate(
     found: dict[str, Any] = {}
     if case_files:
         found["cases"] = _cases(case_files, n_jobs)
-    wanted = SUITES if suite == "all" else (suite,) if suite else ()
+    names = SUITES if suite == "all" else (suite,) if suite else ()
     measured = tables(data or Path())
-    for name in wanted:
+    for name in names:
         found[name] = SUITE[name](measured, n_jobs)
     if plot is not None:
         _draw(found, plot)

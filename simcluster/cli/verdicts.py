@@ -102,8 +102,8 @@ def print_ranking(found: Ranking, exit_code: int) -> None:
     """Print the systems in order, whether they meet the limits, and how the best compares with the others."""
     console = wide_console()
     metric = METRICS[found.metric]
-    said = f"by {metric.title}, {where(found.sides[0].world)}"
-    console.print(said, markup=False, style="bold", soft_wrap=True)
+    heading = f"by {metric.title}, {where(found.sides[0].world)}"
+    console.print(heading, markup=False, style="bold", soft_wrap=True)
     limits = [limit.gate for limit in found.limits[0]]
     columns = (f"{METRICS[gate.metric].title}, fails {gate.fails} {allowed(gate)}" for gate in limits)
     table = plain_table("", metric.title, "to the first", "bounds", f"within {100 * found.zone:g} %", *columns)

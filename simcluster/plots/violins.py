@@ -79,8 +79,8 @@ def _label(axes: Axes, place: int, label: str, tally: Tally, kind: str) -> None:
     """Write the run above a violin, and its percentiles at the right."""
     middle = number(tally.quantile(0.5)) if len(tally) else ""
     strokes = [f"p{100 * share:g} {number(tally.quantile(share))}" for share in _drawn(tally)]
-    told = f"{', '.join([f'p50 {middle}', *strokes])} ms" if middle else NONE[kind]
-    for x, text, side, weight in ((0, label, "left", "bold"), (1, told, "right", "normal")):
+    percentiles = f"{', '.join([f'p50 {middle}', *strokes])} ms" if middle else NONE[kind]
+    for x, text, side, weight in ((0, label, "left", "bold"), (1, percentiles, "right", "normal")):
         axes.annotate(
             text, (x, place + 0.16), xycoords=("axes fraction", "data"), ha=side, va="center", size=8.5,
             weight=weight, bbox=PLATE,

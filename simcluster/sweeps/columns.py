@@ -63,8 +63,8 @@ def unit(name: str, currency: str | None) -> tuple[str, float]:
 
 def titled(name: str, currency: str | None) -> str:
     """The title of a column with its unit."""
-    said, _ = unit(name, currency)
-    return f"{title(name)}, {said}" if said else title(name)
+    shown_unit, _ = unit(name, currency)
+    return f"{title(name)}, {shown_unit}" if shown_unit else title(name)
 
 
 def objectives(file: SweepFile) -> tuple[str, ...]:

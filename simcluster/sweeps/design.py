@@ -99,12 +99,12 @@ def faults(file: SweepFile) -> Iterator[Fault]:
                     yield (
                         (*where, key),
                         f"sets {other} again",
-                        f"expected it in one place, not in {_said(earlier)} too",
+                        f"expected it in one place, not in {_quoted(earlier)} too",
                     )
             seen.append((where, key))
 
 
-def _said(path: Path) -> str:
+def _quoted(path: Path) -> str:
     return "'" + ".".join(str(part) for part in path) + "'"
 
 

@@ -46,9 +46,9 @@ def record(
         made = rows(plan, points)
         write(folder / TABLE, plan, made)
         summary = describe(plan, points, made)
-        beside = folder / (SUMMARY + INCOMPLETE)
-        write_json(beside, summary)
-        beside.replace(folder / SUMMARY)
+        partial = folder / (SUMMARY + INCOMPLETE)
+        write_json(partial, summary)
+        partial.replace(folder / SUMMARY)
     return summary, made
 
 

@@ -34,8 +34,8 @@ def origin() -> str:
 
 def key_of(scenario: Scenario) -> str:
     """The key of a scenario's run."""
-    said = json.dumps([origin(), scenario.digest(), scenario.seed])
-    return hashlib.sha256(said.encode()).hexdigest()
+    identity = json.dumps([origin(), scenario.digest(), scenario.seed])
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 class Store:

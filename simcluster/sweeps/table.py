@@ -148,12 +148,12 @@ def write(path: Path, plan: Plan, made: Sequence[Row]) -> None:
     for name in names:
         values = list(range(len(made))) if name == "point" else [row.get(name) for row in made]
         table[name] = _array(values)
-    beside = path.with_name(path.name + INCOMPLETE)
+    partial = path.with_name(path.name + INCOMPLETE)
     metadata = {"format": TABLE_FORMAT, "sweep": plan.name, "title": plan.file.title}
     if plan.file.currency is not None:
         metadata["currency"] = plan.file.currency
-    write_table(beside, table, metadata)
-    beside.replace(path)
+    write_table(partial, table, metadata)
+    partial.replace(path)
 
 
 def _array(values: Sequence[Any]) -> Any:

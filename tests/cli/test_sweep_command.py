@@ -60,7 +60,7 @@ def n_kept(folder: str) -> int:
 
 
 def wait_for(what: str, n: int) -> None:
-    """Wait until so many runs are kept."""
+    """Wait until `n` runs are kept."""
     deadline = time.monotonic() + 120
     while n_kept(what) < n and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -155,13 +155,13 @@ def test_a_run_that_fails_is_reported_with_its_scenario(
 
 
 def test_no_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
-    """An address where nobody listens is an input error."""
+    """An address without a scheduler is an input error."""
     assert main(["sweep", "s.yaml", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
 
 
 def test_killed_and_taken_up() -> None:
-    """A command killed with SIGKILL leaves its journal; the same command plays only what is missing."""
+    """A command killed with SIGKILL leaves its journal; the same command simulates only what is missing."""
     command = simcluster("sweep", "long.yaml", "--jobs", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     wait_for("runs/long-sweep", 5)

@@ -69,7 +69,7 @@ def test_bounds_are_those_of_scipy() -> None:
     assert (low * scale, high * scale) == pytest.approx((one.parts["compute"].low, one.parts["compute"].high))
 
 
-def test_what_is_as_large_is_not_told_apart() -> None:
+def test_what_is_as_large_is_not_distinguished() -> None:
     """Components with equal mean changes, one up and one down, are reported as rivals; small ones are not."""
     base = [{"compute": 10.0, "stall": 10.0, "queue": 10.0}] * 6
     candidate = [
@@ -83,7 +83,7 @@ def test_what_is_as_large_is_not_told_apart() -> None:
     assert ("stall",) == one.rivals
 
 
-def test_the_wrong_one_is_told_as_seldom_as_stated() -> None:
+def test_the_wrong_one_is_reported_as_seldom_as_stated() -> None:
     """Of two causes of one size, each is reported to be the larger no more often than the level says."""
     rng = np.random.default_rng(4)
     n, level, verdict_text = 2000, 0.05, 0

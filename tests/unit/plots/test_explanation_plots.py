@@ -78,7 +78,7 @@ def test_one_run_has_no_bands(runs: list[RunFolder], tmp_path: Path) -> None:
 
 
 def test_a_run_without_its_scenario(tmp_path: Path) -> None:
-    """Without scenario there are no ranks and no events, and what the trace tells is drawn."""
+    """Without scenario there are no ranks and no events, and what the trace contains is drawn."""
     run = read(write_run(tmp_path / "made", [[20.0, *[2.0 + 0.01 * k for k in range(200)]]]))
     files = draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
 
@@ -142,7 +142,7 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
     assert "p99.9 to greatest" in text_on(figure)
 
 
-def test_causes_are_told(tmp_path: Path) -> None:
+def test_causes_are_reported(tmp_path: Path) -> None:
     """Of long gaps, each is charged to what exceeds its own mean most, and the legend counts them."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
@@ -169,7 +169,7 @@ def test_intervals_are_those_of_the_events(runs: list[RunFolder]) -> None:
 
 
 def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None:
-    """In the heat map the planted straggler is the slowest during its event, and nobody is outside it."""
+    """In the heat map the planted straggler is the slowest during its event, and no rank is outside it."""
     (group,) = last_over_time(runs[0], 20)
     end_s = group.edges_s[-1]
     middles_s = (group.edges_s[:-1] + group.edges_s[1:]) / 2

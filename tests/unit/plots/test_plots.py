@@ -366,7 +366,7 @@ def test_components_have_one_colour_each() -> None:
     assert len(COLOURS) == len(set(COLOURS.values()))
 
 
-def test_runs_are_told_apart_without_colour() -> None:
+def test_runs_are_distinguished_without_colour() -> None:
     """Neighbouring runs differ in colour, dash and marker, and no two of 28 runs look the same."""
     styles = [style(place) for place in range(28)]
     assert 28 == len({(how.colour, how.dash, how.marker) for how in styles})
@@ -440,7 +440,7 @@ def test_a_single_token_has_ttft_only(tmp_path: Path) -> None:
 
 
 def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:
-    """Seeds tell runs of one scenario apart, else as much of their paths as it takes, else their number."""
+    """Seeds distinguish runs of one scenario, else as much of their paths as it takes, else their number."""
 
     def labels(*given: tuple[str, str, int]) -> list[str]:
         return plot_data.labels([

@@ -1,4 +1,4 @@
-"""Sweeps as a whole: every point once, nothing twice, failures told, the same bytes each time."""
+"""Sweeps as a whole: every point once, nothing twice, failures reported, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_figures_are_those_of_the_runs() -> None:
 
 
 def test_nothing_is_played_twice(simulate_task: list[execute.Task]) -> None:
-    """The same sweep again plays nothing; a longer one plays what is new; the table has the same bytes."""
+    """The same sweep again simulates nothing; a longer one simulates what is new; the table has the same bytes."""
     record(read("s.yaml"), Path("out"), jobs=1)
     assert 8 == len(simulate_task)
     first = Path("out/results.parquet").read_bytes()
@@ -154,13 +154,13 @@ def test_workers_give_the_same_table() -> None:
 
 @pytest.mark.parametrize("extra", ["", "capacity: {low: 1 req/s, high: 100 req/s, precision: 50 %}\n"])
 def test_progress_reaches_its_end(extra: str) -> None:
-    """What is told of runs goes up to the number of runs there are."""
+    """The number of finished runs that is reported ascends to the number of runs."""
     Path("s.yaml").write_text(SWEEP + extra)
-    told: list[tuple[int, int]] = []
-    record(read("s.yaml"), Path("out"), 1, None, lambda *both: told.append(both))
+    reported: list[tuple[int, int]] = []
+    record(read("s.yaml"), Path("out"), 1, None, lambda *both: reported.append(both))
 
-    assert told == sorted(told, key=lambda both: both[0])
-    assert told[-1][0] == told[-1][1]
+    assert reported == sorted(reported, key=lambda both: both[0])
+    assert reported[-1][0] == reported[-1][1]
 
 
 def test_a_capacity_of_each_point() -> None:

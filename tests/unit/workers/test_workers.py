@@ -33,7 +33,7 @@ def test_order_is_that_of_the_items() -> None:
     assert each(math.sqrt, numbers, jobs=1) == each(math.sqrt, numbers, jobs=2)
 
 
-def test_every_item_is_told_once() -> None:
+def test_every_item_is_reported_once() -> None:
     """`done` is called once for each item."""
     for jobs in (1, 2, None):
         calls: list[None] = []
