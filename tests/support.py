@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from simcluster.kernel.engine import Engine
-from simcluster.kernel.watched import Watch
+from simcluster.kernel.watch import Watch
 from simcluster.numerics.maxmin import Uses
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.conditions import EventPlan

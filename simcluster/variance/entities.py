@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.kernel.simulate import play
-from simcluster.kernel.watched import Served
+from simcluster.kernel.simulate import run_scenario
+from simcluster.kernel.watch import Served
 from simcluster.noise.renewals import Renewals, rare_stalls
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.planner import Planner
@@ -166,7 +166,7 @@ def _served(scenario: Scenario, most: int) -> list[Served]:
 
     alike = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
     with suppress(_Enough):
-        play(alike, [], watch)
+        run_scenario(alike, [], watch)
     return found
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import Played, linear_stage, load, plan, play
 
-from simcluster.kernel.watched import Served, Watch
+from simcluster.kernel.watch import Served, Watch
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow

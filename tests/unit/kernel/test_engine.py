@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support import GivenService, load, plan, play
 
-from simcluster.policies.routers import Arrival, least_loaded
+from simcluster.policies.views import RouterView
+from simcluster.policies.routers import least_loaded
 
 TEN = GivenService(lambda step, batch: 10)
 
@@ -82,15 +83,15 @@ def test_a_closed_loop_at_its_horizon_has_requests_that_never_came() -> None:
 
 def test_routers_see_the_load_of_the_moment() -> None:
     """A router is told prompt and load of every replica, ends of the same tick counted as gone."""
-    seen: list[Arrival] = []
+    seen: list[RouterView] = []
 
-    def route(arrival: Arrival) -> int:
+    def route(arrival: RouterView) -> int:
         seen.append(arrival)
         return least_loaded(arrival)
 
     play([plan([TEN], max_running=1)] * 2, load([0, 0, 5, 10], [3, 4, 5, 6], [1] * 4), route)
 
-    assert [Arrival(0, 3, (0, 0)), Arrival(1, 4, (1, 0)), Arrival(2, 5, (1, 1)), Arrival(3, 6, (1, 0))] == seen
+    assert [RouterView(0, 3, (0, 0)), RouterView(1, 4, (1, 0)), RouterView(2, 5, (1, 1)), RouterView(3, 6, (1, 0))] == seen
 
 
 def test_an_empty_run_is_a_run() -> None:
