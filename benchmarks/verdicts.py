@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from simcluster.comparison.comparison import Comparison, compare
+from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.judge import log_ratios
 from simcluster.comparison.play import play_on, unplayed
 from simcluster.comparison.side import Side
@@ -88,14 +88,14 @@ def unchanged(task: tuple[Scenario, int]) -> Unchanged:
 
 
 def _fails(base: Side, other: Side, gates: Sequence[Gate]) -> bool:
-    return compare(base, [other], gates, FAMILY).verdict == "FAIL"
+    return compare_sides(base, [other], gates, FAMILY).verdict == "FAIL"
 
 
 def straggler(task: tuple[Sequence[Scenario], int]) -> list[Comparison]:
     """Compare the first of some scenarios with each of the others, in the same worlds."""
     scenarios, number = task
     base, *others = [played(one, number * STEP) for one in scenarios]
-    return [compare(base, [other], default_gates(), FAMILY) for other in others]
+    return [compare_sides(base, [other], default_gates(), FAMILY) for other in others]
 
 
 def report_unchanged(n: int, jobs: int | None) -> bool:

@@ -8,24 +8,36 @@ Discrete-event simulator of LLM inference clusters.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["load", "simulate"]
+__all__ = ["compare", "explain", "load", "simulate", "sweep"]
 
 if TYPE_CHECKING:
+    from simcluster.comparison.compare import compare
     from simcluster.results.run import simulate
     from simcluster.scenario.load import load
+    from simcluster.sweeps.sweep import sweep
+    from simcluster.variance.explain_folder import explain
+
+_MODULES = {
+    "compare": "simcluster.comparison.compare",
+    "explain": "simcluster.variance.explain_folder",
+    "load": "simcluster.scenario.load",
+    "simulate": "simcluster.results.run",
+    "sweep": "simcluster.sweeps.sweep",
+}
+"""The module of each public function. No part of the package may have such a name: importing it would rebind it."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for only then, so that `--help` stays quick."""
-    if name == "load":
-        from simcluster.scenario.load import load
+    """Import a public function at its first use, so that `--help` stays quick."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'simcluster' has no attribute '{name}'")
+    function = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return function
 
-        return load
-    if name == "simulate":
-        from simcluster.results.run import simulate
 
-        return simulate
-    raise AttributeError(f"module 'simcluster' has no attribute '{name}'")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

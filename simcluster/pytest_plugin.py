@@ -49,7 +49,7 @@ class SimclusterGate:
         Returns:
             The comparison; None when the baseline was written instead.
         """
-        from simcluster.comparison.hold import hold, renew
+        from simcluster.comparison.compare import compare, update_baseline
         from simcluster.comparison.play import play_on
         from simcluster.comparison.read import parse_gates, read
         from simcluster.comparison.words import told
@@ -61,9 +61,9 @@ class SimclusterGate:
         try:
             if self._update:
                 stated = parse_gates(fail_if, "fail_if") if fail_if else None
-                renew(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
+                update_baseline(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
             else:
-                found = hold(str(base), str(candidate), settings=settings, fail_if=fail_if, looks=looks)
+                found = compare(base, candidate, settings=settings, fail_if=fail_if, looks=looks)
         except InputError as error:
             wrong = str(error)
         if wrong:

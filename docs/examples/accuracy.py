@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
-from simcluster.calibrate.accuracy.cases import tables
-from simcluster.calibrate.accuracy.mlperf import HOST_PER_REQUEST_S, within
-from simcluster.calibrate.fitting.classes import CLASSES, N_FREE
-from simcluster.calibrate.fitting.collective_lines import FREE
-from simcluster.calibrate.fitting.mlperf import left_s
-from simcluster.calibrate.fitting.points import is_fitted
+from simcluster.calibrate.constants.collective_lines import FREE
+from simcluster.calibrate.constants.mlperf_host import left_s
+from simcluster.calibrate.constants.op_classes import CLASSES, N_FREE
+from simcluster.calibrate.constants.points import is_fitted
+from simcluster.calibrate.runs.cases import tables
+from simcluster.calibrate.runs.mlperf import HOST_PER_REQUEST_S, within
 from simcluster.cli.validate import SUITE
 from simcluster.plots.predicted import predicted_against_measured
 
@@ -86,7 +86,7 @@ def mlperf_section(rows: Sequence[dict[str, Any]], left_for_request_s: dict[str,
     keys = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99")
     return f"""## MLPerf
 
-Llama-2-70B on eight H100: the very times of arrival that MLPerf's load generator makes of the submitted rate, forty minutes and more from an empty start, on four replicas of two ranks with the settings that are published with the results; lengths and what is assumed are in `simcluster/accuracy/mlperf.py`.
+Llama-2-70B on eight H100: the very times of arrival that MLPerf's load generator makes of the submitted rate, forty minutes and more from an empty start, on four replicas of two ranks with the settings that are published with the results; lengths and what is assumed are in `simcluster/calibrate/runs/mlperf.py`.
 Speed is that of a submission's devices by its own Offline run between the median and the 90th percentile, relative to the calibration without its slowdown under load.
 One number is fitted to server runs, on the half that is marked: the host's time for a request in a step, {
         1e6 * HOST_PER_REQUEST_S:.0f} us.
@@ -154,7 +154,7 @@ simcluster validate --cases runs.csv --json
 ```
 
 A file of runs has a row for each run in a closed loop, with the columns `system, backend, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms`, and if there are such `pp_size, moe_ep_size, attention_dp_size, origin, queueing`; columns that are missing count as 1.
-What a row leaves open is taken from published launch scripts, but for TensorRT-LLM's token budget, which no script states and which was inferred from the fitted half of the served runs (`simcluster/accuracy/deploy.py`).
+What a row leaves open is taken from published launch scripts, but for TensorRT-LLM's token budget, which no script states and which was inferred from the fitted half of the served runs (`simcluster/calibrate/runs/deploy.py`).
 A row whose model, system or parallelism is not known is skipped and named.
 
 ## Served runs

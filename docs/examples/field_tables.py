@@ -26,7 +26,7 @@ from simcluster.files.quantities import dimension
 from simcluster.noise.sources import SOURCES
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.scenario.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
+from simcluster.scenario.spec import Deployment, EventSpec, NoiseOverride, ScenarioFile, Slo
 from simcluster.sweeps import spec as sweep
 from simcluster.trace.columns import COMPONENTS
 
@@ -145,7 +145,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise": lambda: fields(NoiseOverride),
     "noise-sources": noise_sources,
     "slo": lambda: fields(Slo),
-    "events": lambda: fields(Happening),
+    "events": lambda: fields(EventSpec),
     "sweep": lambda: fields(sweep.SweepFile),
     "design": lambda: fields(sweep.Design),
     "samples": lambda: fields(sweep.Samples),

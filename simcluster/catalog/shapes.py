@@ -18,6 +18,7 @@ from pydantic import Field
 
 from simcluster.files.quantities import Count, Frozen
 from simcluster.files.source import Path
+from simcluster.numerics.arrays import Floats
 
 ModelKind = Literal["decoder", "encoder", "encoder-decoder", "vision-encoder"]
 LayerKind = Literal["dense", "moe"]
@@ -329,7 +330,7 @@ def kv_bytes_per_token(shape: Shape, kv_bits: float) -> float:
     return shape.layers * kv_bytes_per_token_per_layer(shape, kv_bits)
 
 
-def activated_experts(shape: Shape, n_tokens: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def activated_experts(shape: Shape, n_tokens: npt.ArrayLike) -> Floats:
     """
     Expected number of distinct routed experts of one layer that a batch touches.
 

@@ -26,7 +26,7 @@ def fit(data: Path, output: Path, jobs: int | None) -> int:
     """
     import os
 
-    from simcluster.calibrate.fitting.files import fit as fit_files
+    from simcluster.calibrate.constants.calibration_files import fit as fit_files
     from simcluster.files.problems import InputError, Problem
 
     if not data.is_dir():

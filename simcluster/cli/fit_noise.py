@@ -31,7 +31,7 @@ def fit_noise(tables: tuple[str, ...], output: Path, devices: str) -> int:
     arrivals     collective, rank, arrived_us: how late ranks come
     tokens       request, time_s of every delivered token: pauses of the host
     """
-    from simcluster.calibrate.noise_fit import as_preset, fit, read_measured
+    from simcluster.calibrate.noise import as_preset, fit, read_measured
 
     fits = {}
     for given in tables:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,13 +20,13 @@ from simcluster.cli.timeline import SLICES
 if TYPE_CHECKING:
     from simcluster.scenario.resolved import Scenario
 
-BESIDE = "timeline.json.gz"
+RUN_TIMELINE = "timeline.json.gz"
 """Name of a timeline in the folder of its run."""
 
 
 def _timeline_file(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A stated file; a scenario in its place is told, since the option takes the next word for its value."""
-    if value is None or value == BESIDE:
+    """Check the file; hint at a scenario in its place, since the option takes the next word for its value."""
+    if value is None or value == RUN_TIMELINE:
         return value
     try:
         ending_in("gz")(context, parameter, Path(value))
@@ -33,6 +34,33 @@ def _timeline_file(context: click.Context, parameter: click.Parameter, value: st
         hint = "" if value.endswith(".gz") else "; a scenario goes before it"
         raise click.BadParameter(f"{error.message}{hint}") from None
     return value
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the command, as click parsed them."""
+
+    output: Path
+    seed: int | None
+    settings: tuple[str, ...]
+    fidelity: str | None
+    seeds: int | None
+    jobs: int | None
+    scheduler: str | None
+    timeline: str | None
+    as_json: bool
+
+    def require_consistent(self, n_scenarios: int) -> None:
+        """Raise a UsageError for options that exclude each other."""
+        if self.timeline is not None and self.seeds is not None:
+            raise click.UsageError(
+                "--timeline is of one run; with --seeds, `simcluster timeline` writes that of a seed"
+            )
+        if self.timeline not in (None, RUN_TIMELINE) and n_scenarios > 1:
+            several = f"is one file for {n_scenarios} runs; without a FILE each run has {RUN_TIMELINE} in its folder"
+            raise click.UsageError(f"--timeline {self.timeline} {several}")
+        if self.seeds is None and (self.jobs is not None or self.scheduler is not None):
+            raise click.UsageError("--jobs and --scheduler go with --seeds")
 
 
 @click.command()
@@ -43,65 +71,51 @@ def _timeline_file(context: click.Context, parameter: click.Parameter, value: st
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Change a key of every scenario, such as workload.requests=100.")  # fmt: skip
 @click.option("--fidelity", type=click.Choice(["auto", "op", "message"]),
-              help="How events are played; with auto and op the results are equal.")  # fmt: skip
+              help="How finely events are simulated; auto and op give equal results.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1, 10_000), metavar="N",
-              help="Play each scenario under N successive seeds, with intervals over them.")  # fmt: skip
+              help="Simulate each scenario under N successive seeds, with intervals over them.")  # fmt: skip
 @with_workers
-@click.option("--timeline", "timeline", is_flag=False, flag_value=BESIDE, metavar="[FILE]", callback=_timeline_file,
-              help=f"Write the timeline too: {BESIDE} in the run's folder, or FILE, a name in .gz.")  # fmt: skip
+@click.option("--timeline", is_flag=False, flag_value=RUN_TIMELINE, metavar="[FILE]", callback=_timeline_file,
+              help=f"Write the timeline too: {RUN_TIMELINE} in the run's folder, or FILE, named *.gz.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
 @told
-def replay(
-    scenarios: tuple[str, ...],
-    output: Path,
-    seed: int | None,
-    settings: tuple[str, ...],
-    fidelity: str | None,
-    seeds: int | None,
-    jobs: int | None,
-    scheduler: str | None,
-    timeline: str | None,
-    as_json: bool,
-) -> int:
+def replay(scenarios: tuple[str, ...], **options: Any) -> int:
     """
-    Simulate scenarios and leave a run folder for each.
+    Simulate scenarios and write a run folder for each.
 
     SCENARIO is a file, a resolved scenario of a former run, or the name of one that comes with simcluster
     (see `simcluster show scenarios`). A run folder holds tokens.parquet, requests.parquet, summary.json,
     scenario.resolved.yaml and provenance.json. With --seeds, a folder of run folders takes its place, with
-    replications.json and replications.parquet beside them; what a killed command left there is taken up again.
-    With --timeline, each run is played once more, watched, for what `simcluster timeline` writes of it.
+    replications.json and replications.parquet next to them; an interrupted command is resumed there.
+    With --timeline, each run is simulated once more to write what `simcluster timeline` writes.
     """
+    asked = Options(**options)
+    asked.require_consistent(len(scenarios))
+    resolved = _load(scenarios, asked)
+    if asked.seeds is not None:
+        return _replicate(resolved, asked.seeds, asked)
+    return _simulate(resolved, asked)
+
+
+def _simulate(scenarios: list[Scenario], asked: Options) -> int:
+    """Simulate each scenario once."""
     from simcluster.results.run import record
 
-    if timeline is not None and seeds is not None:
-        raise click.UsageError("--timeline is of one run; with --seeds, `simcluster timeline` writes that of a seed")
-    if timeline not in (None, BESIDE) and len(scenarios) > 1:
-        several = f"is one file for {len(scenarios)} runs; without a FILE each run has {BESIDE} in its folder"
-        raise click.UsageError(f"--timeline {timeline} {several}")
-    if seeds is None and (jobs is not None or scheduler is not None):
-        raise click.UsageError("--jobs and --scheduler go with --seeds")
-    if fidelity == "message":  # needs the graph, which is part of a resolved scenario
-        settings = (*settings, "fidelity=message")
-    resolved = _load(scenarios, settings, seed)
-    if fidelity is not None:
-        resolved = [scenario.model_copy(update={"fidelity": fidelity}) for scenario in resolved]
-    if seeds is not None:
-        return _replicated(resolved, output, seeds, jobs, scheduler, as_json)
-    folders = _folders(resolved, output)
+    folders = _folders(scenarios, asked.output)
     summaries = []
-    for scenario, folder in zip(resolved, folders, strict=True):
+    for scenario, folder in zip(scenarios, folders, strict=True):
         with _progress(scenario) as advance, playable(scenario.name):
             summaries.append(record(scenario, folder, advance))
-    if as_json:
+    if asked.as_json:
         print_json(summaries)
     else:
         from simcluster.cli.summary import print_summaries
 
         print_summaries(summaries, folders)
-    if timeline is not None:
+    if asked.timeline is not None:
         for folder in folders:
-            _write_timeline(folder, folder / BESIDE if timeline == BESIDE else Path(timeline), as_json)
+            file = folder / RUN_TIMELINE if asked.timeline == RUN_TIMELINE else Path(asked.timeline)
+            _write_timeline(folder, file, asked.as_json)
     return 0
 
 
@@ -115,18 +129,16 @@ def _write_timeline(folder: Path, file: Path, as_json: bool) -> None:
     click.echo(f"timeline: {file}", err=as_json)
 
 
-def _replicated(
-    scenarios: list[Scenario], output: Path, n_seeds: int, jobs: int | None, scheduler: str | None, as_json: bool
-) -> int:
-    """Each scenario under several seeds."""
+def _replicate(scenarios: list[Scenario], n_seeds: int, asked: Options) -> int:
+    """Simulate each scenario under several seeds."""
     from simcluster.results.replications import replicate
 
     summaries = []
-    folders = _numbered(output, [f"{scenario.name}-seeds" for scenario in scenarios])
+    folders = _numbered(asked.output, [f"{scenario.name}-seeds" for scenario in scenarios])
     for scenario, folder in zip(scenarios, folders, strict=True):
         with counted(scenario.name, n_seeds, "runs") as done, playable(scenario.name):
-            summaries.append(replicate(scenario, n_seeds, folder, jobs, scheduler, done))
-    if as_json:
+            summaries.append(replicate(scenario, n_seeds, folder, asked.jobs, asked.scheduler, done))
+    if asked.as_json:
         print_json(summaries)
     else:
         from simcluster.cli.intervals import print_replications
@@ -135,12 +147,18 @@ def _replicated(
     return 0
 
 
-def _load(scenarios: tuple[str, ...], settings: tuple[str, ...], seed: int | None) -> list[Scenario]:
-    """All scenarios, or the problems of all."""
+def _load(scenarios: tuple[str, ...], asked: Options) -> list[Scenario]:
+    """Load all scenarios, or report the problems of all."""
     from simcluster.files.problems import all_or_problems
     from simcluster.scenario.load import load
 
-    return all_or_problems(lambda name: load(name, settings, seed), scenarios)
+    settings = asked.settings
+    if asked.fidelity == "message":  # needs the graph, which is part of a resolved scenario
+        settings = (*settings, "fidelity=message")
+    resolved = all_or_problems(lambda name: load(name, settings, asked.seed), scenarios)
+    if asked.fidelity is None:
+        return resolved
+    return [scenario.model_copy(update={"fidelity": asked.fidelity}) for scenario in resolved]
 
 
 def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:
@@ -163,10 +181,9 @@ def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from simcluster.workload import materialise
+    from simcluster.scenario.requests import requests_of
 
-    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
-    total = int(requests.output_tokens.sum())
+    total = int(requests_of(scenario).output_tokens.sum())
     with bar("{task.completed:,} tokens") as shown:
         task = shown.add_task(scenario.name, total=total)
         yield lambda n_tokens: shown.advance(task, n_tokens)

@@ -16,7 +16,7 @@ from simcluster.files.units import number
 from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
-    from simcluster.calibrate.accuracy.play import Outcome
+    from simcluster.calibrate.runs.simulated import Outcome
     from simcluster.files.problems import Problem
 
 SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise")
@@ -50,7 +50,7 @@ def validate(
     """
     import os
 
-    from simcluster.calibrate.accuracy.cases import tables
+    from simcluster.calibrate.runs.cases import tables
     from simcluster.files.problems import InputError, Problem
 
     if not suite and not case_files:
@@ -89,8 +89,8 @@ def _nothing_to_play(files: Sequence[Path], skipped: Sequence[str]) -> Problem:
 
 
 def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.accuracy.cases import read, unknown_columns
-    from simcluster.calibrate.accuracy.table import document
+    from simcluster.calibrate.runs.cases import read, unknown_columns
+    from simcluster.calibrate.runs.error_table import document
 
     cases = [case for file in files for case in read(file)]
     tell(problem for file in files for problem in unknown_columns(file))
@@ -98,7 +98,7 @@ def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
 
 
 def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
-    from simcluster.calibrate.accuracy.play import simulate_all
+    from simcluster.calibrate.runs.simulated import simulate_all
 
     if not sys.stderr.isatty():
         return simulate_all(cases, jobs)
@@ -111,16 +111,16 @@ def _simulated(cases: Sequence[Any], jobs: int) -> list[Outcome]:
 
 
 def _kernels(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.fitting.kernels import judge
+    from simcluster.calibrate.constants.kernels import judge
     from simcluster.catalog.calibration.gpu import shipped
 
     return {"rows": list(judge(shipped("h100-sxm"), measured / "kernels"))}
 
 
 def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.fitting.collective_tables import SYSTEMS
-    from simcluster.calibrate.fitting.collectives import judge
-    from simcluster.calibrate.fitting.collectives import measured as tables_of
+    from simcluster.calibrate.constants.collective_tables import SYSTEMS
+    from simcluster.calibrate.constants.collectives import judge
+    from simcluster.calibrate.constants.collectives import measured as tables_of
     from simcluster.catalog.calibration.collectives import fabric
 
     points = tables_of(measured / "collectives")
@@ -129,9 +129,9 @@ def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
 
 def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
     """The half of the served runs that the engines were not fitted to, and the other for comparison."""
-    from simcluster.calibrate.accuracy.cases import read
-    from simcluster.calibrate.accuracy.table import document
-    from simcluster.calibrate.fitting.engines import fitted_half
+    from simcluster.calibrate.constants.engines import fitted_half
+    from simcluster.calibrate.runs.cases import read
+    from simcluster.calibrate.runs.error_table import document
 
     cases = read(measured / "end_to_end" / "silicon_h100.csv")
     half = {case.line for case in fitted_half(cases)}
@@ -142,20 +142,20 @@ def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
 
 
 def _wafer(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.accuracy.wafer import judge
+    from simcluster.calibrate.runs.wafer_speeds import judge
 
     return {"rows": list(judge())}
 
 
 def _mlperf(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.accuracy.mlperf import judge
+    from simcluster.calibrate.runs.mlperf import judge
 
     return {"rows": list(judge(measured / "end_to_end" / "mlperf_llama2_70b_h100.csv", jobs))}
 
 
 def _splitwise(measured: Path, jobs: int) -> dict[str, Any]:
-    from simcluster.calibrate.accuracy.splitwise import MEASURED, judge
-    from simcluster.calibrate.accuracy.table import statistics
+    from simcluster.calibrate.runs.error_table import statistics
+    from simcluster.calibrate.runs.splitwise import MEASURED, judge
 
     rows = list(judge(measured / "end_to_end" / "splitwise_llama2_70b.csv"))
     errors = {
@@ -187,7 +187,7 @@ def _print(name: str, part: dict[str, Any]) -> None:
     """One suite for people."""
     from rich.console import Console
 
-    from simcluster.calibrate.accuracy.table import HEADER, summary_rows
+    from simcluster.calibrate.runs.error_table import HEADER, summary_rows
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 200, highlight=False)
     console.print(f"{name}", style="bold")

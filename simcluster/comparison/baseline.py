@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from simcluster.comparison.parts import Parts
 from simcluster.comparison.side import Side, World
 from simcluster.comparison.words import shown
-from simcluster.files.atomic_write import whole_file
+from simcluster.files.atomic_write import atomic_write
 from simcluster.files.problems import nearest
 from simcluster.files.quantities import Frozen, fault
 from simcluster.files.source import Document
@@ -131,7 +131,7 @@ def dump(side: Side) -> str:
 def write(side: Side, path: Path) -> None:
     """Write a baseline; what was there is replaced at once, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(dump(side).encode())
 
 

@@ -95,7 +95,7 @@ class Comparison:
         return worst([candidate.verdict for candidate in self.candidates])
 
 
-def compare(
+def compare_sides(
     base: Side,
     candidates: Sequence[Side],
     gates: Sequence[Gate],

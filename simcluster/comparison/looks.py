@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from simcluster.comparison.comparison import Comparison, compare
+from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.play import play_on
 from simcluster.comparison.side import Side, require_comparable
 from simcluster.files.problems import InputError, Problem
@@ -83,7 +83,7 @@ def compare_in_looks(
         alpha: of the whole comparison.
         looks: as `planned` gives them.
         play: brings sides to a number of worlds.
-        drop_absent: see `compare`.
+        drop_absent: see `compare_sides`.
 
     Raises:
         InputError: they cannot be compared or played.
@@ -93,7 +93,7 @@ def compare_in_looks(
     for n_worlds in looks:
         sides = play(sides, n_worlds)
         base, *candidates = [side.first(n_worlds) for side in sides]
-        found = compare(base, candidates, gates, alpha, looks, found, drop_absent)
+        found = compare_sides(base, candidates, gates, alpha, looks, found, drop_absent)
         if found.verdict != "INCONCLUSIVE":
             break
     assert found is not None

@@ -11,7 +11,7 @@ from simcluster.catalog.shapes import ModelShape, layer_windows
 from simcluster.costs.blocks import IDLE, OpSeconds
 from simcluster.costs.gpu import Rates, parts_s
 from simcluster.work.batch import Batch
-from simcluster.work.ops import Op
+from simcluster.work.op import Op
 
 
 class Attention:

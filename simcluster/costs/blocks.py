@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.work.batch import Batch
-from simcluster.work.ops import BlockName, Collective, Op
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from simcluster.work.op import Collective, Op
+from simcluster.work.programs import BlockName
 
 ExchangeTime = Callable[[Collective, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""

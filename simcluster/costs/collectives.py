@@ -16,12 +16,12 @@ from functools import reduce
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.files.problems import nearest
+from simcluster.numerics.arrays import Floats
 
-Size = TypeVar("Size", float, npt.NDArray[np.float64])
+Size = TypeVar("Size", float, Floats)
 """Bytes, one number or an array of them; times come back in the same shape."""
 
 

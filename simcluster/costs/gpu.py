@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.catalog.calibration.gpu import OpFit
 from simcluster.catalog.device import Device
+from simcluster.numerics.arrays import Floats
 
-Floats = npt.NDArray[np.float64]
-Value = TypeVar("Value", float, npt.NDArray[np.float64])
+Value = TypeVar("Value", float, Floats)
 
 PEAK_FORMATS = {16: ("bf16", "fp16"), 8: ("fp8", "int8"), 4: ("fp4",)}
 """Number formats whose data-sheet peak stands for arithmetic on so many bits, in order of preference."""
@@ -36,21 +35,9 @@ class Work(NamedTuple, Generic[Value]):
     """Cached entries that a prompt's token looks at on the average."""
 
 
-def op_s(
-    flop: npt.ArrayLike,
-    bytes_: npt.ArrayLike,
-    activation_bytes: npt.ArrayLike,
-    fit: OpFit,
-    peak_flop_per_s: float,
-    bytes_per_s: float,
-    *,
-    output_bytes: npt.ArrayLike = 0.0,
-    rows: npt.ArrayLike = 0.0,
-    reduction: npt.ArrayLike = 0.0,
-    keys: npt.ArrayLike = 0.0,
-) -> tuple[Floats, Floats, Floats]:
+def op_s(work: Work[Any], fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> tuple[Floats, Floats, Floats]:
     """
-    The three parts of an op's duration: it lasts `fixed_s + max(compute_s, fetch_s)`.
+    Find the three parts of an op's duration: it lasts `fixed_s + max(compute_s, fetch_s)`.
 
     A roofline with a fixed cost, and what the constants of a fit say beyond it, each only where a fit has it:
 
@@ -70,16 +57,11 @@ def op_s(
     Left out: cache hits, clocks that fall under load, launches (see `launch_s`).
 
     Args:
-        flop: floating-point operations, any shape.
-        bytes_: weights or cached keys and values read, broadcast against `flop`.
-        activation_bytes: activations read, and written unless `output_bytes` says these apart.
+        work: of one op or of many; numbers and arrays that are broadcast against each other. Activations written
+            may be counted as read where they move at the same speed.
         fit: constants of the op's class at its precision.
         peak_flop_per_s: of the device at `fit.compute_bits`, see `peak_flop_per_s`.
         bytes_per_s: of the device's memory.
-        output_bytes: activations written.
-        rows: tokens of a matrix product.
-        reduction: length of its reduction.
-        keys: cached entries that a prompt's token looks at on the average.
 
     Returns:
         fixed_s, compute_s, fetch_s, each of the broadcast shape.
@@ -87,8 +69,7 @@ def op_s(
     Source:
         Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009 (the maximum).
     """
-    parts = (flop, bytes_, activation_bytes, output_bytes, rows, reduction, keys)
-    work = Work(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in parts)))
+    work = Work(*np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in work)))
     attained = rates(fit, peak_flop_per_s, bytes_per_s)
     compute_s, fetch_s = parts_s(attained, *work)
     is_idle = (work.flop <= 0) & (work.bytes_ <= 0) & (work.inputs <= 0) & (work.outputs <= 0)

@@ -12,7 +12,8 @@ from simcluster.costs.attention import Attention
 from simcluster.costs.blocks import IDLE, ExchangeTime, HostTime, OpSeconds, WeightStream
 from simcluster.costs.gpu import Rates, parts_s, peak_flop_per_s, rates
 from simcluster.work.batch import Batch
-from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
+from simcluster.work.op import ACTIVATION_BYTES, Op, features
+from simcluster.work.programs import BlockName, RankWork
 
 OpTime = Callable[[Mapping[str, float]], OpSeconds]
 """How long an op takes, by the features of a batch."""
@@ -27,9 +28,7 @@ class MemoryDevice:
 
     def __init__(
         self,
-        shape: ModelShape,
-        precision: Precision,
-        n_ranks: int,
+        work: RankWork,
         device: Device,
         calibration: GpuCalibration,
         launch: str,
@@ -39,6 +38,7 @@ class MemoryDevice:
         skew_s: float = 0.0,
     ) -> None:
         """`skew_s` is how long the ranks of a collective wait for their last one."""
+        shape, block_scales = work.shape, work.precision.block_scales
         self._shape = shape
         self._skew_s = skew_s
         self._host_s = calibration.eager_host_s if launch == "eager" else 0.0
@@ -48,11 +48,9 @@ class MemoryDevice:
         self._stream = stream
         self._exchange_s = exchange_s
         self._launch_s = calibration.launch_s["eager" if launch == "eager" else "graph"]
-        self._ops = {name: block_ops(name, shape, precision, n_ranks) for name in block_names(shape)}
+        self._ops = work.blocks()
         ops = [op for block in self._ops.values() for op in block]
-        self._rates = {
-            op: _attained(op, shape, device, calibration, precision.block_scales) for op in ops if op.kind != "host"
-        }
+        self._rates = {op: _attained(op, shape, device, calibration, block_scales) for op in ops if op.kind != "host"}
         self._times = {name: [self._time(op) for op in block] for name, block in self._ops.items() if name != "host"}
         self._attention = {op: Attention(op, self._rates[op], self._launch_s, shape) for op in ops if op.is_attention}
 

@@ -44,33 +44,10 @@ class Message(NamedTuple):
 Round = tuple[Message, ...]
 
 
-class PortLoad(NamedTuple):
-    """What passes a rank's port during a whole collective, as shares of the array."""
-
-    out_share: Fraction
-    in_share: Fraction
-
-
 @cache
 def rounds(collective: Collective, algorithm: str, n_ranks: int) -> tuple[Round, ...]:
     """The messages of each round; no round for a single rank, which has nobody to talk to."""
     return () if n_ranks == 1 else _ROUNDS[collective][algorithm](n_ranks)
-
-
-def port_loads(collective: Collective, algorithm: str, n_ranks: int) -> tuple[PortLoad, ...]:
-    """The load of each rank's port over all rounds."""
-    return loads_of([message for played in rounds(collective, algorithm, n_ranks) for message in played], n_ranks)
-
-
-def loads_of(messages: list[Message] | Round, n_ranks: int) -> tuple[PortLoad, ...]:
-    """The load that some messages put on each rank's port."""
-    out, in_ = [Fraction(0)] * n_ranks, [Fraction(0)] * n_ranks
-    for message in messages:
-        if message.source != SWITCH:
-            out[message.source] += message.share
-        if message.target != SWITCH:
-            in_[message.target] += message.share
-    return tuple(map(PortLoad, out, in_))
 
 
 def _parts(source: int, target: int, first: int, n_parts: int, n_ranks: int) -> Message:

@@ -22,6 +22,7 @@ published kernels (github.com/MeshInfra/WaferLLM): where the root of an all-redu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,34 +32,56 @@ import numpy.typing as npt
 from simcluster.catalog.calibration.wafer import WaferCalibration
 from simcluster.catalog.device import WaferGrid
 from simcluster.costs.wafer_collectives import broadcast_from_centre_cycles, reduce_to_centre_cycles
+from simcluster.numerics.arrays import Floats
+from simcluster.work.op import ACTIVATION_BYTES
 
-Array = npt.NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Region:
+    """
+    A rectangle of cores on a wafer of one generation.
+
+    Raises:
+        ValueError: the rectangle is empty or larger than the wafer.
+    """
+
+    grid: WaferGrid
+    rows: int
+    columns: int
+    calibration: WaferCalibration
+
+    def __post_init__(self) -> None:
+        grid = self.grid
+        if not (1 <= self.rows <= grid.rows and 1 <= self.columns <= grid.columns):
+            found = f"a region of {self.rows} x {self.columns} cores"
+            raise ValueError(f"{found} does not lie on {grid.rows} x {grid.columns}")
+
+    @property
+    def cores(self) -> int:
+        """The number of cores."""
+        return self.rows * self.columns
 
 
 class OpTime(NamedTuple):
     """The parts of an op's time in seconds, all of one shape."""
 
-    overhead_s: Array
-    compute_s: Array
-    fetch_s: Array
+    overhead_s: Floats
+    compute_s: Floats
+    fetch_s: Floats
     """Of weights or KV out of the cores' SRAM, at the same time as the compute."""
-    interconnect_s: Array
+    interconnect_s: Floats
 
     @property
-    def total_s(self) -> Array:
+    def total_s(self) -> Floats:
         """From start to end."""
         return self.overhead_s + np.maximum(self.compute_s, self.fetch_s) + self.interconnect_s
 
 
 def matvec_s(
-    grid: WaferGrid,
-    region_rows: int,
-    region_columns: int,
-    calibration: WaferCalibration,
+    region: Region,
     in_features: npt.ArrayLike,
     out_features: npt.ArrayLike,
     n_tokens: npt.ArrayLike,
-    element_bytes: float = 2.0,
     *,
     weight_bytes: float = 2.0,
     normed: bool = False,
@@ -71,45 +94,37 @@ def matvec_s(
     to op; on a rectangle, reducing over the rows and broadcasting along the columns is the mean of the two.
 
     Args:
-        grid: the wafer.
-        region_rows: of the rectangle, in cores.
-        region_columns: of the rectangle, in cores.
-        calibration: of the wafer's generation.
+        region: where the op runs.
         in_features: numbers per token that come in.
         out_features: numbers per token that go out.
         n_tokens: of the whole batch; zero costs nothing.
-        element_bytes: of one activation on the fabric.
         weight_bytes: of one weight in SRAM (0.5 for 4 bit).
         normed: a norm comes first: one more all-reduce, of one number per token.
     """
-    cores = _cores(grid, region_rows, region_columns)
+    grid, calibration = region.grid, region.calibration
     inputs, outputs, tokens = _floats(in_features, out_features, n_tokens)
     products = inputs * outputs * tokens
-    sums_bytes = outputs * tokens * element_bytes / region_columns
-    interconnect = _all_reduce_cycles(grid, region_rows, region_columns, sums_bytes)
+    sums_bytes = outputs * tokens * ACTIVATION_BYTES / region.columns
+    interconnect = _all_reduce_cycles(region, sums_bytes)
     if normed:
-        interconnect = interconnect + _all_reduce_cycles(grid, region_rows, region_columns, tokens * element_bytes)
+        interconnect = interconnect + _all_reduce_cycles(region, tokens * ACTIVATION_BYTES)
     return _op_time(
         grid,
         tokens,
         overhead=np.full_like(tokens, calibration.matvec_overhead_cycles),
-        compute=2 * products / (cores * calibration.matvec_flop_per_cycle),
-        fetch=products * weight_bytes / (cores * grid.sram_bytes_per_cycle),
+        compute=2 * products / (region.cores * calibration.matvec_flop_per_cycle),
+        fetch=products * weight_bytes / (region.cores * grid.sram_bytes_per_cycle),
         interconnect=interconnect,
     )
 
 
 def attention_decode_s(
-    grid: WaferGrid,
-    region_rows: int,
-    region_columns: int,
-    calibration: WaferCalibration,
+    region: Region,
     heads: int,
     kv_heads: int,
     head_dim: int,
     context_tokens: npt.ArrayLike,
     n_tokens: npt.ArrayLike,
-    element_bytes: float = 2.0,
     *,
     kv_bytes: float = 2.0,
 ) -> OpTime:
@@ -121,45 +136,37 @@ def attention_decode_s(
     Query heads that share a KV head share its read.
 
     Args:
-        grid: the wafer.
-        region_rows: of the rectangle, in cores.
-        region_columns: of the rectangle, in cores.
-        calibration: of the wafer's generation.
+        region: where the op runs.
         heads: of the queries.
         kv_heads: of the cache.
         head_dim: numbers per head.
         context_tokens: cached tokens that are read, summed over the batch.
         n_tokens: query tokens, one per sequence; zero costs nothing.
-        element_bytes: of one activation on the fabric.
         kv_bytes: of one cached number.
     """
-    cores = _cores(grid, region_rows, region_columns)
+    grid, calibration = region.grid, region.calibration
     context, tokens = _floats(context_tokens, n_tokens)
     flop = 4 * context * heads * head_dim
     cached_bytes = 2 * context * kv_heads * head_dim * kv_bytes
-    column_bytes = element_bytes / region_columns
-    scores = _all_reduce_cycles(grid, region_rows, region_columns, context * column_bytes)
-    softmax = _all_reduce_cycles(grid, region_rows, region_columns, tokens * heads * column_bytes)
-    values = _all_reduce_cycles(grid, region_rows, region_columns, tokens * heads * head_dim * column_bytes)
+    column_bytes = ACTIVATION_BYTES / region.columns
+    scores = _all_reduce_cycles(region, context * column_bytes)
+    softmax = _all_reduce_cycles(region, tokens * heads * column_bytes)
+    values = _all_reduce_cycles(region, tokens * heads * head_dim * column_bytes)
     return _op_time(
         grid,
         tokens,
         overhead=np.full_like(tokens, calibration.matvec_overhead_cycles),
-        compute=flop / (cores * calibration.matvec_flop_per_cycle),
-        fetch=cached_bytes / (cores * grid.sram_bytes_per_cycle),
+        compute=flop / (region.cores * calibration.matvec_flop_per_cycle),
+        fetch=cached_bytes / (region.cores * grid.sram_bytes_per_cycle),
         interconnect=scores + 2 * softmax + values,
     )
 
 
 def matmul_s(
-    grid: WaferGrid,
-    region_rows: int,
-    region_columns: int,
-    calibration: WaferCalibration,
+    region: Region,
     in_features: npt.ArrayLike,
     out_features: npt.ArrayLike,
     n_tokens: npt.ArrayLike,
-    element_bytes: float = 2.0,
     *,
     weight_bytes: float = 2.0,
 ) -> OpTime:
@@ -172,30 +179,23 @@ def matmul_s(
     """
     inputs, outputs, tokens = _floats(in_features, out_features, n_tokens)
     return _mesh_product(
-        grid,
-        region_rows,
-        region_columns,
-        calibration,
+        region,
         tokens,
         n_products=1,
         flop=2 * inputs * outputs * tokens,
         held_bytes=inputs * outputs * weight_bytes,
-        shifted_bytes=inputs * outputs * weight_bytes + inputs * tokens * element_bytes,
+        shifted_bytes=inputs * outputs * weight_bytes + inputs * tokens * ACTIVATION_BYTES,
     )
 
 
 def attention_prefill_s(
-    grid: WaferGrid,
-    region_rows: int,
-    region_columns: int,
-    calibration: WaferCalibration,
+    region: Region,
     heads: int,
     kv_heads: int,
     head_dim: int,
     pairs: npt.ArrayLike,
     context_tokens: npt.ArrayLike,
     n_tokens: npt.ArrayLike,
-    element_bytes: float = 2.0,
     *,
     kv_bytes: float = 2.0,
 ) -> OpTime:
@@ -203,28 +203,21 @@ def attention_prefill_s(
     Scores, softmax and values of a chunk of prompt, as two matrix-matrix products by MeshGEMM.
 
     Args:
-        grid: the wafer.
-        region_rows: of the rectangle, in cores.
-        region_columns: of the rectangle, in cores.
-        calibration: of the wafer's generation.
+        region: where the op runs.
         heads: of the queries.
         kv_heads: of the cache.
         head_dim: numbers per head.
         pairs: of a query and a key it may look at, n (n + 1) / 2 for a whole prompt of n tokens.
         context_tokens: keys, the chunk's own included.
         n_tokens: queries; zero costs nothing.
-        element_bytes: of one activation on the fabric.
         kv_bytes: of one cached number.
     """
     looked_at, context, tokens = _floats(pairs, context_tokens, n_tokens)
     cached_bytes = 2 * context * kv_heads * head_dim * kv_bytes
     # Keys against queries, then values against scores.
-    shifted_bytes = cached_bytes + (tokens * heads * head_dim + looked_at * heads) * element_bytes
+    shifted_bytes = cached_bytes + (tokens * heads * head_dim + looked_at * heads) * ACTIVATION_BYTES
     return _mesh_product(
-        grid,
-        region_rows,
-        region_columns,
-        calibration,
+        region,
         tokens,
         n_products=2,
         flop=4 * looked_at * heads * head_dim,
@@ -233,7 +226,7 @@ def attention_prefill_s(
     )
 
 
-def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Array:
+def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Floats:
     """
     Time to move activations from one rectangle of cores to another on the same wafer.
 
@@ -249,15 +242,16 @@ def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: 
     return np.where(size > 0, cycles, 0.0) / grid.clock_hz
 
 
-def _all_reduce_cycles(grid: WaferGrid, rows: int, columns: int, column_bytes: Array) -> Array:
+def _all_reduce_cycles(region: Region, column_bytes: Floats) -> Floats:
     """Sum over the rows of what each column holds; the middle gets it first and sends it to all."""
+    grid, rows, columns = region.grid, region.rows, region.columns
     wavelets = np.ceil(column_bytes / grid.link_bytes_per_cycle)
     if wavelets.ndim == 0:
         return _one_all_reduce_cycles(float(wavelets), rows, columns, grid.ramp_cycles, grid.hop_cycles)
     return _all_reduce_of(wavelets, rows, columns, grid.ramp_cycles, grid.hop_cycles)
 
 
-def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float) -> Array:
+def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float) -> Floats:
     gathered = reduce_to_centre_cycles(wavelets, rows, ramp_cycles, hop_cycles)
     return gathered + broadcast_from_centre_cycles(wavelets, columns, ramp_cycles, hop_cycles)
 
@@ -267,25 +261,22 @@ _one_all_reduce_cycles = lru_cache(maxsize=65536)(_all_reduce_of)
 
 
 def _mesh_product(
-    grid: WaferGrid,
-    rows: int,
-    columns: int,
-    calibration: WaferCalibration,
-    tokens: Array,
+    region: Region,
+    tokens: Floats,
     *,
     n_products: int,
-    flop: Array,
-    held_bytes: Array,
-    shifted_bytes: Array,
+    flop: Floats,
+    held_bytes: Floats,
+    shifted_bytes: Floats,
 ) -> OpTime:
     """MeshGEMM: what the shifts take beyond the multiplying and reading that hide them is interconnect."""
-    cores = _cores(grid, rows, columns)
-    steps = n_products * max(rows, columns)
+    grid, calibration = region.grid, region.calibration
+    steps = n_products * max(region.rows, region.columns)
     # Each product shifts its own operands once per step.
-    tile_cycles = shifted_bytes / n_products / (cores * grid.link_bytes_per_cycle)
+    tile_cycles = shifted_bytes / n_products / (region.cores * grid.link_bytes_per_cycle)
     shift = steps * (tile_cycles + 2 * grid.hop_cycles + 2 * grid.ramp_cycles + 1)
-    compute = flop / (cores * calibration.matmul_flop_per_cycle)
-    fetch = steps * held_bytes / n_products / (cores * grid.sram_bytes_per_cycle)
+    compute = flop / (region.cores * calibration.matmul_flop_per_cycle)
+    fetch = steps * held_bytes / n_products / (region.cores * grid.sram_bytes_per_cycle)
     return _op_time(
         grid,
         tokens,
@@ -297,20 +288,13 @@ def _mesh_product(
 
 
 def _op_time(
-    grid: WaferGrid, tokens: Array, *, overhead: Array, compute: Array, fetch: Array, interconnect: Array
+    grid: WaferGrid, tokens: Floats, *, overhead: Floats, compute: Floats, fetch: Floats, interconnect: Floats
 ) -> OpTime:
     """Cycles to seconds; all parts are zero where there is no token."""
     parts = np.broadcast_arrays(overhead, compute, fetch, interconnect)
     return OpTime(*(np.where(tokens > 0, part, 0.0) / grid.clock_hz for part in parts))
 
 
-def _floats(*values: npt.ArrayLike) -> tuple[Array, ...]:
+def _floats(*values: npt.ArrayLike) -> tuple[Floats, ...]:
     """As float64 arrays of one shape."""
     return tuple(np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values)))
-
-
-def _cores(grid: WaferGrid, rows: int, columns: int) -> int:
-    """Cores of a rectangle that lies on the wafer."""
-    if not (1 <= rows <= grid.rows and 1 <= columns <= grid.columns):
-        raise ValueError(f"a region of {rows} x {columns} cores does not lie on {grid.rows} x {grid.columns}")
-    return rows * columns

@@ -25,27 +25,27 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Cycles = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 
-def star_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def star_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Every core sends straight to the first, which takes them one after the other."""
     return _reduce(wavelets, cores, cores - 1, cores * (cores - 1) / 2, 1, ramp_cycles, hop_cycles)
 
 
-def chain_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def chain_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Every core adds what it hears from one side and passes it on to the other."""
     return _reduce(wavelets, cores, 1, cores - 1, cores - 1, ramp_cycles, hop_cycles)
 
 
-def tree_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def tree_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """Binary tree: in round r the odd multiples of 2^r send 2^r hops; ceil(log2 P) rounds."""
     distances = [2**r for r in range(_rounds(cores))]
     energy = sum(distance * math.ceil((cores - distance) / (2 * distance)) for distance in distances)
     return _reduce(wavelets, cores, len(distances), energy, len(distances), ramp_cycles, hop_cycles)
 
 
-def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """A chain inside groups of ceil(sqrt P) neighbours, then a chain over the groups."""
     group = math.ceil(math.sqrt(cores))
     groups = math.ceil(cores / group)
@@ -53,7 +53,7 @@ def two_phase_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, ho
     return _reduce(wavelets, cores, 2, energy, (group - 1) + (groups - 1), ramp_cycles, hop_cycles)
 
 
-REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Cycles]] = {
+REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Floats]] = {
     "star": star_cycles,
     "chain": chain_cycles,
     "tree": tree_cycles,
@@ -62,62 +62,22 @@ REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Cycles]] = {
 """The reductions to the first core of a row."""
 
 
-def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """The fastest of `REDUCE`, chosen for each number of wavelets."""
     times = [reduce(wavelets, cores, ramp_cycles, hop_cycles) for reduce in REDUCE.values()]
     return np.asarray(np.min(times, axis=0), dtype=np.float64)
 
 
-def reduce_lower_bound_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float) -> Cycles:
-    """
-    What no reduction over a row can beat in this model; the paper generates a reduction that comes close to it.
-
-    Takes time and memory that grow as the square and cube of `cores`: for checking, not for costs.
-    """
-    words = np.asarray(wavelets, dtype=np.float64)
-    if cores == 1:
-        return np.zeros_like(words)
-    energy = minimum_energy_hops(cores)[1:]  # (depths,)
-    depth = np.arange(1, cores)
-    times = words[..., None] * energy / (cores - 1) + (cores - 1) + (2 * ramp_cycles + 1) * depth
-    return np.asarray(np.where(words > 0, times.min(axis=-1), 0.0), dtype=np.float64)
-
-
-def minimum_energy_hops(cores: int) -> npt.NDArray[np.float64]:
-    """
-    Fewest hops in which one wavelet per core can be reduced over a row, for each depth from 0 to `cores` - 1.
-
-    The last message into the root comes from core s, which has reduced everything behind it in one round less,
-    while the root has reduced the s cores before it: E(r, d) = min over s of E(s, d) + E(r - s, d - 1) + s.
-    """
-    energy = np.full((cores + 1, cores), np.inf)
-    energy[1] = 0.0
-    for row in range(2, cores + 1):
-        split = np.arange(1, row)
-        energy[row, 1:] = (energy[split, 1:] + energy[row - split, :-1] + split[:, None]).min(axis=0)
-    return np.asarray(energy[cores], dtype=np.float64)
-
-
-def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Cycles:
+def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
     """From the first core of a row to all others: routers copy a wavelet on the way, so one pass is enough."""
     words = np.asarray(wavelets, dtype=np.float64)
     # B + P + 2 T_R, written so that only the P - 1 hops scale with the hop.
     return _unless_idle(words, cores, words + (cores - 1) * hop_cycles + 2 * ramp_cycles + 1)
 
 
-def ring_all_reduce_cycles(
-    wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
-    """Reduce-scatter and all-gather over a ring folded into a row."""
-    words = np.asarray(wavelets, dtype=np.float64)
-    sent = 2 * (cores - 1) * words / cores
-    waiting = (4 * cores - 6) * hop_cycles + 2 * (cores - 1) * (2 * ramp_cycles + 1)
-    return _unless_idle(words, cores, sent + waiting)
-
-
 def reduce_to_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """
     Reduction to the middle core of a row: both halves reduce at once, the root takes one result after the other.
 
@@ -130,33 +90,9 @@ def reduce_to_centre_cycles(
 
 def broadcast_from_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
+) -> Floats:
     """From the middle core of a row to both ends at once."""
     return broadcast_cycles(wavelets, cores // 2 + 1, ramp_cycles, hop_cycles)
-
-
-def broadcast_2d_cycles(
-    wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
-    """From a corner of a rectangle to all its cores."""
-    words = np.asarray(wavelets, dtype=np.float64)
-    hops = rows + columns - 2
-    return _unless_idle(words, rows * columns, words + hops * hop_cycles + 2 * ramp_cycles + 1)
-
-
-def reduce_2d_lower_bound_cycles(
-    wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
-) -> Cycles:
-    """
-    What no reduction over a rectangle to its corner can beat in this model.
-
-    The root hears B wavelets; and the B wavelets of every core but the root go at least one hop, over fewer than
-    four link directions per core: at least B / 8 cycles on top of the distance. (B P / 8, as the bound is
-    sometimes quoted, is no bound: trees along the rows and then along a column are faster.)
-    """
-    words = np.asarray(wavelets, dtype=np.float64)
-    spread = words / 8 + (rows + columns - 1) * hop_cycles
-    return _unless_idle(words, rows * columns, np.maximum(words, spread) + 2 * ramp_cycles + 1)
 
 
 def _reduce(
@@ -167,7 +103,7 @@ def _reduce(
     depth: int,
     ramp_cycles: float,
     hop_cycles: float,
-) -> Cycles:
+) -> Floats:
     """The model's formula; contention and energy are per wavelet of the vector."""
     words = np.asarray(wavelets, dtype=np.float64)
     links = max(cores - 1, 1)
@@ -175,7 +111,7 @@ def _reduce(
     return _unless_idle(words, cores, moving + (2 * ramp_cycles + 1) * depth)
 
 
-def _unless_idle(wavelets: Cycles, cores: int, cycles: Cycles) -> Cycles:
+def _unless_idle(wavelets: Floats, cores: int, cycles: Floats) -> Floats:
     """Zero where there is one core or nothing to send."""
     return np.where((wavelets > 0) & (cores > 1), cycles, 0.0)
 

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.catalog.calibration.wafer import WaferCalibration
-from simcluster.catalog.device import Device, WaferGrid
-from simcluster.catalog.shapes import ModelShape
+from simcluster.catalog.device import Device
 from simcluster.costs import wafer
-from simcluster.costs.blocks import IDLE, Floats, HostTime, Integers, OpSeconds, WeightStream
+from simcluster.costs.blocks import IDLE, HostTime, OpSeconds, WeightStream
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.work.batch import Batch
-from simcluster.work.ops import ACTIVATION_BYTES, BlockName, Op, Precision, block_names, block_ops, features
+from simcluster.work.op import ACTIVATION_BYTES, Op, features
+from simcluster.work.programs import BlockName, RankWork
 
 _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
 """Products whose input is normed first, which costs one more all-reduce of one number per token."""
@@ -39,8 +40,7 @@ class WaferDevice:
 
     def __init__(
         self,
-        shape: ModelShape,
-        precision: Precision,
+        work: RankWork,
         device: Device,
         calibration: WaferCalibration,
         host: HostTime,
@@ -50,20 +50,15 @@ class WaferDevice:
     ) -> None:
         if device.grid is None:
             raise ValueError(f"{device.name} has no grid of cores")
-        self._grid = device.grid
-        self._shape = shape
-        self._precision = precision
-        self._calibration = calibration
+        self._shape = work.shape
+        self._precision = work.precision
         self._host = host
-        self._rows, self._columns = region
+        rows, columns = region
         self._stream = stream
-        self._strips = 1 if stream else max(1, min(strips, self._columns))
-        self._strip = (device.grid, self._rows, self._columns // self._strips, calibration)
-        self._whole = (device.grid, self._rows, self._columns, calibration)
-        self._ops = {
-            name: [op for op in block_ops(name, shape, precision, 1) if op.kind != "elementwise"]
-            for name in block_names(shape)
-        }
+        self._strips = 1 if stream else max(1, min(strips, columns))
+        self._strip = wafer.Region(device.grid, rows, columns // self._strips, calibration)
+        self._whole = wafer.Region(device.grid, rows, columns, calibration)
+        self._ops = {name: [op for op in ops if op.kind != "elementwise"] for name, ops in work.blocks().items()}
         self._matvec = lru_cache(maxsize=4096)(self._matvec_parts)
         self._matmul = lru_cache(maxsize=4096)(self._matmul_parts)
 
@@ -110,8 +105,8 @@ class WaferDevice:
     def _look_up_s(self, n_tokens: int) -> float:
         """Time for the vectors of so many tokens from where the table is to where the first layer wants them."""
         vector_bytes = n_tokens * self._shape.hidden * ACTIVATION_BYTES
-        hops = (self._rows + self._columns) // 2
-        return float(wafer.move_s(self._grid, hops, vector_bytes, links=self._columns))
+        grid, rows, columns = self._whole.grid, self._whole.rows, self._whole.columns
+        return float(wafer.move_s(grid, (rows + columns) // 2, vector_bytes, links=columns))
 
     def _product(self, op: Op, n_decode: int, n_prefill: int) -> OpSeconds:
         """A matrix product of so many decode tokens and so many prompt tokens, one after the other."""
@@ -126,7 +121,7 @@ class WaferDevice:
     def _matmul_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
         """Tokens of prompts by MeshGEMM, or in a row."""
         mesh = [
-            wafer.matmul_s(*self._region(op), n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
+            wafer.matmul_s(self._region(op), n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
             for n_in, n_out in self._matrices(op)
         ]
         return _faster(mesh, self._in_a_row(op, n_tokens))
@@ -134,7 +129,7 @@ class WaferDevice:
     def _together(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
         normed, weight_bytes = op.name in _AFTER_NORM, op.bits / 8
         return [
-            wafer.matvec_s(*self._region(op), n_in, n_out, n_tokens, weight_bytes=weight_bytes, normed=normed)
+            wafer.matvec_s(self._region(op), n_in, n_out, n_tokens, weight_bytes=weight_bytes, normed=normed)
             for n_in, n_out in self._matrices(op)
         ]
 
@@ -142,7 +137,7 @@ class WaferDevice:
         strips = 1 if op.per == "outputs" else self._strips
         return [_passing(time, n_tokens, strips) for time in self._together(op, 1)]
 
-    def _region(self, op: Op) -> tuple[WaferGrid, int, int, WaferCalibration]:
+    def _region(self, op: Op) -> wafer.Region:
         """Where an op runs."""
         return self._whole if op.per == "outputs" else self._strip
 
@@ -176,7 +171,7 @@ class WaferDevice:
     def _attend(self, context: npt.ArrayLike, n_tokens: int) -> wafer.OpTime:
         kv_heads, head_dim, kv_bytes = self._heads()
         heads = self._shape.heads
-        return wafer.attention_decode_s(*self._strip, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)
+        return wafer.attention_decode_s(self._strip, heads, kv_heads, head_dim, context, n_tokens, kv_bytes=kv_bytes)
 
     def _prefill_attention(self, batch: Batch) -> OpSeconds:
         shape, kv_bytes = self._shape, self._precision.kv_bits / 8
@@ -185,7 +180,7 @@ class WaferDevice:
             head_dim = (shape.mla.qk_nope_head_dim + shape.mla.qk_rope_head_dim + shape.mla.v_head_dim) // 2
         n_tokens = batch.prefill_tokens
         sizes = (batch.prefill_pairs, batch.prefill_context, n_tokens)
-        mesh = wafer.attention_prefill_s(*self._strip, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)
+        mesh = wafer.attention_prefill_s(self._strip, shape.heads, kv_heads, head_dim, *sizes, kv_bytes=kv_bytes)
         one = self._attend(batch.prefill_pairs / n_tokens, 1)
         return _sum(_faster([mesh], [_passing(one, n_tokens, self._strips)]))
 

@@ -9,37 +9,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-_LONGEST_NAME = 80
-"""Characters of a file's name that the one beside it repeats."""
+_MAX_NAME = 80
+"""Characters of the file's name that the name of the temporary file repeats."""
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """
-    A file to write bytes to, beside its place; at the end it is renamed to it, replacing what was there.
+    Open a temporary file for bytes in the same folder, which replaces the file at `path` at the end.
 
-    After an error nothing is left of it, and what was there stays.
+    After an error the temporary file is removed and the file at `path` stays as it was.
 
     Raises:
-        OSError: the place cannot be written; with the name of the file, not of the one beside it.
+        OSError: the file cannot be written; with its own name, not that of the temporary file.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:_LONGEST_NAME]}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:_MAX_NAME]}.", dir=path.parent)
     except OSError as error:
-        raise _of(path, error) from None
-    beside = Path(name)
+        raise _renamed(path, error) from None
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        beside.chmod(0o644)
+        temporary.chmod(0o644)
         try:
-            beside.replace(path)
+            temporary.replace(path)
         except OSError as error:
-            raise _of(path, error) from None
+            raise _renamed(path, error) from None
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _of(path: Path, error: OSError) -> OSError:
-    """The same error about this file."""
+def _renamed(path: Path, error: OSError) -> OSError:
+    """Make the same error name this file."""
     return OSError(error.errno, error.strerror, str(path))

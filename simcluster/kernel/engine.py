@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import simpy
@@ -55,7 +56,7 @@ class Engine:
         load: Requests,
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
-        surroundings: Surroundings = Surroundings(),  # noqa: B008  # frozen
+        surroundings: Surroundings = Surroundings(),  # frozen
         watch: Watch | None = None,
         rows_per_block: int = ROWS_PER_BLOCK,
     ) -> None:
@@ -84,7 +85,7 @@ class Engine:
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
         self._events: EventPlayer | None = None
-        if events is not None and events.happenings:
+        if events is not None and events.events:
             self._events = EventPlayer(
                 self._env, events, self._replicas, fabric, self._displace, self._recover, self._is_over
             )

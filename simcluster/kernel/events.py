@@ -105,7 +105,7 @@ class EventPlayer:
         if end is None:
             self._permanent.append(event)
             found = conditions(self._permanent)
-            self._lost = {n for n, place in enumerate(self._plan.places) if isinstance(place.plan(found), str)}
+            self._lost = {n for n, place in enumerate(self._plan.sites) if isinstance(place.plan(found), str)}
             return
 
         def ends() -> None:
@@ -131,7 +131,7 @@ class EventPlayer:
             self._changed_links = set(changed)
         concerned = [
             (number, place.plan(found))
-            for number, place in enumerate(self._plan.places)
+            for number, place in enumerate(self._plan.sites)
             if event.link in place.links or not place.devices.isdisjoint(event.devices)
         ]
         failing = {n: plan for n, plan in concerned if isinstance(plan, str) and n not in self.down}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import simpy
 
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.numerics.maxmin import alone_rate, rates
+from simcluster.numerics.maxmin import alone_rate, alone_speed, rates
 from simcluster.numerics.ticks import MAX_TICK, TICKS_PER_S, to_ticks
 from simcluster.plans.replica_plan import FlowLoad
 
@@ -112,7 +112,7 @@ class Fabric:
 
     def alone_ticks(self, load: FlowLoad) -> int:
         """How long a flow takes that has its links, as they are now, to itself."""
-        return to_ticks(load.alone_s / self._alone_speed(load))
+        return load.alone_ticks(self._alone_speed(load))
 
     def start(self, load: FlowLoad, done: Callable[[], None], began_tick: int | None = None) -> Flow:
         """
@@ -211,10 +211,8 @@ class Fabric:
         return Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
 
     def _alone_speed(self, load: FlowLoad) -> float:
-        """Of a load that has its links, as they are now, to itself."""
-        if not load.uses or self._degraded.isdisjoint(link for link, _ in load.uses):
-            return 1.0
-        return alone_rate(load.uses, self._capacities) / alone_rate(load.uses, self._built)
+        """Speed of a load that has its links, as they are now, to itself."""
+        return alone_speed(load.uses, self._capacities, self._built) if self._degraded else 1.0
 
     def _detach(self, flows: Iterable[Flow]) -> list[Flow]:
         """

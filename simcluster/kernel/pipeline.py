@@ -12,7 +12,6 @@ Synchronization and Linearity, 1992).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import mul
 from typing import Protocol
 
@@ -23,7 +22,7 @@ from simcluster.kernel.clock import NORMAL, after, now
 from simcluster.kernel.crossing import Crossing
 from simcluster.kernel.exchange import FlowExchange
 from simcluster.kernel.fabric import Fabric
-from simcluster.kernel.stage import Arrived, Left, Stage, StepPlay, occupied_components
+from simcluster.kernel.stage import Left, Stage, StepPlay, occupied_components
 from simcluster.kernel.step import Step
 from simcluster.kernel.watch import Watch, served
 from simcluster.numerics.ticks import MAX_TICK, Ticks
@@ -127,8 +126,8 @@ class Tandem:
     def _follow(self, entered: int, services: list[Service], on_wires: list[int]) -> tuple[int, int]:
         """Let a step enter behind others: how long it waits on its way, and how long of that for wires."""
         if self._ahead is not None:
-            earlier, *way_of_ahead = self._ahead
-            ticks, occupied, way = self._times(*way_of_ahead)
+            earlier, of_stages, of_wires = self._ahead
+            ticks, occupied, way = self._times(of_stages, of_wires)
             self._bound(earlier + way, ticks, occupied, np.zeros_like(ticks))
             self._ahead = None
         ticks, occupied, way = self._times(services, on_wires)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import simpy
@@ -18,6 +19,7 @@ from simcluster.kernel.step import Step
 from simcluster.kernel.watch import Watch
 from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
 from simcluster.policies.schedulers import steady_decode_of
+from simcluster.stages.timed import RunModel
 from simcluster.trace.recorder import Recorder, Segment
 
 
@@ -70,7 +72,7 @@ class Replica:
         if rule is None or plan.n_stages > 1 or not hasattr(model, "run"):
             return None
         links = self._links(plan.pipeline)
-        runs = DecodeRuns(self._env, self.lane, model, rule, self._recorder, self._decide_when, links)
+        runs = DecodeRuns(self._env, self.lane, cast(RunModel, model), rule, self._recorder, self._decide_when, links)
         if links is not None and self._fabric is not None:
             self._fabric.watch(plan.pipeline.links[0], runs.refine)
         return runs
@@ -117,7 +119,7 @@ class Replica:
         self._return_ticks = plan.return_ticks
         self._pipeline.change(plan.pipeline)
         if self._runs is not None:
-            self._runs.change(plan.pipeline.stages[0], self._links(plan.pipeline))  # type: ignore[arg-type]
+            self._runs.change(cast(RunModel, plan.pipeline.stages[0]), self._links(plan.pipeline))
 
     def fail(self) -> list[Request]:
         """Stop and lose all steps and the KV cache; returns all its requests, to be computed again."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from simcluster.kernel.engine import Engine, Surroundings
@@ -15,9 +14,9 @@ from simcluster.plans.planner import Planner
 from simcluster.plans.replica_plan import ReplicaPlan
 from simcluster.policies.chosen import Policies
 from simcluster.policies.routers import ROUTERS
+from simcluster.scenario.requests import requests_of
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import Block
-from simcluster.workload import materialise
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ def run_scenario(
         InputError: the workload's files are not usable.
         PolicyError: one of the policies given decides what is not possible.
     """
-    spec = scenario.requests_spec()
-    requests = materialise(spec, scenario.seeds, Path())
+    horizon_s, requests = scenario.requests_spec().horizon_s, requests_of(scenario)
     planner = Planner(scenario)
     plans = []
     for number in range(len(scenario.replicas)):
@@ -66,9 +64,9 @@ def run_scenario(
         requests,
         scenario.fidelity,
         sinks,
-        Surroundings(planner.world(), planner.capacities_bytes_per_s, planner.pauses()),
+        Surroundings(planner.event_plan(), planner.capacities_bytes_per_s, planner.pauses()),
         watch,
     )
     with infrequent_gc():
-        duration_ticks = engine.run(None if spec.horizon_s is None else to_ticks(spec.horizon_s))
+        duration_ticks = engine.run(None if horizon_s is None else to_ticks(horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.catalog.shapes import ModelShape, Moe
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.streams import stream, uniforms
 
 ROUTINGS = 64
@@ -32,8 +33,7 @@ _MODELS_SEED = 0
 """Popularity is a property of a model, the same in every world."""
 
 Counts = npt.NDArray[np.uint32]
-Integers = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
 
 
 class Routings:
@@ -63,10 +63,10 @@ class Routings:
         self._layers = layers
         self.n_exact = -(-4 * moe.experts // moe.top_k)
         """Up to so many tokens every choice is sampled."""
-        self._sampled: tuple[Counts, Integers, Floats] | None = None
+        self._sampled: tuple[Counts, Indices, Floats] | None = None
         self.touched = lru_cache(maxsize=512)(self._touched_by)
 
-    def _touched_by(self, n_tokens: int) -> Integers:
+    def _touched_by(self, n_tokens: int) -> Indices:
         """
         The number of distinct experts of each layer that so many tokens touch.
 
@@ -84,7 +84,7 @@ class Routings:
             found += np.bincount(rows[first <= n_tokens], minlength=found.size)
         return np.sort(found.reshape(shape), axis=1)
 
-    def _sample(self) -> tuple[Counts, Integers, Floats]:
+    def _sample(self) -> tuple[Counts, Indices, Floats]:
         """
         Tokens one after the other, in all layers and routings at once.
 
@@ -129,7 +129,7 @@ class _Choices:
         self.times = np.zeros(self._weights.size, np.intp)
         """How many tokens chose each expert of each layer, over its routings."""
 
-    def choose(self, token: int) -> Integers:
+    def choose(self, token: int) -> Indices:
         """Let a token choose in every row, from 1 on in order; how many experts nobody had chosen, shape (rows,)."""
         n, n_draws = self._weights.shape[1], self._top_k + _SPARE
         words = np.stack([g.random_raw(n_draws * ROUTINGS).reshape(n_draws, ROUTINGS) for g in self._generators], 1)
@@ -150,7 +150,7 @@ class _Choices:
             self._race(token, new, missing)
         return new
 
-    def _take(self, token: int, rows: Integers, picked: Integers, new: Integers, missing: Integers) -> None:
+    def _take(self, token: int, rows: Indices, picked: Indices, new: Indices, missing: Indices) -> None:
         """One draw with replacement for each of these rows; what the token has already is drawn in vain."""
         n = self._weights.shape[1]
         places = rows * n + picked
@@ -161,7 +161,7 @@ class _Choices:
         new[rows] += last == 0
         self.times += np.bincount((rows // ROUTINGS * n + picked)[is_fresh], minlength=len(self.times))
 
-    def _race(self, token: int, new: Integers, missing: Integers) -> None:
+    def _race(self, token: int, new: Indices, missing: Indices) -> None:
         """What is missing after many draws, without replacement: the least of exponential times over weights."""
         n = self._weights.shape[1]
         last = self.last.reshape(-1, ROUTINGS, n)
@@ -188,7 +188,7 @@ def _stream(model: str, what: str, *numbers: int) -> np.random.Philox:
     return stream(_MODELS_SEED, "moe_routing", model, what, *map(str, numbers))
 
 
-def _alias_table(shares: npt.NDArray[np.float64]) -> tuple[list[int], list[int]]:
+def _alias_table(shares: Floats) -> tuple[list[int], list[int]]:
     """
     Equal columns of one or two experts each: of 2^32 parts of a column so many are the column's own expert.
 

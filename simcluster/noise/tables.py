@@ -12,8 +12,8 @@ from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.ticks import Ticks, array_to_ticks
 
 SLICES = 2**16
@@ -21,12 +21,12 @@ FACTOR_BITS = 16
 """Factors are whole numbers of 2^-16."""
 
 
-def _mid_points() -> npt.NDArray[np.float64]:
+def _mid_points() -> Floats:
     return (np.arange(SLICES) + 0.5) / SLICES
 
 
 @lru_cache(maxsize=1)
-def _normal_quantiles() -> npt.NDArray[np.float64]:
+def _normal_quantiles() -> Floats:
     """Of the standard normal distribution, shape (65536,); the lower half mirrors the upper one."""
     upper = np.array([*map(NormalDist().inv_cdf, _mid_points()[SLICES // 2 :].tolist())])
     return np.concatenate([-upper[::-1], upper])

@@ -8,6 +8,8 @@ from hashlib import blake2b
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats
+
 _VERSION = b"simcluster-1"
 
 
@@ -56,7 +58,7 @@ def stream(seed: int, *names: str) -> np.random.Philox:
     return np.random.Philox(key=int.from_bytes(digest.digest(), "little"))
 
 
-def uniforms(generator: np.random.Philox, n: int) -> npt.NDArray[np.float64]:
+def uniforms(generator: np.random.Philox, n: int) -> Floats:
     """
     The next `n` uniform numbers of a stream, shape (n,), inside (0, 1) with both ends excluded.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+
+from simcluster.numerics.arrays import Floats, Integers
 
 TICKS_PER_S = 10**12
 MAX_TICK = 2**63 - 1
 """The last tick that an int64 holds, after 106 days."""
 
-Ticks = npt.NDArray[np.int64]
-Seconds = npt.NDArray[np.float64]
+Ticks = Integers
+Seconds = Floats
 
 
 def to_ticks(duration_s: float) -> int:

@@ -1,1 +1,1 @@
-"""From a resolved scenario to what is simulated: who runs where, over which links, under which conditions."""
+"""From a resolved scenario to what is simulated: replicas, their devices and links, and what changes them."""

@@ -18,36 +18,36 @@ Link = tuple[str, str]
 """Both directions between two nodes."""
 
 MAX_TIMES_SLOWER = 1e6
-"""Of a device or a link, however many happenings concern it at once."""
+"""Greatest factor on the time of a device or a link, however many events concern it at once."""
 
 
 @dataclass(frozen=True)
 class PlannedEvent:
-    """Something that happens to devices or to a link, once or again and again."""
+    """An event of devices or of a link, once or again and again."""
 
     kind: Kind
     times: Callable[[], Iterator[tuple[int, int | None]]]
-    """Begin and end of each time it happens, in ticks; without an end it lasts."""
+    """Begin and end of each time, in ticks; without an end it lasts permanently."""
     devices: tuple[str, ...] = ()
     link: Link | None = None
     factor: float = 1.0
     """How many times as long a slow device takes, or what share of its bandwidth a slow link has."""
     extra_latency_ticks: int = 0
-    """Of a slow link, for every message over it."""
+    """Added by a slow link to every message over it."""
     load: Callable[[Conditions], FlowLoad | None] | None = None
-    """What a transfer puts on the links, after its latency; nothing when there is no way."""
+    """What a transfer puts on the links, after its latency; None when no route is left."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What devices and links are like at the moment."""
+    """The state of devices and links at a time."""
 
     slow: dict[str, float] = field(default_factory=dict)
     """How many times as long slow devices take."""
     dead: frozenset[str] = frozenset()
     """Devices that are down."""
     share: dict[Link, float] = field(default_factory=dict)
-    """Of their bandwidth that slow links have."""
+    """Share of its bandwidth that each slow link has."""
     extra_latency_ticks: dict[Link, int] = field(default_factory=dict)
     cut: frozenset[Link] = frozenset()
     """Links that are down."""
@@ -56,27 +56,27 @@ class Conditions:
 NORMAL_CONDITIONS = Conditions()
 
 
-def conditions(happening: Iterable[PlannedEvent]) -> Conditions:
-    """What devices and links are like under all that happens."""
-    happening = list(happening)
-    links = dict.fromkeys(h.link for h in happening if h.kind == "link_slow" and h.link is not None)
-    slow = [h for h in happening if h.kind == "link_slow"]
+def conditions(events: Iterable[PlannedEvent]) -> Conditions:
+    """The state of devices and links under all these events at once."""
+    events = list(events)
+    slow = [event for event in events if event.kind == "link_slow"]
+    links = dict.fromkeys(event.link for event in slow if event.link is not None)
     times_slower: dict[str, float] = {}
-    for h in happening:
-        for name in h.devices if h.kind == "device_slow" else ():
-            times_slower[name] = min(times_slower.get(name, 1.0) * h.factor, MAX_TIMES_SLOWER)
+    for event in events:
+        for name in event.devices if event.kind == "device_slow" else ():
+            times_slower[name] = min(times_slower.get(name, 1.0) * event.factor, MAX_TIMES_SLOWER)
     return Conditions(
         times_slower,
-        frozenset(name for h in happening if h.kind == "device_down" for name in h.devices),
-        {link: max(prod(h.factor for h in slow if h.link == link), 1 / MAX_TIMES_SLOWER) for link in links},
-        {link: sum(h.extra_latency_ticks for h in slow if h.link == link) for link in links},
-        frozenset(h.link for h in happening if h.kind == "link_down" and h.link is not None),
+        frozenset(name for event in events if event.kind == "device_down" for name in event.devices),
+        {link: max(prod(e.factor for e in slow if e.link == link), 1 / MAX_TIMES_SLOWER) for link in links},
+        {link: sum(e.extra_latency_ticks for e in slow if e.link == link) for link in links},
+        frozenset(event.link for event in events if event.kind == "link_down" and event.link is not None),
     )
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a replica is, and how it is planned under given conditions."""
+class ReplicaSite:
+    """The devices and links of a replica, and how it is planned under given conditions."""
 
     devices: frozenset[str]
     links: frozenset[Link]
@@ -86,10 +86,10 @@ class Place:
 
 @dataclass(frozen=True)
 class EventPlan:
-    """All that may happen, and to whom."""
+    """All events of a scenario, and the replicas that they may concern."""
 
-    happenings: Sequence[PlannedEvent]
-    places: Sequence[Place]
+    events: Sequence[PlannedEvent]
+    sites: Sequence[ReplicaSite]
     """By replica."""
     capacities: Callable[[Conditions], dict[int, float]] = lambda _: {}
-    """Capacities of the fabric's links that differ from those as built, or may have."""
+    """Capacities of the fabric's links that differ from those as built, or may differ."""

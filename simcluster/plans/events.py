@@ -1,4 +1,4 @@
-"""What a scenario says that happens, at stated times or drawn from the world of its seed."""
+"""The events of a scenario, at stated times or drawn at random from its seed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from simcluster.topology.routes import NoRoute
 Times = Iterator[tuple[int, int | None]]
 
 
-def happenings(scenario: Scenario, links: Links) -> list[PlannedEvent]:
+def planned_events(scenario: Scenario, links: Links) -> list[PlannedEvent]:
     """
-    The events of a scenario, in their order.
+    The events of a scenario, in its order.
 
-    Times of random events are keyed by the seed, the kind and whom it concerns, so another event shifts nobody's;
-    several alike are numbered.
+    Times of random events are keyed by the seed, the kind, and the devices or link concerned, so that adding an event
+    does not move the times of others; equal ones are numbered.
     """
     found = []
-    alike: dict[str, int] = {}
+    n_equal: dict[str, int] = {}
     for event in scenario.events:
-        whom = " ".join((event.noise + event.kind, *event.devices, *(event.link or ())))
-        alike[whom] = alike.get(whom, -1) + 1
-        key, seed = ("events", whom, str(alike[whom])), scenario.seeds.of(event.noise or "events")
+        name = " ".join((event.noise + event.kind, *event.devices, *(event.link or ())))
+        number = n_equal[name] = n_equal.get(name, -1) + 1
+        key, seed = ("events", name, str(number)), scenario.seeds.of(event.noise or "events")
         if event.ends is not None:
             times = _repeated(event, to_ticks(links.routes.latency_s(links.route(*event.ends))))
             found.append(PlannedEvent("transfer", times, load=_transferred(event, links)))
@@ -47,22 +47,22 @@ def happenings(scenario: Scenario, links: Links) -> list[PlannedEvent]:
 
 
 def _transferred(event: Event, links: Links) -> Callable[[Conditions], FlowLoad | None]:
-    """What a transfer puts on the links of the way there is when it begins."""
+    """What a transfer puts on the links of its route, which is found when it begins."""
     assert event.ends is not None
     a, b = event.ends
 
     def load(conditions: Conditions) -> FlowLoad | None:
         try:
-            way = links.routes.route(a, b, down=conditions.cut)
+            route = links.routes.route(a, b, down=conditions.cut)
         except NoRoute:
             return None
-        return FlowLoad(event.n_bytes / links.routes.bytes_per_s(way), tuple((link, 1.0) for link in way))
+        return FlowLoad(event.n_bytes / links.routes.bytes_per_s(route), tuple((link, 1.0) for link in route))
 
     return load
 
 
 def _stated(event: Event) -> Callable[[], Times]:
-    """Once."""
+    """Once, at its stated time."""
     assert event.at_s is not None
     begin = to_ticks(event.at_s)
     end = None if event.lasts_s is None else begin + to_ticks(event.lasts_s)
@@ -70,7 +70,7 @@ def _stated(event: Event) -> Callable[[], Times]:
 
 
 def _repeated(event: Event, latency_ticks: int) -> Callable[[], Times]:
-    """Once, or every so often for ever; on the links when the latency has passed."""
+    """Once, or again and again without end; on the links when the latency has passed."""
     assert event.at_s is not None
     begin, every = to_ticks(event.at_s) + latency_ticks, event.every_s
 
@@ -85,7 +85,7 @@ def _repeated(event: Event, latency_ticks: int) -> Callable[[], Times]:
 
 
 def _random(event: Event, seed: int, key: tuple[str, ...]) -> Callable[[], Times]:
-    """Again and again: exponential times between, and exponential durations."""
+    """Again and again, with exponential times between and exponential durations."""
     mtbf_s, mttr_s = event.mtbf_s, event.mttr_s
     assert mtbf_s is not None and mttr_s is not None
 
@@ -97,7 +97,7 @@ def _random(event: Event, seed: int, key: tuple[str, ...]) -> Callable[[], Times
             begin = tick + max(1, round(until * mtbf_s * TICKS_PER_S))
             tick = begin + max(1, round(lasting * mttr_s * TICKS_PER_S))
             if begin > MAX_TICK:
-                return  # nothing happens any more while a trace lasts
+                return  # later than any trace can last
             yield begin, tick if tick <= MAX_TICK else None
 
     return times

@@ -1,10 +1,10 @@
 """
-The links of a scenario under given conditions: exchanges and sends as phases, around what is cut.
+The links of a scenario under given conditions: exchanges and sends as phases, routed around links that are cut.
 
-A phase alone on its links lasts latency + bytes / bandwidth of the fit. What is cut is gone around: the bytes then
-load other links, and the time grows as the worst link's does. A slow link lengthens the bandwidth part of every
-phase over it by what it lacks, and its extra latency is paid in every round. Left out: how long a library takes to
-notice and to find another way.
+A phase alone on its links lasts latency + bytes / bandwidth of the fit. Where a link is cut, the bytes load other
+links, and the time grows with that of the worst one. A slow link lengthens the bandwidth part of every phase over it
+by what it lacks, and its extra latency is paid in every round. Left out: how long a library takes to notice and to
+find another route.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import permutations
 
-from simcluster.catalog.calibration.collectives import Launch
 from simcluster.costs.collectives import COLLECTIVES
 from simcluster.costs.exchange import (
     Leg,
@@ -23,25 +22,23 @@ from simcluster.costs.exchange import (
     MessageRound,
     Phase,
     UsesOf,
-    hierarchical_legs,
-    legs,
     loads_over,
     messages,
     phases,
     uses_over,
 )
-from simcluster.numerics.maxmin import Uses
+from simcluster.numerics.maxmin import Uses, alone_speed
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.conditions import Conditions, Link
-from simcluster.scenario.resolved import Group, Hop, Network
+from simcluster.plans.replica_plan import FlowLoad
+from simcluster.scenario.resolved import Hop, Network
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_link, topology
 from simcluster.topology.routes import Routes
-from simcluster.work.ops import Collective
 
 
 def routes(network: Network, name: str) -> Routes:
-    """Ways over the links of a network; the name is that of its topology."""
+    """Routes over the links of a network, whose topology has this name."""
     graph = Graph()
     for node in network.nodes:
         graph.add_node(node.name, kind=node.kind, group=node.group, forwards=node.forwards)
@@ -60,16 +57,16 @@ class Links:
 
     def route(self, a: str, b: str) -> tuple[int, ...]:
         """
-        The way of a message.
+        The directed links that a message takes, by number.
 
         Raises:
-            NoRoute: what is cut leaves none.
+            NoRoute: the links that are up leave no way.
         """
         return self.routes.route(a, b, down=self.conditions.cut)
 
     @cached_property
     def capacities(self) -> dict[int, float]:
-        """Of slow links, by number."""
+        """Bytes per second of slow links, by number."""
         built, number = self.routes.capacities_bytes_per_s, self.routes.number
         return {
             number[ends]: built[number[ends]] * share
@@ -78,34 +75,34 @@ class Links:
         }
 
     def _later_s(self, a: str, b: str) -> float:
-        """How much later a message arrives for slow links on its way, and for going around what is cut."""
-        way, built_way = self.route(a, b), self.as_built.route(a, b)
-        around_s = self.routes.latency_s(way) - self.routes.latency_s(built_way) if way != built_way else 0.0
-        return around_s + self.latency_s(way)
+        """How much later a message arrives because of slow links on its way and of a detour around cut ones."""
+        now, built = self.route(a, b), self.as_built.route(a, b)
+        detour_s = self.routes.latency_s(now) - self.routes.latency_s(built) if now != built else 0.0
+        return detour_s + self.extra_latency_s(now)
 
-    def latency_s(self, route: Sequence[int]) -> float:
-        """What slow links on a way add."""
+    def extra_latency_s(self, route: Sequence[int]) -> float:
+        """Extra latency of the slow links on a route."""
         extra = self.conditions.extra_latency_ticks
         names = [self.routes.links[link] for link in route]
         return sum(extra.get(a, 0) + extra.get(a[::-1], 0) for a in names) / TICKS_PER_S
 
     @cached_property
     def loads_of(self) -> LoadsOf:
-        """What collectives put on the links, in bytes."""
+        """Bytes that collectives put on the links for each byte of an array."""
         return loads_over(self.route, self.routes.switch)
 
     @cached_property
     def uses_of(self) -> UsesOf:
-        """What collectives put on the links, scaled."""
+        """Weights of the links that collectives use, 1 at the bottleneck."""
         return uses_over(self.route, self.routes.switch, self.routes.capacities_bytes_per_s)
 
     @cached_property
     def as_built(self) -> Links:
-        """The same network while nothing happens."""
+        """The same network under normal conditions."""
         return Links(self.network, self.routes, Conditions())
 
     def phases(self, exchange: Sequence[Leg]) -> list[Phase]:
-        """Phases of an exchange; alone on the links as they were built, each lasts what it says."""
+        """Phases of an exchange; each lasts as long as it says when it is alone on the links as built."""
         found = []
         for leg, phase in zip(exchange, phases(exchange, self.uses_of), strict=True):
             key = (leg.collective, leg.fit.algorithm, leg.groups)
@@ -119,14 +116,22 @@ class Links:
         return found
 
     def seconds(self, exchange: Sequence[Leg]) -> float:
-        """Time of an exchange that has these links, as they are, to itself."""
+        """Time of an exchange that is alone on these links as they are."""
         total_s = 0.0
         for phase in self.phases(exchange):
             total_s += phase.latency_s + phase.alone_s * self.slower(phase.uses)
         return total_s
 
+    def alone_ticks(self, load: FlowLoad) -> int:
+        """How long a flow lasts on the fabric that has the links as they are to itself."""
+        built = self.routes.capacities_bytes_per_s
+        if not self.capacities:
+            return load.alone_ticks(1.0)
+        capacities = [self.capacities.get(link, bytes_per_s) for link, bytes_per_s in enumerate(built)]
+        return load.alone_ticks(alone_speed(load.uses, capacities, built))
+
     def slower(self, uses: Uses) -> float:
-        """How many times as long a flow takes over the links as they are as over the links as built."""
+        """Factor on the time of a flow for the links as they are, 1 for those as built."""
         capacities = self.capacities
         if capacities.keys().isdisjoint(link for link, _ in uses):
             return 1.0
@@ -142,9 +147,20 @@ class Links:
         """An exchange message by message."""
         return messages(exchange, self.route, self.routes.switch)
 
-    def require_ways(self, ranks: tuple[str, ...]) -> None:
+    def by_enclosure(self, ranks: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        """Ranks of each enclosure, in the order in which they come."""
+        found: dict[str, list[str]] = {}
+        for name in ranks:
+            found.setdefault(self._enclosures[name], []).append(name)
+        return tuple(map(tuple, found.values()))
+
+    @cached_property
+    def _enclosures(self) -> dict[str, str]:
+        return {node.name: node.group for node in self.network.nodes}
+
+    def require_routes(self, ranks: tuple[str, ...]) -> None:
         """
-        Hold that every rank reaches every other, and the switch that may add for them.
+        Require that every rank reaches every other, and the switch that may add for them.
 
         Raises:
             NoRoute: one does not.
@@ -154,38 +170,22 @@ class Links:
         try:
             switch = self.routes.switch(ranks)
         except ValueError:
-            return  # there is none
+            return  # no switch joins them all, so none adds
         for rank in ranks:
             self.route(rank, switch)
             self.route(switch, rank)
 
     def hop(self, hop: Hop) -> tuple[float, float, Uses]:
-        """Latency and bandwidth of a send along a hop's ends as the links are, and what it uses of them."""
+        """Latency and bandwidth of a send between a hop's ends over the links as they are, and the links it uses."""
         a, b = hop.nodes[0], hop.nodes[-1]
-        way = self.route(a, b)
+        route = self.route(a, b)
         bytes_per_s = hop.bytes_per_s
-        if way != self.as_built.route(a, b) or not self.capacities.keys().isdisjoint(way):
+        if route != self.as_built.route(a, b) or not self.capacities.keys().isdisjoint(route):
             built = self.routes.capacities_bytes_per_s
-            bytes_per_s = min(self.capacities.get(link, built[link]) for link in way)
-        return hop.latency_s + self._later_s(a, b), bytes_per_s, tuple((link, 1.0) for link in way)
-
-
-def exchange_legs(
-    group: Group, devices: tuple[str, ...], node_of: dict[str, str], kind: Collective, n_bytes: float, launch: Launch,
-    algorithm: str,
-) -> tuple[Leg, ...]:  # fmt: skip
-    """The collective after an op of a stage, as the deployment plays it."""
-    if kind == "all_gather":
-        fabric = group.across or group.inside
-        return legs("all_gather", fabric.all_gather, devices, n_bytes, launch)
-    if group.across is None:
-        return legs("all_reduce", group.inside.all_reduce, devices, n_bytes, launch, algorithm)
-    nodes: dict[str, list[str]] = {}
-    for name in devices:
-        nodes.setdefault(node_of[name], []).append(name)
-    return hierarchical_legs(group.inside, group.across, tuple(map(tuple, nodes.values())), n_bytes, launch)
+            bytes_per_s = min(self.capacities.get(link, built[link]) for link in route)
+        return hop.latency_s + self._later_s(a, b), bytes_per_s, tuple((link, 1.0) for link in route)
 
 
 def normalised(link: Link, network: Network) -> Link:
-    """A link as the network has it."""
+    """A link in the direction in which the network lists it."""
     return link if any((known.a, known.b) == link for known in network.links) else link[::-1]

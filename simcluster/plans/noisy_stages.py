@@ -24,14 +24,14 @@ STEP_SOURCES: tuple[Source, ...] = ("op_jitter", "arrival_skew", "small_messages
 
 
 class Stretch(NamedTuple):
-    """How many times as long every op of a deployment takes, and whether its exchanges are within a device."""
+    """Factor on the time of every op of a deployment, and whether its exchanges are within a device."""
 
     factor: float
     is_one_device: bool
 
 
 def is_noisy(noise: Noise, kind: DeviceKind, is_routed: bool) -> bool:
-    """Whether stages on a kind of device have noise of their own; routing counts where there is some."""
+    """Whether stages on a kind of device have noise of their own; expert routing counts only where it varies."""
     sources = {row.source for row in noise.rows if kind in row.device_kinds}
     return bool(sources & {*STEP_SOURCES, *PACE_SOURCES} - ({"moe_routing"} if not is_routed else set()))
 
@@ -47,16 +47,16 @@ def stage_model(
     experts: ExpertFactors | None = None,
 ) -> RunModel:
     """
-    A stage with the noise of its devices: of a group keyed by its first, skew and pace by every rank.
+    A stage with the noise of its devices: skew and pace are drawn for every rank, all else for the first.
 
     Args:
         blocks: the stage without noise.
-        devices: its ranks; none for a stage without noise.
-        slow: how many times as long the ranks take, by what happened to them; none if all are as they should be.
-        stretch: of every op.
+        devices: its ranks; empty for a stage without noise.
+        slow: factor on the time of each rank under the events of now; empty if none is slow.
+        stretch: on every op.
         noise: the sources.
         kind: of the devices.
-        seed: of the world.
+        seed: of the scenario.
         experts: factors on what its experts take, or None where routing does not vary.
     """
     nominal: NominalStage = blocks if stretch.factor == 1 else StretchedStage(blocks, *stretch)
@@ -64,16 +64,16 @@ def stage_model(
         nominal = SlowStage(nominal, slow[0], max(slow))
     if not devices:
         return TimedStage(nominal)
-    meeting = collectives(blocks)
+    meetings = collectives(blocks)
     jitter = late = small = None
     if (values := noise.values("op_jitter", kind)) is not None and values["cv"]:
         jitter = Factors(values["cv"], blocks.kind_of_op, seed, "op_jitter", devices[0])
-    if len(devices) > 1 and meeting:
-        late = skew(noise, kind, devices, len(meeting), seed)
-        small = _small(noise, kind, blocks.kind_of_op, len(meeting), seed, devices[0])
+    if len(devices) > 1 and meetings:
+        late = skew(noise, kind, devices, len(meetings), seed)
+        small = _small_messages(noise, kind, blocks.kind_of_op, len(meetings), seed, devices[0])
     routing = _routing(experts, blocks, devices, seed)
-    of_steps = jitter or late or small or routing
-    found = StepNoise(blocks.kind_of_op, meeting, jitter, late, small, routing) if of_steps else None
+    has_step_noise = jitter or late or small or routing
+    found = StepNoise(blocks.kind_of_op, meetings, jitter, late, small, routing) if has_step_noise else None
     stage = TimedStage(nominal, found)
     if any(noise.values(source, kind) is not None for source in PACE_SOURCES):
         return PacedStage(stage, Pace(seed, devices, noise, kind))
@@ -81,12 +81,12 @@ def stage_model(
 
 
 def collectives(blocks: BlockStage) -> tuple[int, ...]:
-    """The ops of a stage after which its ranks meet."""
+    """The ops of a stage after which its ranks exchange."""
     return tuple(index for index, op in enumerate(blocks.all_ops) if op.exchange)
 
 
 def skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives: int, seed: int) -> Skew | None:
-    """How late each rank of a group comes to each of its collectives; None without the source."""
+    """How late each rank of a group enters each of its collectives; None without the source."""
     values = noise.values("arrival_skew", kind)
     if values is None or not (values["mean_s"] or values["first_rank_s"]):
         return None
@@ -94,7 +94,7 @@ def skew(noise: Noise, kind: DeviceKind, devices: tuple[str, ...], n_collectives
     return Skew(exponential_ticks(values["mean_s"]), ranks, to_ticks(values["first_rank_s"]))
 
 
-def _small(
+def _small_messages(
     noise: Noise, kind: DeviceKind, kind_of_op: Sequence[int], n_collectives: int, seed: int, device: str
 ) -> Small | None:  # fmt: skip
     values = noise.values("small_messages", kind)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from simcluster.numerics.maxmin import Uses
+from simcluster.numerics.ticks import to_ticks
 from simcluster.policies.schedulers import Scheduler
 from simcluster.stages.timed import StageModel
 from simcluster.work.batch import Batch
@@ -21,6 +22,10 @@ class FlowLoad:
     uses: Uses
     """Links and weights; at its rate r, link l carries weight · r. Scaled so that plain messages have weight 1."""
 
+    def alone_ticks(self, speed: float) -> int:
+        """How long it lasts at a speed, against that on links as they were built."""
+        return to_ticks(self.alone_s / speed)
+
 
 class FlowRound(NamedTuple):
     """A latency, and then flows at once; it is over when the last of them is."""
@@ -34,7 +39,7 @@ Rounds = Callable[[int, Batch], Sequence[FlowRound]]
 
 Sharing = Literal["none", "sometimes", "always"]
 """
-Whether others use links of a replica: never; now and then, as transfers do; or in every step, as another replica does.
+Whether others use links of a replica: never; at times, as transfers do; or in every step, as another replica does.
 
 Exchanges and sends are formulas while a replica is alone on its links, and flows on the fabric while it is not.
 """
@@ -45,7 +50,7 @@ class Wire:
     """The way from one stage to the next: one step at a time is put on it, a latency after it left the stage."""
 
     busy_ticks: Callable[[int], int]
-    """How long a step of `n` tokens takes to be put on it; where links are shared, as long as its flow takes alone."""
+    """How long `n` tokens take to be put on it; where links are shared, as long as their flow takes alone."""
     latency_ticks: int
     load: Callable[[int], FlowLoad]
     """The same as a flow, for a replica that shares links."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from simcluster.files.atomic_write import whole_file
+from simcluster.files.atomic_write import atomic_write
 from simcluster.plots.formats import FORMATS
 
 _PNG_DOTS_PER_INCH = 150
@@ -30,7 +30,7 @@ def save(figure: Figure, path: Path) -> None:
     if form not in FORMATS:
         known = ", ".join(f".{name}" for name in FORMATS)
         raise ValueError(f"'{path.name}' ends in '{path.suffix}'; expected one of {known}")
-    with whole_file(path) as file, _same_ids():
+    with atomic_write(path) as file, _same_ids():
         figure.savefig(file, format=form, dpi=_PNG_DOTS_PER_INCH, metadata=FORMATS[form])
 
 

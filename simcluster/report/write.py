@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from simcluster.files.atomic_write import whole_file
+from simcluster.files.atomic_write import atomic_write
 from simcluster.report.page import page
 from simcluster.report.told import read_all
 from simcluster.variance.explain import explain
@@ -27,5 +27,5 @@ def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = Fals
     runs = read_all(folders)
     text = page(runs, [explain([one.run]) for one in runs], interactive=interactive)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as written:
+    with atomic_write(file) as written:
         written.write(text.encode())

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.ticks import TICKS_PER_S, Ticks, totals
 from simcluster.trace.columns import COMPONENTS, N_KEYS, Block
 
 DEFINITIONS = "simcluster-metrics-1"
 """Of what a summary holds under its names; another one when a name comes to mean something else."""
 
-Floats = npt.NDArray[np.float64]
 Table = dict[str, Any]
 
 TICKS_PER_MS = TICKS_PER_S // 1000

@@ -24,11 +24,11 @@ from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.results import steady_state
 from simcluster.results.intervals import calibration_of, uncertainty
 from simcluster.results.metrics import DEFINITIONS, TokenSums, latencies_ms, summarise
+from simcluster.scenario.requests import requests_of
 from simcluster.scenario.reread import dump
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import TOKEN_COLUMNS, Block
 from simcluster.trace.digest import Digest
-from simcluster.workload import materialise
 
 PACKAGES = ("numpy", "scipy", "networkx", "pyarrow", "simpy")
 """Packages whose version can reach a result."""
@@ -81,8 +81,7 @@ def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) 
 
 def expected_s(scenario: Scenario) -> float:
     """How long a run may take on a machine of today, by order of magnitude: about a second per 50,000 tokens."""
-    requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
-    return float(requests.output_tokens.sum()) / TOKENS_PER_S
+    return float(requests_of(scenario).output_tokens.sum()) / TOKENS_PER_S
 
 
 def measure(scenario: Scenario) -> dict[str, Any]:

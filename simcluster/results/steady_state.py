@@ -13,9 +13,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 MSER_BATCH = 5
 LEAST_BATCHES = 10

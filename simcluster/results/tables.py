@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.trace.columns import KEYS, TOKEN_COLUMNS, Block
 
 ROWS_PER_GROUP = 2**18
@@ -83,13 +83,13 @@ def _column(values: Any) -> Any:
     return _integers(values) if values.dtype.kind == "i" else _floats(values)
 
 
-def _floats(values: npt.NDArray[np.float64]) -> Any:
+def _floats(values: Floats) -> Any:
     """An Arrow column without those that are NaN."""
     there = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
     return pa.Array.from_buffers(pa.float64(), len(values), [there, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def _integers(values: npt.NDArray[np.int64]) -> Any:
+def _integers(values: Integers) -> Any:
     """An Arrow column over the same memory; `pa.array` would import pandas, a second of start-up, to look at it."""
     return pa.Array.from_buffers(
         pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))]

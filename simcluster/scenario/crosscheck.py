@@ -10,7 +10,7 @@ from simcluster.costs.collectives import available
 from simcluster.files.problems import nearest
 from simcluster.noise.experts import MOST_EXPERTS
 from simcluster.scenario.drawn import devices_drawn, drawn_sources
-from simcluster.scenario.resolved import Event, Fault, Hop, Network, Replica, Scenario
+from simcluster.scenario.resolved import Event, Fault, Hop, Network, ReplicaLayout, Scenario
 
 MAX_EVENT_DEVICES = 100_000
 """Of all events together: each is written out in the resolved scenario, which must stay readable."""
@@ -160,7 +160,7 @@ def _of_ways(scenario: Scenario, graph: _Graph) -> Iterator[Fault]:
     yield from _of_nvls(scenario, graph)
 
 
-def _of_replica(scenario: Scenario, replica: Replica, graph: _Graph) -> Iterator[Fault]:
+def _of_replica(scenario: Scenario, replica: ReplicaLayout, graph: _Graph) -> Iterator[Fault]:
     """Ranks and stages that are not in the network, or that it does not join."""
     unknown = False
     for index, stage in enumerate(replica.stages):

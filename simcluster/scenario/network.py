@@ -8,8 +8,8 @@ from simcluster.catalog.device import DeviceKind
 from simcluster.files.problems import InputError, nearest
 from simcluster.files.source import Document
 from simcluster.noise.sources import Noise
-from simcluster.scenario.resolved import Event, Fault, Network, NetworkLink, NetworkNode, Replica
-from simcluster.scenario.spec import Happening
+from simcluster.scenario.resolved import Event, Fault, Network, NetworkLink, NetworkNode, ReplicaLayout
+from simcluster.scenario.spec import EventSpec
 from simcluster.topology.measure import forwards
 from simcluster.topology.model import Topology
 from simcluster.topology.routes import Routes
@@ -21,7 +21,7 @@ _MOST_NEIGHBOURS = 10
 """Of a node, that a message names."""
 
 
-def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Network | None:
+def network(topology: Topology, replicas: Sequence[ReplicaLayout], needed: bool) -> Network | None:
     """The graph, if it is needed or replicas share links; without the interior of wafers."""
     n_groups = sum(len(replica.stages) for replica in replicas)
     laid = [[stage.devices for stage in replica.stages] for replica in replicas]
@@ -42,7 +42,7 @@ def network(topology: Topology, replicas: Sequence[Replica], needed: bool) -> Ne
     return Network(nodes=tuple(nodes), links=tuple(links))
 
 
-def events(document: Document, happenings: Mapping[int, Happening], topology: Topology) -> tuple[Event, ...]:
+def events(document: Document, happenings: Mapping[int, EventSpec], topology: Topology) -> tuple[Event, ...]:
     """
     Happenings with their devices by name.
 
@@ -111,7 +111,7 @@ class _Known:
         self._devices = set(topology.devices)
         self._nodes = {name for name, said in nodes.items() if said["kind"] != "die"}
 
-    def faults(self, given: Happening) -> Iterator[Fault]:
+    def faults(self, given: EventSpec) -> Iterator[Fault]:
         """Path within the event, what was found and what would be right, of names that are not there."""
         if given.device is not None:
             yield from self._unknown(("device",), "device", given.device, self._devices)
@@ -145,7 +145,7 @@ class _Known:
         yield path, f"no {what} '{name[:80]}'", expected
 
 
-def _event(given: Happening, enclosures: Mapping[str, tuple[str, ...]]) -> Event:
+def _event(given: EventSpec, enclosures: Mapping[str, tuple[str, ...]]) -> Event:
     devices = (
         enclosures[given.node] if given.node is not None else (given.device,) if given.device is not None else ()
     )

@@ -31,7 +31,7 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
         raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
     document = with_value(document, ("seed",), seed) if seed is not None else document
     parsed = validate(document, Scenario, from_json=True)
-    workload = validate(document, WorkloadSpec, ("workload",))
+    validate(document, WorkloadSpec, ("workload",))
     faults = list(_unphysical(document.data)) or [*contradictions(parsed), *crosscheck(parsed)]
     problems = [document.problem(*fault) for fault in faults]
     for path in workload_files(parsed.workload):
@@ -45,7 +45,7 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
     if files_sha256(parsed.workload) != parsed.workload_sha256:
         found = "its files have changed since the scenario was resolved"
         raise InputError([document.problem(("workload",), found, "expected the same content")])
-    require_requests(document, workload, parsed.seeds)
+    require_requests(document, parsed.workload, parsed.workload_sha256, parsed.seeds)
     return parsed
 
 

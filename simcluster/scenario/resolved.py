@@ -64,7 +64,7 @@ class Stage(Frozen):
     """To the first rank of the next stage; every rank sends to its peer side by side."""
 
 
-class Replica(Frozen):
+class ReplicaLayout(Frozen):
     """One copy of the model."""
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
@@ -82,7 +82,7 @@ class Group(Frozen):
     across: Fabric | None
 
 
-class Engine(Frozen):
+class EngineSettings(Frozen):
     """How the serving engine runs a replica."""
 
     scheduler: str
@@ -185,8 +185,8 @@ class Scenario(Frozen):
     group: Group | None
     weight_stream: Hop | None
     """From the memory node to the device, when weights are streamed in every step."""
-    replicas: Annotated[tuple[Replica, ...], Field(min_length=1)]
-    engine: Engine
+    replicas: Annotated[tuple[ReplicaLayout, ...], Field(min_length=1)]
+    engine: EngineSettings
     events: Annotated[tuple[Event, ...], Field(max_length=MAX_EVENTS)] = ()
     network: Network | None = None
     """None where every replica has its links to itself and they stay as they are."""
@@ -351,7 +351,7 @@ def _of_group(scenario: Scenario) -> Iterator[Fault]:
             yield path, f"nothing for {algorithm} among {n} ranks in mode {launch}", str(error)
 
 
-def _of_replica(scenario: Scenario, replica: Replica, used: set[str]) -> Iterator[Fault]:
+def _of_replica(scenario: Scenario, replica: ReplicaLayout, used: set[str]) -> Iterator[Fault]:
     """Stages that hold the whole model in order, each on devices of its own, with room for the KV blocks."""
     kinds, n_ranks = layer_kinds(scenario.model), len(scenario.replicas[0].stages[0].devices)
     first, last = 0, len(replica.stages) - 1

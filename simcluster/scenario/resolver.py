@@ -32,17 +32,17 @@ from simcluster.scenario.network import events, network, noise_events
 from simcluster.scenario.placement import Misfit, StageLayers, cut, kv_tokens, require_fit
 from simcluster.scenario.requests import require_requests
 from simcluster.scenario.resolved import (
-    Engine,
+    EngineSettings,
     Event,
     Group,
     Hop,
-    Replica,
+    ReplicaLayout,
     Scenario,
     Stage,
     files_sha256,
     workload_files,
 )
-from simcluster.scenario.spec import MAX_EVENTS, Deployment, Happening, ModelFile, NoiseOverride, ScenarioFile
+from simcluster.scenario.spec import MAX_EVENTS, Deployment, EventSpec, ModelFile, NoiseOverride, ScenarioFile
 from simcluster.topology.measure import group_link
 from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
@@ -158,7 +158,7 @@ class Resolver:
             sound = {}
             for number, entry in enumerate(entries[:MAX_EVENTS]):
                 with suppress(ValidationError):  # told elsewhere
-                    sound[number] = Happening.model_validate(entry)
+                    sound[number] = EventSpec.model_validate(entry)
             self._try(lambda: events(self._document, sound, topology))
 
     def _model(self, named: str | ModelFile) -> ModelShape:
@@ -226,7 +226,7 @@ class Resolver:
             if not source.is_file(found):
                 raise self._fail(("workload", *path), f"no file '{inner[path[-1]]}'", "expected a readable file")
             inner[path[-1]] = str(found)
-        require_requests(self._document, WorkloadSpec.model_validate(workload), file.seeds)
+        require_requests(self._document, workload, files_sha256(workload), file.seeds)
         return workload
 
     def _policies(self, deployment: Deployment) -> None:
@@ -309,7 +309,7 @@ class Resolver:
             group=group,
             weight_stream=self._stream(topology, names[0]) if streamed else None,
             replicas=replicas,
-            engine=Engine(
+            engine=EngineSettings(
                 scheduler=served_by.scheduler if served_by and "scheduler" not in given else deployment.scheduler,
                 router=deployment.router,
                 max_num_seqs=deployment.max_num_seqs,
@@ -495,7 +495,7 @@ def _buffers_only(model: ModelShape, stages: list[StageLayers], deployment: Depl
 
 def _replicas(
     deployment: Deployment, stages: list[StageLayers], groups: list[tuple[str, ...]], topology: Topology, blocks: int
-) -> tuple[Replica, ...]:
+) -> tuple[ReplicaLayout, ...]:
     """Each with the next groups of ranks, one for a stage."""
     replicas = []
     for number in range(deployment.replicas):
@@ -506,7 +506,7 @@ def _replicas(
             for devices, layers, hop in zip(own, stages, [*hops, None], strict=True)
         ]
         back = _hop(topology, own[-1][0], own[0][0], deployment) if len(own) > 1 else None
-        replicas.append(Replica(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
+        replicas.append(ReplicaLayout(stages=tuple(laid), return_hop=back, kv_blocks=blocks))
     return tuple(replicas)
 
 

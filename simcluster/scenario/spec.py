@@ -184,7 +184,7 @@ class Slo(Frozen):
     """From arrival to the last token."""
 
 
-class Happening(Frozen):
+class EventSpec(Frozen):
     """Something that happens to devices, a link or the traffic: at a stated time, or at random again and again."""
 
     kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
@@ -219,7 +219,7 @@ class Happening(Frozen):
     """With `mtbf`: mean time that it lasts, exponential; at least 1 ms."""
 
     @model_validator(mode="after")
-    def _complete(self) -> Happening:
+    def _complete(self) -> EventSpec:
         given = {name.rstrip("_") for name in self.model_fields_set if getattr(self, name) is not None}
         needed, others = _KEYS[self.kind]
         if not given.issuperset(needed):
@@ -279,7 +279,7 @@ class ScenarioFile(Frozen):
     """Which requests come when."""
     noise: str | NoiseOverride = "none"
     """A preset by name or file, or a preset with changes."""
-    events: Annotated[list[Happening], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
+    events: Annotated[list[EventSpec], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
     """What happens to devices and links meanwhile, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"
     """`message` plays every message of every collective, `op` an event for every compute, fetch and exchange, `auto`

@@ -13,11 +13,11 @@ import numpy as np
 
 from simcluster.costs.blocks import IDLE, BlockCosts, OpSeconds
 from simcluster.numerics.ticks import MAX_TICK, TICKS_PER_S, Ticks, array_to_ticks, to_ticks
-from simcluster.scenario.placement import StageLayers
 from simcluster.stages.timed import NO_WORK, OpRow
 from simcluster.trace.columns import COMPONENT
 from simcluster.work.batch import Batch
-from simcluster.work.ops import BlockName, Op
+from simcluster.work.op import Op
+from simcluster.work.programs import BlockName
 
 FETCH_COMPONENT = {
     "gemm": "weight_fetch", "moe": "weight_fetch", "embedding": "weight_fetch", "attention_prefill": "kv_fetch",
@@ -205,13 +205,6 @@ def _in_ticks(seconds: OpSeconds) -> OpRow:
         return NO_WORK
     launch, compute, fetch, exchange = seconds
     return OpRow(to_ticks(launch), to_ticks(compute), to_ticks(fetch), 0, to_ticks(exchange) if exchange else 0)
-
-
-def blocks_of(layers: StageLayers) -> tuple[BlockName, ...]:
-    """The blocks of a stage in order: host and embedding first, where they are, and the head last."""
-    first: tuple[BlockName, ...] = ("host", "embedding") if layers.has_embedding else ()
-    last: tuple[BlockName, ...] = ("head",) if layers.has_head else ()
-    return (*first, *layers.kinds, *last)
 
 
 class BlockStage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcluster import __version__
-from simcluster.files.atomic_write import whole_file
+from simcluster.files.atomic_write import atomic_write
 from simcluster.files.problems import InputError, Problem
 from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
 from simcluster.results.read_run import read
@@ -46,7 +46,7 @@ def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, 
         "order": "parts of a step lie in the order of the trace's columns, not of time",
     }  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as written:
+    with atomic_write(file) as written:
         write(events, written, about)
     if not shown.is_cut:
         return None

@@ -15,9 +15,9 @@ from math import fsum
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.files.problems import nearest
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import to_ticks
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import ENDPOINTS, Topology
@@ -104,8 +104,8 @@ def unreachable(graph: Graph, devices: Sequence[str]) -> list[str]:
 class Distances(NamedTuple):
     """All pairs of devices at once; row and column in the order of `Topology.devices`."""
 
-    hops: npt.NDArray[np.int64]
-    latency_s: npt.NDArray[np.float64]
+    hops: Integers
+    latency_s: Floats
 
 
 def distances(topology: Topology) -> Distances:

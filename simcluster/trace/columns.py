@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from simcluster.numerics.arrays import Integers
 
-Block = npt.NDArray[np.int64]
+Block = Integers
 """Rows of the token table, shape (columns, rows)."""
 
 COMPONENTS = {

@@ -20,7 +20,9 @@ from simcluster.noise.pace import DevicePace
 from simcluster.noise.slices import STEPS_PER_BLOCK
 from simcluster.numerics.ticks import TICKS_PER_S, Ticks
 from simcluster.plans.conditions import PlannedEvent
+from simcluster.plans.noisy_stages import collectives, skew
 from simcluster.plans.planner import Planner
+from simcluster.plans.prices import Prices
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.resolved import Scenario, Stage
 from simcluster.stages.step_noise import Skew
@@ -71,7 +73,8 @@ def critical_path(runs: Sequence[RunFolder]) -> dict[str, Any] | None:
             for place, stage in enumerate(replica.stages):
                 if number in steps and len(stage.devices) > 1:
                     group = groups.setdefault((number, place), _Group(stage.devices))
-                    group.look_at(steps[number], planner.skew(stage), _paces(scenario, stage), slow)
+                    late = rank_skew(scenario, planner.prices, stage)
+                    group.look_at(steps[number], late, _paces(scenario, stage), slow)
     found = [{"replica": number, "stage": place, **group.told()} for (number, place), group in sorted(groups.items())]
     return {"steps": n_looked_at, "of_steps": n_made, "groups": found}
 
@@ -118,7 +121,7 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
             for one in np.unique(bins).tolist():
                 group = _Group(stage.devices)
                 some = Steps(*(column[bins == one] for column in steps[number]))
-                group.look_at(some, planner.skew(stage), _paces(scenario, stage), slow)
+                group.look_at(some, rank_skew(scenario, planner.prices, stage), _paces(scenario, stage), slow)
                 last[:, one], slowest[:, one] = group.shares()
             missing = np.setdiff1d(np.arange(n_bins), bins)
             last[:, missing] = slowest[:, missing] = np.nan
@@ -206,6 +209,14 @@ def _factors(pace: DevicePace, ticks: Ticks) -> Floats:
     return found
 
 
+def rank_skew(scenario: Scenario, prices: Prices, stage: Stage) -> Skew | None:
+    """How late each rank of a stage enters each of its collectives; None where no rank is ever late."""
+    n_collectives = len(collectives(prices.as_built(stage.layers)))
+    if len(stage.devices) < 2 or not n_collectives:
+        return None
+    return skew(scenario.noise, scenario.device.kind, stage.devices, n_collectives, scenario.seeds)
+
+
 def _paces(scenario: Scenario, stage: Stage) -> list[DevicePace]:
     """Of the devices of a stage, from the start of a run."""
     return [DevicePace(scenario.seeds, device, scenario.noise, scenario.device.kind) for device in stage.devices]
@@ -222,9 +233,9 @@ class _Slow(NamedTuple):
 
 def _slow(planner: Planner, until: int) -> list[_Slow]:
     """All times until then in which events slow devices down."""
-    world = planner.world()
+    world = planner.event_plan()
     found = []
-    for happening in world.happenings if world is not None else ():
+    for happening in world.events if world is not None else ():
         if happening.kind == "device_slow":
             found += _times(happening, until)
     return found

@@ -41,8 +41,8 @@ def all_spells(planner: Planner, end: int) -> list[Spell]:
 
     Of a happening that comes back more than `MOST_TIMES` times, later ones are left out.
     """
-    world = planner.world()
-    happenings = world.happenings if world is not None else ()
+    world = planner.event_plan()
+    happenings = world.events if world is not None else ()
     return sorted(
         (spell for happening in happenings if happening.kind != "transfer" for spell in _times(happening, end)),
         key=lambda spell: (spell.begin, spell.end, spell.what),

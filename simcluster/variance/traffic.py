@@ -10,14 +10,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from math import fsum
 
 import numpy as np
 
+from simcluster.plans.links import Links
 from simcluster.plans.planner import Planner
+from simcluster.plans.prices import Prices
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.network import network
+from simcluster.scenario.placement import StageLayers
+from simcluster.scenario.resolved import Scenario
 from simcluster.topology.model import Topology
+from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear
 
 _SIZES_PER_OCTAVE = 16
 """Steps whose tokens differ by less than that take one algorithm and are added up together."""
@@ -51,17 +57,60 @@ def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] 
     scenario = run.scenario()
     if scenario.network is None:
         scenario = scenario.model_copy(update={"network": network(topology, scenario.replicas, needed=True)})
-    planner = Planner(scenario)
-    n_bytes: dict[tuple[str, str], float] = {}
+    links = Planner(scenario).links
+    assert links is not None
+    step_bytes = _StepBytes(scenario, links)
+    n_bytes: dict[int, float] = {}
     try:
         for replica, n_steps, n_tokens, n_outputs in _steps(run):
-            for link, of_step in planner.link_bytes(replica, n_tokens / n_steps, n_outputs / n_steps).items():
+            for link, of_step in step_bytes.of(replica, n_tokens / n_steps, n_outputs / n_steps).items():
                 n_bytes[link] = n_bytes.get(link, 0.0) + of_step * n_steps
-    except ValueError:  # no way, or no switch that adds: the fits were enough for the run
+    except ValueError:  # no route, or no switch that adds: the run itself needed the fits only
         return None
-    capacities = planner.built_bytes_per_s
-    duration_s = float(run.summary["duration"])
-    return {link: of_run / capacities[link] / duration_s for link, of_run in n_bytes.items()} if duration_s else {}
+    duration_s, routes = run.summary["duration"], links.routes
+    built = routes.capacities_bytes_per_s
+    return {routes.links[link]: n / built[link] / duration_s for link, n in n_bytes.items()} if duration_s else {}
+
+
+class _StepBytes:
+    """What the steps of a scenario's replicas put on its directed links as built."""
+
+    def __init__(self, scenario: Scenario, links: Links) -> None:
+        self._scenario, self._links, self._prices = scenario, links, Prices(scenario)
+        self._exchanges = cache(self._exchanges_of)
+
+    def of(self, number: int, n_tokens: float, n_outputs: float) -> dict[int, float]:
+        """
+        Bytes by link of a step: exchanges within stages, and sends of every rank to its peer in the next stage.
+
+        Args:
+            number: of the replica.
+            n_tokens: of the step, prompts included.
+            n_outputs: those of them whose logits are computed.
+
+        Raises:
+            NoRoute: no route between ranks that exchange or send.
+            ValueError: no switch joins ranks whose collective needs one.
+        """
+        links, stages = self._links, self._scenario.replicas[number].stages
+        found: dict[int, float] = {}
+        sizes = {"tokens": n_tokens, "outputs": n_outputs}
+        for place, stage in enumerate(stages):
+            for (kind, form), count in self._exchanges(stage.layers).items():
+                for leg in self._prices.legs(links, stage.devices, kind, form.at(sizes)):
+                    for link, share in links.loads_of(leg.collective, leg.fit.algorithm, leg.groups).items():
+                        found[link] = found.get(link, 0.0) + count * leg.n_bytes * float(share)
+            if stage.next_hop is not None:
+                for ends in zip(stage.devices, stages[place + 1].devices, strict=True):
+                    for link in links.route(*ends):
+                        sent = n_tokens * self._scenario.model.hidden * ACTIVATION_BYTES
+                        found[link] = found.get(link, 0.0) + sent
+        return found
+
+    def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Collective, Linear]]:
+        """How often a stage has each exchange, by its kind and the form of its bytes."""
+        ops = self._prices.as_built(layers).all_ops
+        return Counter((op.exchange, op.exchange_bytes) for op in ops if op.exchange)
 
 
 def _steps(run: RunFolder) -> Iterator[tuple[int, int, int, int]]:

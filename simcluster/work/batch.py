@@ -38,9 +38,3 @@ class Batch(NamedTuple):
         """The same step without its prefill chunks."""
         n_tokens = self.decode_tokens
         return Batch(n_tokens, self.decode_context, 0, 0, 0, n_tokens, n_tokens)
-
-
-def prefill_chunk(n_tokens: int, n_before: int, finishes: bool) -> Batch:
-    """A batch of one prefill chunk of `n_tokens` behind `n_before` tokens already in the cache."""
-    pairs = n_tokens * n_before + n_tokens * (n_tokens + 1) // 2
-    return Batch(0, 0, n_tokens, pairs, n_before + n_tokens, int(finishes), 1)

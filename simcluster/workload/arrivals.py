@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from simcluster.files.quantities import Frozen, PositiveInt, Rate
-
-Floats = npt.NDArray[np.float64]
+from simcluster.numerics.arrays import Floats
 
 
 class Single(Frozen):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from simcluster.files.problems import InputError, Problem, nearest
 from simcluster.files.quantities import Frozen, Ratio, fault
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.workload.lines import Line, filled, shown
 
 MAX_TOKENS = 10**8
@@ -21,8 +21,7 @@ MAX_TOKENS = 10**8
 
 _MOST_PROBLEMS = 20
 
-Floats = npt.NDArray[np.float64]
-Tokens = npt.NDArray[np.int64]
+Tokens = Integers
 
 TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 Weight = Annotated[float, Field(ge=0, le=1e12)]

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.streams import stream, uniforms
 from simcluster.numerics.ticks import TICKS_PER_S, Ticks, array_to_ticks
 from simcluster.workload.arrivals import ARRIVALS, Closed
 from simcluster.workload.lengths import LENGTHS
 from simcluster.workload.spec import WorkloadSpec
 from simcluster.workload.traces import MAX_SPAN_S, Trace, read_trace
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,5 +128,5 @@ def _require_span(last_s: float, field: str, expected: str) -> None:
         raise InputError([Problem("workload", 0, field, found, expected)])
 
 
-def _uniforms(seed: int, source: str, n: int) -> npt.NDArray[np.float64]:
+def _uniforms(seed: int, source: str, n: int) -> Floats:
     return uniforms(stream(seed, "workload", source), n)

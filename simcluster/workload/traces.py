@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.files.problems import InputError, Problem
+from simcluster.numerics.arrays import Integers
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.workload.formats import FORMATS, MALFORMED, Format, FormatName, RowFault, tokens
 from simcluster.workload.lines import Line, filled, shown
@@ -27,7 +27,6 @@ MAX_SPAN_S = 100 * 86_400
 
 _ROWS_LOOKED_AT = 1000
 
-Integers = npt.NDArray[np.int64]
 Cells = Callable[[str], tuple[object, object, object]]
 
 

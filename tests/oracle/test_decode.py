@@ -12,17 +12,18 @@ from simcluster.catalog.calibration.gpu import GpuCalibration
 from simcluster.catalog.shapes import head_parameters, kv_bytes_per_token_per_layer
 from simcluster.costs.blocks import HostTime
 from simcluster.costs.collectives import flat, hierarchical_all_reduce, phases_s
-from simcluster.costs.gpu import op_s, peak_flop_per_s
+from simcluster.costs.gpu import Work, op_s, peak_flop_per_s
 from simcluster.costs.memory_device import MemoryDevice, op_class
 from simcluster.costs.wafer_device import WaferDevice
 from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
 from simcluster.results.run import simulate
 from simcluster.scenario.load import load
 from simcluster.scenario.resolved import Scenario, Stage
-from simcluster.stages.nominal import KNOTS, BlockStage, TimedBlocks, blocks_of
+from simcluster.stages.nominal import KNOTS, BlockStage, TimedBlocks
 from simcluster.stages.timed import OpTicks, TimedStage
 from simcluster.work.batch import Batch
-from simcluster.work.ops import Linear, Op, Precision, block_ops
+from simcluster.work.op import Linear, Op, Precision
+from simcluster.work.programs import PROGRAMS, RankWork
 
 PROMPT, OUTPUT = 100, 4
 ONE_REQUEST = (
@@ -58,10 +59,11 @@ def work(form: Linear, context: int) -> float:
 
 def stage_ops(scenario: Scenario, stage: Stage) -> Iterator[Op]:
     """All ops of a stage but the host's, layer by layer."""
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
-    for block in blocks_of(stage.layers):
+    work = RankWork(scenario.model, Precision(scenario.weight_bits, scenario.kv_bits), len(stage.devices))
+    blocks = work.blocks()
+    for block in work.program.blocks_of(stage.layers):
         if block != "host":
-            yield from block_ops(block, scenario.model, precision, len(stage.devices))
+            yield from blocks[block]
 
 
 def op_seconds(scenario: Scenario, op: Op, context: int) -> tuple[float, float, float]:
@@ -74,10 +76,8 @@ def op_seconds(scenario: Scenario, op: Op, context: int) -> tuple[float, float, 
     peak = peak_flop_per_s(scenario.device, fit.compute_bits)
     rows = float(op.kind == "gemm")
     inputs = 2.0 * op.in_features if rows else activations
-    fixed, compute, fetch = op_s(
-        flop, weights + kv, inputs, fit, peak, scenario.device.memory_bytes_per_s,
-        output_bytes=activations - inputs, rows=rows, reduction=op.in_features,
-    )  # fmt: skip
+    done = Work(flop, weights + kv, inputs, activations - inputs, rows, op.in_features, 0.0)
+    fixed, compute, fetch = op_s(done, fit, peak, scenario.device.memory_bytes_per_s)
     launch_s = float(fixed) + (calibration.launch_s[scenario.engine.launch] if fixed > 0 else 0.0)
     return launch_s, float(compute), float(fetch)
 
@@ -160,13 +160,13 @@ def test_a_token_on_wafers_is_the_sum_of_its_ops_and_hops(name: str) -> None:
     region = (grid.rows, grid.columns)
     strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
     device = WaferDevice(
-        scenario.model, precision, scenario.device, scenario.wafer, host, region, strips=strips
+        RankWork(scenario.model, precision), scenario.device, scenario.wafer, host, region, strips=strips
     )  # fmt: skip
 
     def gap(context: int) -> int:
         total = hops_ticks(scenario)
         for stage in scenario.replicas[0].stages:
-            for block in blocks_of(stage.layers):
+            for block in PROGRAMS["token"].blocks_of(stage.layers):
                 batch = decode(context)
                 for op, idle in zip(device.ops(block), device.seconds(block, batch), strict=True):
                     seconds = device.attention(op, batch) if op.is_attention else idle
@@ -196,11 +196,12 @@ def ideal(calibration: GpuCalibration) -> GpuCalibration:
 def ideal_stage(scenario: Scenario) -> BlockStage:
     """The first stage of a scenario on an ideal device, its exchanges and its host free."""
     precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    stage = scenario.replicas[0].stages[0]
+    work = RankWork(scenario.model, precision, len(stage.devices))
     device = MemoryDevice(
-        scenario.model, precision, len(scenario.replicas[0].stages[0].devices), scenario.device, ideal(scenario.gpu),
-        "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: 0.0,
-    )  # fmt: skip
-    return BlockStage(TimedBlocks(device), blocks_of(scenario.replicas[0].stages[0].layers))
+        work, scenario.device, ideal(scenario.gpu), "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: 0.0
+    )
+    return BlockStage(TimedBlocks(device), work.program.blocks_of(stage.layers))
 
 
 def rounding_ticks(ops: OpTicks) -> int:
@@ -302,12 +303,16 @@ def test_twice_the_layers_take_twice_as_long(name: str) -> None:
     if scenario.wafer is not None:
         grid = scenario.device.grid
         device = WaferDevice(
-            scenario.model, Precision(), scenario.device, scenario.wafer, HostTime(0, 0), (grid.rows, grid.columns)
+            RankWork(scenario.model, Precision()),
+            scenario.device,
+            scenario.wafer,
+            HostTime(0, 0),
+            (grid.rows, grid.columns),
         )
     else:
         device = MemoryDevice(
-            scenario.model, Precision(), len(stage.devices), scenario.device, scenario.gpu, "graph", HostTime(0, 0),
-            lambda kind, n_bytes: n_bytes / 1e11,
+            RankWork(scenario.model, Precision(), len(stage.devices)), scenario.device, scenario.gpu, "graph",
+            HostTime(0, 0), lambda kind, n_bytes: n_bytes / 1e11,
         )  # fmt: skip
     timed = TimedBlocks(device)
     totals = [

@@ -11,8 +11,8 @@ import pytest
 from support import GivenService, Played, load, plan, play
 
 from simcluster.numerics.streams import stream, uniforms
-from simcluster.policies.views import RouterView
 from simcluster.policies.routers import Router, least_loaded, round_robin
+from simcluster.policies.views import RouterView
 from simcluster.workload.materialise import Requests
 
 Ticks = npt.NDArray[np.int64]

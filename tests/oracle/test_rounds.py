@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
+from typing import NamedTuple
 
 import pytest
 
 from simcluster.catalog.calibration.collectives import ALGORITHMS, Collective
 from simcluster.costs.collectives import COLLECTIVES
-from simcluster.costs.rounds import SWITCH, Message, loads_of, port_loads, rounds
+from simcluster.costs.rounds import SWITCH, Message, rounds
 
 RANKS = (2, 3, 4, 5, 6, 7, 8, 12, 16, 17)
 
@@ -17,6 +20,29 @@ NAMES: list[tuple[Collective, str]] = [(c, algorithm) for c, names in ALGORITHMS
 
 Array = list[Counter[int]]
 """For each part of an array, how often the contribution of each rank is in it."""
+
+
+class PortLoad(NamedTuple):
+    """Shares of the array that pass a rank's port."""
+
+    out_share: Fraction
+    in_share: Fraction
+
+
+def loads_of(messages: Iterable[Message], n_ranks: int) -> tuple[PortLoad, ...]:
+    """The load that some messages put on each rank's port."""
+    out, in_ = [Fraction(0)] * n_ranks, [Fraction(0)] * n_ranks
+    for message in messages:
+        if message.source != SWITCH:
+            out[message.source] += message.share
+        if message.target != SWITCH:
+            in_[message.target] += message.share
+    return tuple(map(PortLoad, out, in_))
+
+
+def port_loads(collective: Collective, algorithm: str, n_ranks: int) -> tuple[PortLoad, ...]:
+    """The load of each rank's port over all rounds of a collective."""
+    return loads_of(chain.from_iterable(rounds(collective, algorithm, n_ranks)), n_ranks)
 
 
 def ranks_of(collective: Collective) -> tuple[int, ...]:

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wafer_forms import (
+    broadcast_2d_cycles,
+    minimum_energy_hops,
+    reduce_2d_lower_bound_cycles,
+    reduce_lower_bound_cycles,
+    ring_all_reduce_cycles,
+)
 
 from simcluster.costs.wafer_collectives import (
     REDUCE,
     best_reduce_cycles,
-    broadcast_2d_cycles,
     broadcast_cycles,
     broadcast_from_centre_cycles,
-    minimum_energy_hops,
-    reduce_2d_lower_bound_cycles,
-    reduce_lower_bound_cycles,
     reduce_to_centre_cycles,
-    ring_all_reduce_cycles,
 )
 
 RAMP_CYCLES = 2.0

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import Played, linear_stage, load, plan, play
+from support import Played, exchanged_over, linear_stage, load, on_own_links, plan, play
 
 from simcluster.kernel.watch import Served, Watch
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
 from simcluster.noise.tables import delay_ticks, exponential_ticks
-from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan, Place, PlannedEvent
+from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan, PlannedEvent, ReplicaSite
 from simcluster.plans.replica_plan import FlowLoad as Flowing
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
@@ -62,7 +62,10 @@ class Case:
     again_after: int | None = None
     """Ticks after which everything happens again, for ever."""
     shared: str = ""
-    """Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides."""
+    """
+    Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides; or `apart` links for
+    each stage and wire, which only transfers use too.
+    """
     scheduler: str = "fcfs"
     admission_lag: int = 0
 
@@ -70,17 +73,25 @@ class Case:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
-        capacities = [1.0] * (self.n_replicas + 1) if self.shared else []
+        n_links = self.n_replicas * self._links_each if self.shared == "apart" else self.n_replicas + 1
+        capacities = [1.0] * n_links if self.shared else []
         return play(
             plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, 4, self._world(), capacities,
             watch,
         )  # fmt: skip
 
+    @property
+    def _links_each(self) -> int:
+        return 2 * len(self.stages) - 1
+
+    def _links(self, replica: int) -> list[int]:
+        return [replica * self._links_each + place for place in range(self._links_each)]
+
     def _world(self) -> EventPlan | None:
         if not self.happenings:
             return None
         places = [
-            Place(
+            ReplicaSite(
                 frozenset(f"{replica}.{stage}" for stage in range(len(self.stages))),
                 frozenset({(str(replica), "switch")}),
                 lambda conditions, replica=replica: self._plan(replica, conditions),
@@ -103,7 +114,10 @@ class Case:
         replica, stage = replica % self.n_replicas, stage % len(self.stages)
         if kind == "transfer":
             shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
-            load = Flowing(factor * 7e-12, ((replica, 1.0), *shared) if self.shared else ())
+            uses = ((replica, 1.0), *shared) if self.shared else ()
+            if self.shared == "apart":
+                uses = tuple((link, 1.0) for link in self._links(replica)[stage : stage + factor])
+            load = Flowing(factor * 7e-12, uses)
             kind = "transfer" if self.shared else "link_slow"
             return PlannedEvent(kind, times, load=lambda conditions: load, link=("", ""))
         link = (str(replica), "switch") if kind.startswith("link") else None
@@ -112,7 +126,10 @@ class Case:
         return PlannedEvent(kind, times, devices, link, share, extra_latency_ticks=factor - 1)
 
     def _capacities(self, conditions: Conditions) -> dict[int, float]:
-        return {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}
+        shares = {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}
+        if self.shared != "apart":
+            return shares
+        return {link: share for replica, share in shares.items() for link in self._links(replica)}
 
     def _plan(self, replica: int, conditions: Conditions) -> Any:
         names = [f"{replica}.{index}" for index in range(len(self.stages))]
@@ -123,8 +140,9 @@ class Case:
             return f"{link} is cut"
         # On flows, what the link has is the fabric's business.
         slower = 1 if self.shared else round(1 / conditions.share.get(link, 1))
+        share = float(conditions.share.get(link, 1))
         stages = [
-            self._stage(name, ops, round(conditions.slow.get(name, 1)), slower)
+            self._stage(name, ops, round(conditions.slow.get(name, 1)), slower, share)
             for name, ops in zip(names, self.stages, strict=True)
         ]
         later = conditions.extra_latency_ticks.get(link, 0)
@@ -135,18 +153,26 @@ class Case:
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
         changes = bool(self.happenings)
-        return plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
+        apart = self.shared == "apart"
+        if apart:
+            uses = ()
+        found = plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
+        ops = [_lasting(ops, apart=True) for ops in self.stages]
+        return on_own_links(found, self._links(replica), share, ops) if apart else found
 
-    def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1) -> Any:
+    def _stage(
+        self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1,
+        share: float = 1.0,
+    ) -> Any:  # fmt: skip
         times = {"compute": slow, "fetch": slow, "exchange": slow_link}
         ops = [
             {part: tuple(times.get(part, 1) * c for c in form) for part, form in op.items()}
             for op in ops
         ]  # fmt: skip
-        # The wait that nothing shortens keeps every step longer than nothing, whatever the noise.
-        lasting = [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
+        lasting = _lasting(ops, self.shared == "apart")
+        exchanged = exchanged_over(share) if self.shared == "apart" else int
         if not self.noisy:
-            return linear_stage(lasting)
+            return linear_stage(lasting, exchanged=exchanged)
         kinds = range(len(lasting))
         jitter = Factors(0.5, kinds, self.seed, "op_jitter", name)
         names = [f"{name}.{rank}" for rank in range(3)]
@@ -156,8 +182,20 @@ class Case:
             factors = Factors(0.5, kinds, self.seed, "small_messages", name, "factor")
             delay = Slices(1, self.seed, "small_messages", name, "delay")
             small = Small(factors, delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), delay, 5)
-        stage = linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks, 2), small)
+        skew = Skew(exponential_ticks(4e-12), ranks, 2)
+        stage = linear_stage(lasting, (len(ops),), jitter, skew, small, exchanged)
         return PacedStage(stage, Pace(self.seed, names, RESTLESS, "gpu"))
+
+
+def _lasting(ops: list[dict[str, tuple[int, int, int]]], apart: bool) -> list[dict[str, tuple[int, int, int]]]:
+    """The ops and a wait that nothing shortens, which keeps every step longer than nothing, whatever the noise."""
+    if apart:
+        exchanges = [op.get("exchange", (0, 0, 0)) for op in ops]
+        ops = [
+            op | {"exchange": (constant, 0, prefill)}
+            for op, (constant, _, prefill) in zip(ops, exchanges, strict=True)
+        ]
+    return [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
 
 
 def _row(source: Any, **values: float) -> NoiseRow:
@@ -195,7 +233,7 @@ def disturbed(draw: st.DrawFn) -> Case:
     return replace(case, happenings=happenings, again_after=again_after, shared=draw(shared_links))
 
 
-shared_links = st.sampled_from(["", "", "own", "one", "one"])
+shared_links = st.sampled_from(["", "", "own", "one", "one", "apart", "apart"])
 
 
 @st.composite

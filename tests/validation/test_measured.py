@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.calibrate.accuracy.mlperf import HOST_PER_REQUEST_S, played, runs
-from simcluster.calibrate.accuracy.play import in_parallel
-from simcluster.calibrate.fitting import collectives, kernels, mlperf
-from simcluster.calibrate.fitting.collective_tables import SYSTEMS
-from simcluster.calibrate.fitting.text import dump
+from simcluster.calibrate.constants import collectives, kernels, mlperf_host
+from simcluster.calibrate.constants.collective_tables import SYSTEMS
+from simcluster.calibrate.constants.yaml_text import dump
+from simcluster.calibrate.runs.mlperf import HOST_PER_REQUEST_S, played, runs
+from simcluster.calibrate.runs.simulated import in_parallel
 from simcluster.catalog import entries
 from simcluster.catalog.calibration.collectives import fabric
 from simcluster.catalog.calibration.collectives import read as read_fabric
@@ -82,7 +82,7 @@ def test_an_engine_without_graphs(shared: Path) -> None:
 
 def test_host_time_of_mlperf_is_the_best_tried(shared: Path) -> None:
     """On the fitted half of the submissions."""
-    losses = mlperf.fit(shared / "measured" / "end_to_end" / "mlperf_llama2_70b_h100.csv", 2)
+    losses = mlperf_host.fit(shared / "measured" / "end_to_end" / "mlperf_llama2_70b_h100.csv", 2)
 
     assert min(losses, key=losses.__getitem__) == HOST_PER_REQUEST_S
 

@@ -11,7 +11,7 @@ import pytest
 
 from simcluster.catalog.calibration.wafer import WaferCalibration, WaferFile, read
 from simcluster.catalog.device import WaferGrid
-from simcluster.costs.wafer import attention_decode_s, attention_prefill_s, matmul_s, matvec_s
+from simcluster.costs.wafer import Region, attention_decode_s, attention_prefill_s, matmul_s, matvec_s
 from simcluster.files import source, validation
 
 pytestmark = pytest.mark.validation
@@ -75,32 +75,32 @@ def calibration(name: str) -> WaferCalibration:
 
 def decode_token_s(wafer: WaferGrid, rows: int, columns: int, name: str, model: Model, strips: int = 1) -> float:
     """One token of one sequence: all layers, each on a strip of the columns, and the output head."""
-    region = (wafer, rows, columns // strips, calibration(name))
+    region = Region(wafer, rows, columns // strips, calibration(name))
     query = model.heads * model.head_dim
     layer = [
-        matvec_s(*region, model.hidden, model.qkv, 1, normed=True),
-        attention_decode_s(*region, model.heads, model.kv_heads, model.head_dim, CONTEXT_TOKENS, 1),
-        matvec_s(*region, query, model.hidden, 1),
-        matvec_s(*region, model.hidden, 2 * model.ff, 1, normed=True),
-        matvec_s(*region, model.ff, model.hidden, 1),
+        matvec_s(region, model.hidden, model.qkv, 1, normed=True),
+        attention_decode_s(region, model.heads, model.kv_heads, model.head_dim, CONTEXT_TOKENS, 1),
+        matvec_s(region, query, model.hidden, 1),
+        matvec_s(region, model.hidden, 2 * model.ff, 1, normed=True),
+        matvec_s(region, model.ff, model.hidden, 1),
     ]
-    head = matvec_s(wafer, rows, columns, calibration(name), model.hidden, model.vocab, 1, normed=True)
+    head = matvec_s(Region(wafer, rows, columns, calibration(name)), model.hidden, model.vocab, 1, normed=True)
     return model.layers * sum(float(op.total_s) for op in layer) + float(head.total_s)
 
 
 def prefill_s(wafer: WaferGrid, rows: int, columns: int, name: str, model: Model, tokens: int = 4096) -> float:
     """One prompt: all layers, and the output head of its last token."""
-    region = (wafer, rows, columns, calibration(name))
+    region = Region(wafer, rows, columns, calibration(name))
     query = model.heads * model.head_dim
     pairs = tokens * (tokens + 1) / 2
     layer = [
-        matmul_s(*region, model.hidden, model.qkv, tokens),
-        attention_prefill_s(*region, model.heads, model.kv_heads, model.head_dim, pairs, tokens, tokens),
-        matmul_s(*region, query, model.hidden, tokens),
-        matmul_s(*region, model.hidden, 2 * model.ff, tokens),
-        matmul_s(*region, model.ff, model.hidden, tokens),
+        matmul_s(region, model.hidden, model.qkv, tokens),
+        attention_prefill_s(region, model.heads, model.kv_heads, model.head_dim, pairs, tokens, tokens),
+        matmul_s(region, query, model.hidden, tokens),
+        matmul_s(region, model.hidden, 2 * model.ff, tokens),
+        matmul_s(region, model.ff, model.hidden, tokens),
     ]
-    head = matvec_s(*region, model.hidden, model.vocab, 1, normed=True)
+    head = matvec_s(region, model.hidden, model.vocab, 1, normed=True)
     return model.layers * sum(float(op.total_s) for op in layer) + float(head.total_s)
 
 
@@ -178,7 +178,7 @@ def test_single_matvec_kernel(features: int, measured_s: float) -> None:
 
     Reducing to an edge and broadcasting back would need 2 x 750 hops, more than the 1,320 cycles measured.
     """
-    op = matvec_s(WSE_2, 750, 750, calibration("wse-2"), features, features, 1)
+    op = matvec_s(Region(WSE_2, 750, 750, calibration("wse-2")), features, features, 1)
     kernel_s = float(op.total_s - op.overhead_s)
     print(f"GEMV {features}: measured {measured_s * 1e6:.2f} us model {kernel_s * 1e6:.2f} us")  # noqa: T201
 

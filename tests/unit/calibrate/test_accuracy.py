@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.calibrate.accuracy.cases import POSITIVE, read
-from simcluster.calibrate.accuracy.deploy import Skipped, model, settings
-from simcluster.calibrate.accuracy.play import simulate_all
-from simcluster.calibrate.fitting.points import is_fitted
+from simcluster.calibrate.constants.points import is_fitted
+from simcluster.calibrate.runs.cases import POSITIVE, read
+from simcluster.calibrate.runs.deploy import Skipped, model, settings
+from simcluster.calibrate.runs.simulated import simulate_all
 from simcluster.cli import main
 from simcluster.files.problems import InputError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simcluster.calibrate.accuracy.loadgen import MIN_DURATION_S, N_SAMPLES, arrivals_s, passes, write
-from simcluster.calibrate.accuracy.mlperf import MOST_TOKENS, samples, steady_tokens_per_s
+from simcluster.calibrate.runs.loadgen import MIN_DURATION_S, N_SAMPLES, arrivals_s, passes, write
+from simcluster.calibrate.runs.mlperf import MOST_TOKENS, samples, steady_tokens_per_s
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.workload.traces import read_trace
 

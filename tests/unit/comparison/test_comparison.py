@@ -12,7 +12,7 @@ from made_sides import side, times
 
 from simcluster.comparison import baseline, github
 from simcluster.comparison.as_json import of_comparison
-from simcluster.comparison.comparison import Comparison, compare
+from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.junit import junit
 from simcluster.comparison.markdown import markdown
 from simcluster.comparison.words import told
@@ -43,7 +43,7 @@ def found() -> Comparison:
     """A regression with its cause, one that is exact, one not decided, and two that pass."""
     base = side("base", BASE, parts={"median_itl_ms": SHARES})
     more = {"compute": 0.8 / 1.05, "wait_for_peers": 0.25 / 1.05}
-    return compare(base, [side("slow|er", SLOWER, trace="b", parts={"median_itl_ms": more})], GATES)
+    return compare_sides(base, [side("slow|er", SLOWER, trace="b", parts={"median_itl_ms": more})], GATES)
 
 
 def test_verdicts(found: Comparison) -> None:
@@ -75,7 +75,7 @@ def test_a_cause_that_is_not_sure_says_so() -> None:
         {"median_itl_ms": {"compute": 0.5 + wobble, "stall": 0.5 - wobble}} for wobble in (0.01, -0.01, 0.02, 0)
     ]
     base = side("a", BASE, parts={"median_itl_ms": {"compute": 0.5, "stall": 0.5}})
-    found = compare(base, [side("b", SLOWER, trace="b", parts=shares)], GATES)
+    found = compare_sides(base, [side("b", SLOWER, trace="b", parts=shares)], GATES)
     said = "(compute not told apart from stall)"
 
     assert told(found.candidates[0].rows[0]).endswith(said)
@@ -85,7 +85,7 @@ def test_a_cause_that_is_not_sure_says_so() -> None:
 
 def test_equal_traces_are_identical_whatever_the_values() -> None:
     """Equal digests end it: no statistics are made."""
-    found = compare(side("a", BASE), [side("b", BASE)], parse_all(["median_itl_ms > +2%"]))
+    found = compare_sides(side("a", BASE), [side("b", BASE)], parse_all(["median_itl_ms > +2%"]))
 
     assert ("identical", (), "PASS") == (found.candidates[0].status, found.candidates[0].rows, found.verdict)
 
@@ -94,14 +94,14 @@ def test_candidates_share_alpha() -> None:
     """Twice as many candidates halve the level of each bound."""
     candidates = [side(name, SLOWER, trace=name) for name in "bc"]
 
-    assert 0.005 == pytest.approx(compare(side("a", BASE), candidates, GATES).level)
+    assert 0.005 == pytest.approx(compare_sides(side("a", BASE), candidates, GATES).level)
 
 
 def test_what_was_decided_stays(found: Comparison) -> None:
     """At a second look only what was not decided is judged again."""
     base = side("base", {name: values * 2 for name, values in BASE.items()})
     slower = side("slower", {name: values * 2 for name, values in SLOWER.items()}, trace="b")
-    again = compare(base, [slower], GATES, looks=(4, 8), former=found)
+    again = compare_sides(base, [slower], GATES, looks=(4, 8), former=found)
     worlds = {str(row.gate): row.worlds for row in again.candidates[0].rows}
 
     assert 8 == worlds.pop("median_ttft_ms > +3%")
@@ -125,7 +125,7 @@ def test_junit_is_read_by_another_tool(found: Comparison, tmp_path: Path) -> Non
 
 def test_junit_of_the_same() -> None:
     """What is identical is one case that passes."""
-    text = junit(compare(side("a", BASE), [side("b\x07", BASE)], GATES[:1]))
+    text = junit(compare_sides(side("a", BASE), [side("b\x07", BASE)], GATES[:1]))
     suites = JUnitXml.fromstring(text.encode())
 
     assert (1, 0) == (suites.tests, suites.failures)
@@ -148,7 +148,7 @@ def test_markdown_is_rendered_by_another_tool() -> None:
     from markdown_it import MarkdownIt
 
     name = "<script>|*a* [b](c) `d` # &lt; _e_"
-    found = compare(side(name, BASE), [side("other", SLOWER, trace="b")], GATES)
+    found = compare_sides(side(name, BASE), [side("other", SLOWER, trace="b")], GATES)
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown(found))
 
     assert 2 * 8 == html.count("<th ") + html.count("<th>")
@@ -173,7 +173,7 @@ def test_annotations_point_at_the_gate(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text("model: x\ngates:\n  - p99_itl_ms > +5%\n  - median_itl_ms > +2 %\n")
     gates = [*GATES[:1], *GATES[2:4]]
-    found = compare(side("a", BASE), [side("b", SLOWER, trace="b", file="s.yaml")], gates)
+    found = compare_sides(side("a", BASE), [side("b", SLOWER, trace="b", file="s.yaml")], gates)
     commands = github.annotated(found)
 
     assert ["error", "error", "warning"] == [re.match("::(\\w+) ", command)[1] for command in commands]  # type: ignore[index]
@@ -190,7 +190,9 @@ def test_the_worst_ten() -> None:
     ]
     base = {name: [1.0, 2.0] for name in names}
     slow = {name: times([1.0, 2.0], 1.1 + number / 10) for number, name in enumerate(names)}
-    found = compare(side("a", base), [side("b", slow, trace="b")], parse_all([f"{name} > +2%" for name in names]))
+    found = compare_sides(
+        side("a", base), [side("b", slow, trace="b")], parse_all([f"{name} > +2%" for name in names])
+    )
     commands = github.annotated(found)
 
     assert 10 == len(commands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import simcluster
 from simcluster.catalog.calibration.gpu import REQUIRED, GpuCalibration, OpFit, read
 from simcluster.catalog.device import Device
-from simcluster.costs.gpu import op_s, peak_flop_per_s
+from simcluster.costs.gpu import Work, op_s, peak_flop_per_s
 from simcluster.files import source
 from simcluster.files.problems import InputError
 
@@ -43,8 +44,13 @@ def calibration(name: str) -> GpuCalibration:
     return read(entry(name), entry)
 
 
+def simple(flop: Any, bytes_: Any, activation_bytes: Any) -> Work[Any]:
+    """Work of an op that has neither tiles nor keys."""
+    return Work(flop, bytes_, activation_bytes, 0.0, 0.0, 0.0, 0.0)
+
+
 def duration_s(flop: float, bytes_: float, activation_bytes: float, fit: OpFit) -> float:
-    fixed_s, compute_s, fetch_s = op_s(flop, bytes_, activation_bytes, fit, 1e15, 3e12)
+    fixed_s, compute_s, fetch_s = op_s(simple(flop, bytes_, activation_bytes), fit, 1e15, 3e12)
     return float(fixed_s + np.maximum(compute_s, fetch_s))
 
 
@@ -67,9 +73,9 @@ def test_broadcasting() -> None:
     """Arrays of work give, element by element, what the scalars give."""
     fit = calibration("h100-sxm").ops["gemm"][8]
     flop, bytes_ = np.array([0.0, 1e9, 1e12]), np.array([[0.0], [1e8]])
-    parts = op_s(flop, bytes_, 1e6, fit, 1978e12, H100_BYTES_PER_S)
+    parts = op_s(simple(flop, bytes_, 1e6), fit, 1978e12, H100_BYTES_PER_S)
     assert [(2, 3)] * 3 == [part.shape for part in parts]
-    assert op_s(1e12, 1e8, 1e6, fit, 1978e12, H100_BYTES_PER_S) == tuple(part[1, 2] for part in parts)
+    assert op_s(simple(1e12, 1e8, 1e6), fit, 1978e12, H100_BYTES_PER_S) == tuple(part[1, 2] for part in parts)
 
 
 def test_no_work_takes_no_time() -> None:
@@ -142,7 +148,8 @@ def test_gpt3_layer() -> None:
     for bits in (16, 8):
         fit = calibration("h100-sxm").ops["gemm"][bits]
         n, k = np.array(shapes, dtype=float).T
-        parts = op_s(2 * n * k, n * k * bits / 8, (n + k) * 2, fit, H100_PEAK_FLOP_PER_S[bits], H100_BYTES_PER_S)
+        layer = simple(2 * n * k, n * k * bits / 8, (n + k) * 2)
+        parts = op_s(layer, fit, H100_PEAK_FLOP_PER_S[bits], H100_BYTES_PER_S)
         layer_s[bits] = float(np.sum(parts[0] + np.maximum(parts[1], parts[2])))
     assert 165e-6 < layer_s[16] < 180e-6
     assert 101e-6 < layer_s[8] < 134e-6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from simcluster.catalog.calibration.wafer import read
 from simcluster.catalog.device import WaferGrid
-from simcluster.costs.wafer import OpTime, attention_decode_s, attention_prefill_s, matmul_s, matvec_s, move_s
+from simcluster.costs.wafer import OpTime, Region, attention_decode_s, attention_prefill_s, matmul_s, matvec_s, move_s
 from simcluster.files import source
 from simcluster.files.problems import InputError
 
@@ -39,19 +39,24 @@ features = st.integers(1, 30_000)
 batches = st.integers(0, 2000)
 
 
+def square(side: int) -> Region:
+    """A square of a WSE-2's cores."""
+    return Region(WSE_2, side, side, CALIBRATION)
+
+
 def linear(side: int, features: int, tokens: int) -> tuple[OpTime, OpTime]:
     """A square layer on a square of cores, for decode and for prefill."""
     return (
-        matvec_s(WSE_2, side, side, CALIBRATION, features, features, tokens, normed=True),
-        matmul_s(WSE_2, side, side, CALIBRATION, features, features, tokens),
+        matvec_s(square(side), features, features, tokens, normed=True),
+        matmul_s(square(side), features, features, tokens),
     )
 
 
 def attention(side: int, context: int, tokens: int) -> tuple[OpTime, OpTime]:
     """Llama-3-8B's attention on a square of cores, for decode and for prefill."""
     return (
-        attention_decode_s(WSE_2, side, side, CALIBRATION, 32, 8, 128, context, tokens),
-        attention_prefill_s(WSE_2, side, side, CALIBRATION, 32, 8, 128, context * tokens, context, tokens),
+        attention_decode_s(square(side), 32, 8, 128, context, tokens),
+        attention_prefill_s(square(side), 32, 8, 128, context * tokens, context, tokens),
     )
 
 
@@ -88,10 +93,8 @@ def test_parts_are_finite_and_make_up_the_total(side: int, features: int, tokens
 def test_arrays_broadcast() -> None:
     """A column of layer sizes against a row of batch sizes gives a table, equal to the ops one by one."""
     sizes, tokens = np.array([[1024], [4096]]), np.array([0, 1, 7])
-    table = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, sizes, tokens)
-    alone = [
-        [float(matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, s, t).total_s) for t in (0, 1, 7)] for s in (1024, 4096)
-    ]
+    table = matvec_s(square(420), 4096, sizes, tokens)
+    alone = [[float(matvec_s(square(420), 4096, s, t).total_s) for t in (0, 1, 7)] for s in (1024, 4096)]
 
     assert all(part.shape == (2, 3) for part in table)
     assert alone == table.total_s.tolist()
@@ -99,7 +102,7 @@ def test_arrays_broadcast() -> None:
 
 def test_local_work_of_one_core() -> None:
     """On one core nothing crosses the mesh: 64 x 32 multiply-adds at 2.92 FLOP and 2 bytes at 24 bytes a cycle."""
-    op = matvec_s(WSE_2, 1, 1, CALIBRATION, 64, 32, 1, normed=True)
+    op = matvec_s(square(1), 64, 32, 1, normed=True)
 
     assert 2 * 64 * 32 / 2.92 / 1.1e9 == pytest.approx(float(op.compute_s))
     assert 2 * 64 * 32 / 24 / 1.1e9 == pytest.approx(float(op.fetch_s))
@@ -114,7 +117,7 @@ def test_crossing_a_square_by_hand() -> None:
     from distance 1 to 128, 105 + 106 + 104 + 104 + 112 + 96 + 128 + 128 = 883 hops a wavelet; the second half's
     5 wavelets come after; then a broadcast over 211 cores.
     """
-    op = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, 4096, 1)
+    op = matvec_s(square(420), 4096, 4096, 1)
     reduce = 883 / 210 * 5 + 210 + 8 * 5 + 5
     broadcast = 5 + 211 + 2 * 2
 
@@ -123,8 +126,8 @@ def test_crossing_a_square_by_hand() -> None:
 
 def test_a_norm_adds_one_all_reduce() -> None:
     """The norm before a layer costs interconnect only, less than the layer's own all-reduce twice."""
-    plain = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, 4096, 1)
-    normed = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, 4096, 1, normed=True)
+    plain = matvec_s(square(420), 4096, 4096, 1)
+    normed = matvec_s(square(420), 4096, 4096, 1, normed=True)
 
     assert plain[:3] == normed[:3]
     assert plain.interconnect_s < normed.interconnect_s < 2 * plain.interconnect_s
@@ -132,8 +135,8 @@ def test_a_norm_adds_one_all_reduce() -> None:
 
 def test_narrow_weights_are_fetched_faster() -> None:
     """Weights of 4 bit take a quarter of the fetch of 16 bit and nothing else changes."""
-    wide = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, 4096, 3)
-    narrow = matvec_s(WSE_2, 420, 420, CALIBRATION, 4096, 4096, 3, weight_bytes=0.5)
+    wide = matvec_s(square(420), 4096, 4096, 3)
+    narrow = matvec_s(square(420), 4096, 4096, 3, weight_bytes=0.5)
 
     assert float(wide.fetch_s) / 4 == float(narrow.fetch_s)
     assert (wide.overhead_s, wide.compute_s, wide.interconnect_s) == (
@@ -176,7 +179,7 @@ def test_moving_a_vector() -> None:
 def test_region_must_lie_on_the_wafer(rows: int, columns: int) -> None:
     """A rectangle larger than the wafer, or empty, is refused with both sizes."""
     with pytest.raises(ValueError, match=f"{rows} x {columns} cores does not lie on 757 x 996"):
-        matvec_s(WSE_2, rows, columns, CALIBRATION, 64, 64, 1)
+        Region(WSE_2, rows, columns, CALIBRATION)
 
 
 @pytest.mark.parametrize("name", ["wse-1", "wse-2", "wse-3"])

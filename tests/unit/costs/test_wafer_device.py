@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from batches import prefill_chunk
 
 from simcluster.catalog import entries
 from simcluster.catalog.calibration import wafer
 from simcluster.costs.blocks import HostTime, OpSeconds
 from simcluster.costs.wafer_device import WaferDevice
-from simcluster.work.batch import Batch, prefill_chunk
-from simcluster.work.ops import Precision
+from simcluster.work.batch import Batch
+from simcluster.work.op import Precision
+from simcluster.work.programs import RankWork
 
 
 def on_strips(strips: int) -> WaferDevice:
@@ -19,7 +21,8 @@ def on_strips(strips: int) -> WaferDevice:
     constants = wafer.read(entries.entry("calibration", "wse-3"))
     region = (wse3.grid.rows, wse3.grid.columns)
     host = HostTime(0.0, 0.0)
-    return WaferDevice(entries.model("llama-3.1-8b"), Precision(), wse3, constants, host, region, strips=strips)
+    work = RankWork(entries.model("llama-3.1-8b"), Precision())
+    return WaferDevice(work, wse3, constants, host, region, strips=strips)
 
 
 @pytest.fixture(scope="module", params=[1, 32])

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.files.atomic_write import whole_file
+from simcluster.files.atomic_write import atomic_write
 
 
 def test_a_finished_file_replaces_the_former_and_can_be_read_by_all(tmp_path: Path) -> None:
     """At the end there is the new file and nothing beside it."""
     (tmp_path / "a").write_text("old")
-    with whole_file(tmp_path / "a") as file:
+    with atomic_write(tmp_path / "a") as file:
         file.write(b"new")
         assert "old" == (tmp_path / "a").read_text()
     assert [("a", b"new", 0o644)] == [(f.name, f.read_bytes(), f.stat().st_mode & 0o777) for f in tmp_path.iterdir()]
@@ -19,7 +19,7 @@ def test_a_finished_file_replaces_the_former_and_can_be_read_by_all(tmp_path: Pa
 def test_after_an_error_the_former_stays(tmp_path: Path) -> None:
     """What was half written is gone, and what was there is untouched."""
     (tmp_path / "a").write_text("old")
-    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "a") as file:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a") as file:
         file.write(b"half")
         raise ZeroDivisionError
     assert [("a", "old")] == [(f.name, f.read_text()) for f in tmp_path.iterdir()]
@@ -29,7 +29,7 @@ def test_after_an_error_the_former_stays(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, name: str) -> None:
     """Without the folder, or on a folder, the error names the file that was asked for."""
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError) as caught, whole_file(tmp_path / name) as file:
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / name) as file:
         file.write(b"new")
     assert str(tmp_path / name) == caught.value.filename
     assert ["folder"] == [place.name for place in tmp_path.iterdir()]

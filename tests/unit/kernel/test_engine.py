@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from support import GivenService, load, plan, play
 
-from simcluster.policies.views import RouterView
 from simcluster.policies.routers import least_loaded
+from simcluster.policies.views import RouterView
 
 TEN = GivenService(lambda step, batch: 10)
 
@@ -91,7 +91,12 @@ def test_routers_see_the_load_of_the_moment() -> None:
 
     play([plan([TEN], max_running=1)] * 2, load([0, 0, 5, 10], [3, 4, 5, 6], [1] * 4), route)
 
-    assert [RouterView(0, 3, (0, 0)), RouterView(1, 4, (1, 0)), RouterView(2, 5, (1, 1)), RouterView(3, 6, (1, 0))] == seen
+    assert [
+        RouterView(0, 3, (0, 0)),
+        RouterView(1, 4, (1, 0)),
+        RouterView(2, 5, (1, 1)),
+        RouterView(3, 6, (1, 0)),
+    ] == seen
 
 
 def test_an_empty_run_is_a_run() -> None:

@@ -124,6 +124,16 @@ def test_flows_that_end_together() -> None:
     assert [("a", 2 * US), ("b", 6 * US), ("c", 6 * US), ("d", 6 * US)] == play.run()
 
 
+def test_flows_that_end_together_after_a_change() -> None:
+    """Flows end in the order of their starts also where the first was slowed and set going again after the second."""
+    play = Play(1e9, 1e9)
+    play.start("a", 10e-6, 0)
+    play.start("b", 12e-6, 1)
+    play.at(4 * US, lambda: play.fabric.set_capacity(0, 0.5e9))
+    play.at(8 * US, lambda: play.fabric.set_capacity(0, 1e9))
+    assert [("a", 12 * US), ("b", 12 * US)] == play.run()
+
+
 def test_who_comes_when_another_ends_does_not_meet_it() -> None:
     """At the tick at which a flow ends its links are free, whichever event SimPy plays first."""
     play = Play(1e9)

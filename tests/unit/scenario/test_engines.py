@@ -9,8 +9,8 @@ from support import load as requests
 from simcluster.catalog import entries
 from simcluster.catalog.calibration.engines import read, skew_s
 from simcluster.files.problems import InputError
-from simcluster.policies.views import Decision, RequestView, SchedulerView
 from simcluster.policies.schedulers import fcfs, prefill_first, whole_prompts
+from simcluster.policies.views import Decision, RequestView, SchedulerView
 from simcluster.results.run import simulate
 from simcluster.scenario.load import load
 
@@ -19,7 +19,9 @@ CLOSED = ("noise=none", "workload.arrivals={kind: closed, concurrency: 4}", "wor
           "deployment.tensor_parallel_size=4")  # fmt: skip
 
 
-def view(running: list[RequestView], waiting: list[RequestView], max_tokens: int = 100, n_running: int | None = None) -> SchedulerView:
+def view(
+    running: list[RequestView], waiting: list[RequestView], max_tokens: int = 100, n_running: int | None = None
+) -> SchedulerView:
     """A replica with room for everybody."""
     active = len(running) if n_running is None else n_running
     return SchedulerView(running, waiting, active, 1000, 16, max_tokens, 64, 64)

@@ -139,7 +139,7 @@ def test_scenarios_that_come_along_are_fine(name: str) -> None:
 
 def test_the_corpus_has_every_key() -> None:
     """Every key of the scenario file stands in some valid file."""
-    from simcluster.scenario.spec import Deployment, Happening, NoiseOverride, ScenarioFile, Slo
+    from simcluster.scenario.spec import Deployment, EventSpec, NoiseOverride, ScenarioFile, Slo
     from simcluster.workload import WorkloadSpec
 
     used: set[tuple[str, ...]] = set()
@@ -155,7 +155,7 @@ def test_the_corpus_has_every_key() -> None:
         collect(source.read(file).data, ())
 
     sections = {(): ScenarioFile, ("deployment",): Deployment, ("workload",): WorkloadSpec}
-    sections |= {("noise",): NoiseOverride, ("slo",): Slo, ("events",): Happening}
+    sections |= {("noise",): NoiseOverride, ("slo",): Slo, ("events",): EventSpec}
     for path, model in sections.items():
         keys = {field.alias or name for name, field in model.model_fields.items()}
         assert set() == keys - {used_path[-1] for used_path in used if used_path[:-1] == path}

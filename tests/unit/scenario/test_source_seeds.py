@@ -46,9 +46,9 @@ def draws(scenario: Scenario) -> dict[str, Any]:
     """What each source draws, as far as it can be seen from outside."""
     requests = materialise(scenario.requests_spec(), scenario.seeds, Path())
     planner = Planner(scenario)
-    world = planner.world()
+    world = planner.event_plan()
     assert world is not None
-    events = world.happenings[0].times()
+    events = world.events[0].times()
     plan = planner.plan(0)
     assert not isinstance(plan, str)
     noise = plan.pipeline.stages[0]._noise  # type: ignore[attr-defined]

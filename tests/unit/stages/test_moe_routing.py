@@ -14,6 +14,7 @@ from small_runs import loaded
 from simcluster.noise.experts import MOST_EXPERTS, routings
 from simcluster.noise.sources import Noise
 from simcluster.plans.planner import Planner
+from simcluster.plans.prices import Prices
 from simcluster.results.run import simulate
 from simcluster.scenario.crosscheck import crosscheck
 from simcluster.scenario.drawn import devices_drawn, drawn_sources
@@ -65,10 +66,10 @@ def test_the_fetch_of_the_experts_follows_who_is_touched(tmp_path: Path) -> None
     """By hand: each layer's experts take the costs' time for the touched ones over its mean, times the even time."""
     scenario = mixtral(tmp_path)
     noisy, quiet = stage(scenario), stage(without(scenario))
-    planner, step, batch = Planner(scenario), 3, decode(4)
-    costs = planner._blocks(None).costs
+    prices, step, batch = Prices(scenario), 3, decode(4)
+    costs = prices.timed_blocks(None).costs
     place = [op.name for op in costs.ops("moe")].index("experts")
-    ops = [index for index, op in enumerate(planner._as_built(scenario.replicas[0].stages[0].layers).all_ops)
+    ops = [index for index, op in enumerate(prices.as_built(scenario.replicas[0].stages[0].layers).all_ops)
            if op.name == "experts"]  # fmt: skip
     assert scenario.model.moe is not None
     touched = routings(scenario.model.name, scenario.model.moe, 0.4, tuple(range(32))).touched(4)
@@ -160,7 +161,8 @@ def test_factors_have_mean_one_in_every_layer(tmp_path: Path, n_tokens: int, has
     """Over its routings the factor of each layer is 1 within its rounding, never negative, and ascending."""
     scenario = mixtral(tmp_path)
     assert scenario.model.moe is not None
-    found = ExpertFactors(Planner(scenario)._blocks(None).costs, routings("x", scenario.model.moe, 0.8, (0, 1, 2)))
+    costs = Prices(scenario).timed_blocks(None).costs
+    found = ExpertFactors(costs, routings("x", scenario.model.moe, 0.8, (0, 1, 2)))
     factors = found.of(Batch(0, 0, n_tokens) if has_prefill else Batch(n_tokens))
 
     assert np.abs(factors.mean(axis=1) / ONE - 1).max() < 1 / ONE

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcluster.plans.planner import _costs
+from simcluster.plans.prices import device_costs
 from simcluster.scenario.load import load
 from simcluster.stages.nominal import TimedBlocks
 from simcluster.work.batch import Batch
@@ -18,7 +18,7 @@ SCENARIOS = {
     "latent, a smooth passage": ("llama-3.1-70b-8xh100", ["model=deepseek-v3", "deployment.weights=4 bit"]),
 }
 COSTS = {
-    name: _costs(load(scenario, settings), lambda kind, n_bytes: 0.0, None)
+    name: device_costs(load(scenario, settings), lambda kind, n_bytes: 0.0, None)
     for name, (scenario, settings) in SCENARIOS.items()
 }
 

@@ -10,7 +10,9 @@ from small_runs import loaded
 
 from simcluster.files.problems import InputError
 from simcluster.plans.planner import Planner
+from simcluster.plans.prices import Prices
 from simcluster.scenario.resolved import Scenario
+from simcluster.variance.critical import rank_skew
 from simcluster.variance.what_if import n_runs, what_if
 from simcluster.work.batch import Batch
 
@@ -49,7 +51,7 @@ def share_of_skew(scenario: Scenario, cv: float, mean_s: float) -> float:
     ops = plan.pipeline.stages[0].service(0, Batch(1, 30), 0).ops()
     lasts_s = (ops.launch + np.maximum(ops.compute, ops.fetch)) / 1e12
     stage = scenario.replicas[0].stages[0]
-    skew = Planner(scenario).skew(stage)
+    skew = rank_skew(scenario, Prices(scenario), stage)
     assert skew is not None
     n_collectives = skew.ranks[0].at(0).shape[1]
     of_skew = n_collectives * mean_s**2 * sum(1 / k**2 for k in range(1, len(stage.devices) + 1))

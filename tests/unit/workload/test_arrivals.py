@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter
 from scipy import stats
 
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.streams import stream, uniforms
-from simcluster.workload.arrivals import ARRIVALS, Arrivals, Floats
+from simcluster.workload.arrivals import ARRIVALS, Arrivals
 
 N = 100_000
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Arrivals)

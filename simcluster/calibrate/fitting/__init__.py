@@ -1,1 +1,0 @@
-"""From measured tables to calibration files: which points, which form, which constants, which error is left."""

@@ -1,9 +1,0 @@
-"""From measured durations to a noise preset, with how well it fits."""
-
-from __future__ import annotations
-
-from simcluster.calibrate.noise_fit.estimates import KINDS, Fit, fit
-from simcluster.calibrate.noise_fit.measured import read_measured
-from simcluster.calibrate.noise_fit.preset import as_preset
-
-__all__ = ["KINDS", "Fit", "as_preset", "fit", "read_measured"]
