@@ -31,10 +31,17 @@ UNBOUNDED = 10**9
 
 
 class GivenService:
-    """A stage whose service of a step is a given whole number of ticks, all of it compute."""
+    """
+    A stage whose service of a step is a given whole number of ticks, all of it compute.
 
-    def __init__(self, ticks: Callable[[int, Batch], int]) -> None:
+    It takes the next step after `occupied` ticks, or when it lets one go.
+    """
+
+    def __init__(
+        self, ticks: Callable[[int, Batch], int], occupied: Callable[[int, Batch], int] | None = None
+    ) -> None:
         self._ticks = ticks
+        self._occupied = occupied
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
         ticks = self._ticks(step, batch)
@@ -42,7 +49,21 @@ class GivenService:
         components[COMPONENT["compute"]] = ticks
         zero, table = np.zeros(1, np.int64), np.array([components])
         detail = Detail(OpTicks(zero, np.array([ticks]), zero, zero, zero), table, table)
-        return Service(ticks, components, list(components), lambda: detail)
+        occupied = None if self._occupied is None else self._occupied(step, batch)
+        return Service(ticks, components, list(components), lambda: detail, occupied)
+
+
+class Overlapping:
+    """A stage that takes the next step after a share of the time that it serves one."""
+
+    def __init__(self, stage: StageModel, share: float) -> None:
+        self._stage = stage
+        self._share = share
+
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        given = self._stage.service(step, batch, entered)
+        occupied = round(self._share * given.ticks)
+        return Service(given.ticks, given.components, given.decode_components, given.detail, occupied)
 
 
 class LinearOps:

@@ -136,7 +136,11 @@ class Tandem:
         waited, waited_for_wires = starts.item(-1) - entered, int((starts[1::2] - starts[:-1:2]).sum())
         starts += way
         self._bound(starts, ticks, occupied, self._departures)
-        return waited + self._departures.item(-1) - starts.item(-1) - ticks.item(-1), waited_for_wires
+        if occupied is not None:  # steps that are over wait in their stage for the one ahead to leave it
+            held = self._departures - starts - ticks
+            waited += held.item(-1)
+            waited_for_wires -= int(held[:-1:2].sum())
+        return waited, waited_for_wires
 
     def _bound(self, starts: Ticks, ticks: Ticks, occupied: Ticks | None, ahead: Ticks) -> None:
         """Find when the step that starts so lets the next one start; `ahead` is when the step ahead departs."""

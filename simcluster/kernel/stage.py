@@ -279,7 +279,7 @@ class Stage:
             after(self._env, occupied, NORMAL, lambda: self._free(play))
 
     def _free(self, play: StepPlay) -> None:
-        """Take the next step; this one has not left yet."""
+        """Take the next step, if this one keeps the stage from it; it has not left yet."""
         if self._occupant is play:
             step, service = play.step, play.service
             passed = occupied_components(service.components, now(self._env) - play.began)
@@ -300,6 +300,7 @@ class Stage:
         """Let go of the steps that are over, in order."""
         while self._serving and self._serving[0].play.ended >= 0:
             self._leave(self._serving.popleft())
+        self._free(play)  # if it has to wait for one ahead of it
 
     def _leave(self, served: _Served) -> None:
         play, arrived, behind_prefill = served

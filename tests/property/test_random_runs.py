@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import Played, exchanged_over, linear_stage, load, on_own_links, plan, play
+from support import Overlapping, Played, exchanged_over, linear_stage, load, on_own_links, plan, play
 
 from simcluster.kernel.watch import Served, Watch
 from simcluster.noise.pace import Pace
@@ -68,6 +68,8 @@ class Case:
     """
     scheduler: str = "fcfs"
     admission_lag: int = 0
+    occupied: float | None = None
+    """Share of a service after which a stage takes the next step; None where that is when it lets one go."""
 
     def play(self, fidelity: str, watch: Watch | None = None) -> Played:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
@@ -153,6 +155,8 @@ class Case:
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
         changes = bool(self.happenings)
+        if self.occupied is not None:
+            stages = [Overlapping(stage, self.occupied) for stage in stages]
         apart = self.shared == "apart"
         if apart:
             uses = ()
@@ -230,7 +234,10 @@ def disturbed(draw: st.DrawFn) -> Case:
     case = draw(runs())
     happenings = tuple(draw(st.lists(happening, max_size=4)))
     again_after = draw(st.none() | st.integers(100, 200))
-    return replace(case, happenings=happenings, again_after=again_after, shared=draw(shared_links))
+    shared = draw(shared_links)
+    # Exchanges of steps that a stage serves at once would meet on its links.
+    occupied = None if shared == "apart" else case.occupied
+    return replace(case, happenings=happenings, again_after=again_after, shared=shared, occupied=occupied)
 
 
 shared_links = st.sampled_from(["", "", "own", "one", "one", "apart", "apart"])
@@ -258,6 +265,7 @@ def runs(draw: st.DrawFn, replicas: st.SearchStrategy[int] = some_replicas) -> C
         horizon_ticks=draw(st.none() | st.integers(1, 300)),
         scheduler=draw(st.sampled_from(sorted(SCHEDULERS))),
         admission_lag=draw(st.integers(0, 3)),
+        occupied=draw(st.none() | st.none() | st.sampled_from([0.0, 0.3, 0.7])),
     )
 
 
@@ -454,7 +462,7 @@ def test_watching_changes_nothing_and_tells_all(case: Case) -> None:
     made: dict[tuple[int, int, int], int] = {}
     for served in seen:
         place = served.replica, served.stage
-        assert free_at.get(place, 0) <= served.began
+        assert case.occupied is not None or free_at.get(place, 0) <= served.began
         assert served.arrived <= served.began
         assert served.ended - served.began == sum(served.parts)
         free_at[place] = served.ended

@@ -7,7 +7,7 @@ import pytest
 from support import GivenService, load, plan, play
 
 from simcluster.policies.routers import least_loaded
-from simcluster.policies.views import RouterView
+from simcluster.policies.views import ReplicaView, RouterView
 
 TEN = GivenService(lambda step, batch: 10)
 
@@ -82,7 +82,7 @@ def test_a_closed_loop_at_its_horizon_has_requests_that_never_came() -> None:
 
 
 def test_routers_see_the_load_of_the_moment() -> None:
-    """A router is told prompt and load of every replica, ends of the same tick counted as gone."""
+    """A router sees prompt and load of every replica, ends of the same tick counted as gone."""
     seen: list[RouterView] = []
 
     def route(arrival: RouterView) -> int:
@@ -91,11 +91,10 @@ def test_routers_see_the_load_of_the_moment() -> None:
 
     play([plan([TEN], max_running=1)] * 2, load([0, 0, 5, 10], [3, 4, 5, 6], [1] * 4), route)
 
+    loads = [(0, 0), (1, 0), (1, 1), (1, 0)]
     assert [
-        RouterView(0, 3, (0, 0)),
-        RouterView(1, 4, (1, 0)),
-        RouterView(2, 5, (1, 1)),
-        RouterView(3, 6, (1, 0)),
+        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)))
+        for number, both in enumerate(loads)
     ] == seen
 
 
