@@ -39,7 +39,7 @@ PROPER = """
 import json, sys, time
 import simcluster
 from simcluster.kernel import engine
-from simcluster.kernel.simulate import play
+from simcluster.kernel.simulate import run_scenario
 scenario = simcluster.load(sys.argv[1], sys.argv[2:])
 environments = []
 make = engine.simpy.Environment
@@ -49,7 +49,7 @@ def count(block):
     global n_tokens
     n_tokens += block.shape[1]
 started = time.process_time()
-play(scenario, [count])
+run_scenario(scenario, [count])
 cpu_s = time.process_time() - started
 print(json.dumps({"tokens": n_tokens, "cpu_s": cpu_s, "events": next(environments[0]._eid)}))
 """

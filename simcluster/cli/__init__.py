@@ -22,7 +22,7 @@ from simcluster.cli.show import show
 from simcluster.cli.sweep import sweep
 from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
-from simcluster.kernel.infrequent_gc import looked_for_seldom
+from simcluster.kernel.infrequent_gc import infrequent_gc
 
 EXIT_CODES = """
 Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 inconclusive, 4 an invariant was violated.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would spin for 0.1 s without work
     try:
-        with looked_for_seldom():
+        with infrequent_gc():
             code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)

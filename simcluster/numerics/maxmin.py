@@ -62,6 +62,13 @@ def rates(flows: Sequence[Uses], capacities: Sequence[float]) -> list[float]:
     return found
 
 
+def alone_speed(uses: Uses, capacities: Sequence[float], built: Sequence[float]) -> float:
+    """How fast a flow with all its links to itself is, against these as they were built; exactly 1 where they are."""
+    if all(capacities[link] == built[link] for link, _ in uses):
+        return 1.0
+    return alone_rate(uses, capacities) / alone_rate(uses, built)
+
+
 def alone_rate(uses: Uses, capacities: Sequence[float]) -> float:
     """Find the rate of a flow that shares none of its links; infinite if it uses none."""
     return min((capacities[link] / weight for link, weight in uses), default=math.inf)

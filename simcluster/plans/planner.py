@@ -8,12 +8,12 @@ from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan
 from simcluster.plans.events import planned_events
 from simcluster.plans.links import Links, routes
 from simcluster.plans.prices import Prices
-from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
-from simcluster.policies.schedulers import SCHEDULERS, STEADY
+from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan, Rounds, Sharing
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.scenario.resolved import ReplicaLayout, Scenario, Stage
 from simcluster.stages.timed import StageModel
-from simcluster.topology.routes import NoRoute
-from simcluster.topology.sharing import links_shared
+from simcluster.topology.routes import NoRoute, Routes
+from simcluster.topology.sharing import between_ranks, links_shared, own_links_meet
 
 
 class Planner:
@@ -26,15 +26,11 @@ class Planner:
         """The links as built; None for a scenario without a network."""
         self._changed: Links | None = None
         n_replicas = len(scenario.replicas)
-        self.on_fabric = [False] * n_replicas
-        """Whether the exchanges and sends of each replica are flows."""
+        self.sharing: list[Sharing] = ["none"] * n_replicas
+        """By replica, whether others use its links; its exchanges and sends are flows while they do."""
         if scenario.network is not None:
             self.links = Links(scenario.network, routes(scenario.network, scenario.topology), NORMAL_CONDITIONS)
-            groups = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
-            transfers = [event.ends for event in scenario.events if event.ends is not None]
-            self.on_fabric = links_shared(self.links.routes, groups, transfers)
-            if scenario.fidelity == "message":
-                self.on_fabric = [True] * n_replicas
+            self.sharing = self._sharing_of(scenario, self.links.routes)
 
     @property
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
@@ -68,7 +64,7 @@ class Planner:
             return f"{dead[0]} is down"
         try:
             links = self._under(conditions)
-            pipeline = self._pipeline(replica, conditions, links, self.on_fabric[number])
+            pipeline = self._pipeline(replica, conditions, links, self.sharing[number])
             return_s = self.prices.return_s(replica.return_hop, links)
         except NoRoute as error:
             return str(error)
@@ -80,13 +76,33 @@ class Planner:
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
-            steady=STEADY.get(engine.scheduler),
             admission_lag=engine.admission_lag,
+            max_model_len=engine.max_model_len,
             may_change=self._may_change(replica),
         )
 
+    def _sharing_of(self, scenario: Scenario, routes: Routes) -> list[Sharing]:
+        """
+        Whether others use the links of each replica.
+
+        Found from the routes as built, so a replica that shares with transfers alone counts as always sharing where
+        links may be cut: what goes around them may meet anything. So does one whose own exchanges and sends meet.
+        """
+        if scenario.fidelity == "message":
+            return ["always"] * len(scenario.replicas)
+        groups = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
+        transfers = [event.ends for event in scenario.events if event.ends is not None]
+        always = links_shared(routes, groups)
+        may_detour = any(event.kind == "link_down" for event in scenario.events)
+        return [
+            "none" if not shares
+            else "always" if is_always or may_detour or own_links_meet(routes, stages)
+            else "sometimes"
+            for shares, is_always, stages in zip(links_shared(routes, groups, transfers), always, groups, strict=True)
+        ]  # fmt: skip
+
     def _pipeline(
-        self, replica: ReplicaLayout, conditions: Conditions, links: Links | None, on_fabric: bool
+        self, replica: ReplicaLayout, conditions: Conditions, links: Links | None, sharing: Sharing
     ) -> PipelinePlan:
         """
         The stages of a replica and the ways between them.
@@ -98,17 +114,23 @@ class Planner:
         if links is not None and conditions.cut:
             for stage in replica.stages:
                 links.require_routes(stage.devices)
+        rounds: tuple[Rounds | None, ...] = ()
+        used: tuple[frozenset[int], ...] = ()
+        if sharing != "none" and links is not None:
+            rounds = tuple(prices.rounds(stage, links) for stage in replica.stages)
+            used = tuple(frozenset(between_ranks(links.routes, stage.devices)) for stage in replica.stages)
         return PipelinePlan(
-            tuple(self._stage(stage, conditions, links, on_fabric) for stage in replica.stages),
-            tuple(prices.wire(hop, links) for hop in hops),
-            tuple(prices.rounds(stage, links) for stage in replica.stages) if on_fabric and links else (),
+            tuple(self._stage(stage, conditions, links, sharing) for stage in replica.stages),
+            tuple(prices.wire(hop, links, sharing) for hop in hops),
+            rounds,
+            sharing,
+            used,
         )
 
-    def _stage(self, stage: Stage, conditions: Conditions, links: Links | None, on_fabric: bool) -> StageModel:
+    def _stage(self, stage: Stage, conditions: Conditions, links: Links | None, sharing: Sharing) -> StageModel:
         """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
-        changed = links if links is not None and links.conditions != NORMAL_CONDITIONS else None
         slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
-        return self.prices.stage(stage, slow if set(slow) != {1.0} else (), changed, on_fabric)
+        return self.prices.stage(stage, slow if set(slow) != {1.0} else (), links, sharing)
 
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""

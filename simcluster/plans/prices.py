@@ -15,10 +15,11 @@ from simcluster.noise.experts import routings
 from simcluster.noise.experts import varies as routing_varies
 from simcluster.noise.sources import Noise
 from simcluster.numerics.maxmin import Uses
-from simcluster.numerics.ticks import to_ticks
+from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
+from simcluster.plans.conditions import NORMAL_CONDITIONS
 from simcluster.plans.links import Links
 from simcluster.plans.noisy_stages import Stretch, is_noisy, stage_model
-from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Wire
+from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Sharing, Wire
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Group, Hop, Scenario, Stage
 from simcluster.stages.nominal import BlockStage, TimedBlocks
@@ -32,13 +33,13 @@ TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
 
 
-class ChangedLinks(NamedTuple):
-    """Changed links as the ranks of one stage see them."""
+class StageLinks(NamedTuple):
+    """Links that are not as built, or shared at times, as the ranks of a stage find them."""
 
     ranks: tuple[str, ...]
     links: Links
-    on_fabric: bool
-    """Whether exchanges are flows: then bandwidth is the fabric's to share, and only detours and latency count."""
+    sharing: Sharing
+    """Where links are always shared, bandwidth is the fabric's to give, and only detours and latency count here."""
 
 
 class Prices:
@@ -52,33 +53,40 @@ class Prices:
         """The exchanges of a stage as flows over links, or None for stages of one rank."""
         self._quiet = lru_cache(maxsize=1024)(self._quiet_stage)
         self._wire_over = lru_cache(maxsize=1024)(self._new_wire)
+        self._flowing_wire = lru_cache(maxsize=1024)(self._new_flowing_wire)
         self._experts = lru_cache(maxsize=1024)(self._expert_factors)
 
     def as_built(self, layers: StageLayers) -> BlockStage:
         """A stage of these layers, without noise, on devices and links as built."""
         return BlockStage(self.timed_blocks(None), PROGRAMS["token"].blocks_of(layers))
 
-    def stage(self, stage: Stage, slow: tuple[float, ...], changed: Links | None, on_fabric: bool) -> StageModel:
+    def stage(
+        self, stage: Stage, slow: tuple[float, ...], links: Links | None, sharing: Sharing = "none"
+    ) -> StageModel:
         """
         The durations of a stage with its noise.
 
         Args:
             stage: its layers and devices.
             slow: factor on the time of each device; empty if none is slow.
-            changed: the links if they are not as built.
-            on_fabric: whether its exchanges are flows.
+            links: as they are; None without a network.
+            sharing: whether others use them too.
         """
-        over = ChangedLinks(stage.devices, changed, on_fabric) if changed is not None else None
+        over = None
+        if links is not None and (links.conditions != NORMAL_CONDITIONS or sharing == "sometimes"):
+            over = StageLinks(stage.devices, links, sharing)
         blocks, scenario = PROGRAMS["token"].blocks_of(stage.layers), self._scenario
         is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
         experts = self._experts(stage.layers, over) if is_routed else None
-        noise = self._noise_on_fabric if on_fabric else scenario.noise
+        noise = scenario.noise if sharing == "none" else self._noise_on_fabric
         return self._model(blocks, stage.devices, slow, over, noise, experts)
 
-    def wire(self, hop: Hop, links: Links | None) -> Wire:
+    def wire(self, hop: Hop, links: Links | None, sharing: Sharing = "none") -> Wire:
         """The wire between two stages; equal wires are one object, so that a pipeline evaluates each of them once."""
+        if links is not None and sharing == "sometimes":
+            return self._flowing_wire(hop, links)
         latency_s, bytes_per_s, uses = (hop.latency_s, hop.bytes_per_s, ()) if links is None else links.hop(hop)
         built_per_s = bytes_per_s * links.slower(uses) if links is not None else bytes_per_s
         return self._wire_over(latency_s, bytes_per_s, built_per_s, uses)
@@ -106,20 +114,20 @@ class Prices:
         return self._scenario.noise.changed({}, ("small_messages",))
 
     def _quiet_stage(
-        self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: ChangedLinks | None
+        self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: StageLinks | None
     ) -> StageModel:
         return self._model(blocks, (), slow, over, self._scenario.noise)
 
     def _model(
         self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...],
-        over: ChangedLinks | None, noise: Noise, experts: ExpertFactors | None = None,
+        over: StageLinks | None, noise: Noise, experts: ExpertFactors | None = None,
     ) -> StageModel:  # fmt: skip
         scenario = self._scenario
         stage = BlockStage(self.timed_blocks(over), blocks)
         stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
         return stage_model(stage, devices, slow, stretch, noise, scenario.device.kind, scenario.seeds, experts)
 
-    def _expert_factors(self, layers: StageLayers, over: ChangedLinks | None) -> ExpertFactors | None:
+    def _expert_factors(self, layers: StageLayers, over: StageLinks | None) -> ExpertFactors | None:
         """Factors that routing puts on the experts of these layers; None without the source, or without experts."""
         scenario = self._scenario
         values = scenario.noise.values("moe_routing", scenario.device.kind)
@@ -129,19 +137,29 @@ class Prices:
         found = routings(scenario.model.name, scenario.model.moe, values["sigma"], numbers)
         return ExpertFactors(self.timed_blocks(over).costs, found)
 
-    def _timed_blocks(self, over: ChangedLinks | None) -> TimedBlocks:
+    def _timed_blocks(self, over: StageLinks | None) -> TimedBlocks:
         scenario, stream = self._scenario, self._scenario.weight_stream
         if stream is not None and over is not None:
             latency_s, bytes_per_s, _ = over.links.hop(stream)
             stream = stream.model_copy(update={"latency_s": latency_s, "bytes_per_s": bytes_per_s})
         return TimedBlocks(device_costs(scenario, self._exchange_s(over), stream))
 
-    def _exchange_s(self, over: ChangedLinks | None) -> ExchangeTime:
+    def _exchange_s(self, over: StageLinks | None) -> ExchangeTime:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._scenario.group is None:
             return exchange_as_built_s(self._scenario)
-        links = over.links.as_built if over.on_fabric else over.links
+        if over.sharing == "sometimes":
+            return lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S
+        links = over.links.as_built if over.sharing == "always" else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
+
+    def _alone_ticks(self, over: StageLinks, kind: Collective, n_bytes: float) -> int:
+        """Time of an exchange whose flows have the links to themselves, each rounded as on the fabric."""
+        rounds = self._flow_rounds(over.links, over.ranks, kind, n_bytes)
+        return sum(
+            round_.latency_ticks + max((over.links.alone_ticks(load) for load in round_.flows), default=0)
+            for round_ in rounds
+        )
 
     def _rounds(self, stage: Stage, links: Links) -> Rounds | None:
         """Flows of each exchange: one for each collective, or one for every message of every round."""
@@ -153,15 +171,11 @@ class Prices:
 
         @lru_cache(maxsize=4096)
         def rounds(kind: Collective, n_bytes: float) -> tuple[FlowRound, ...]:
-            legs = self.legs(links, stage.devices, kind, n_bytes)
-            if by_message:
-                return tuple(
-                    FlowRound(to_ticks(latency_s), tuple(FlowLoad(*transfer) for transfer in transfers))
-                    for latency_s, transfers in links.messages(legs)
-                )
+            if not by_message:
+                return self._flow_rounds(links, stage.devices, kind, n_bytes)
             return tuple(
-                FlowRound(to_ticks(latency_s), (FlowLoad(alone_s, uses),))
-                for latency_s, alone_s, uses in links.phases(legs)
+                FlowRound(to_ticks(latency_s), tuple(FlowLoad(*transfer) for transfer in transfers))
+                for latency_s, transfers in links.messages(self.legs(links, stage.devices, kind, n_bytes))
             )
 
         def rounds_of(op: int, batch: Batch) -> tuple[FlowRound, ...]:
@@ -169,6 +183,20 @@ class Prices:
             return rounds(all_ops[op].exchange, form.at(features(batch, scenario.model)))
 
         return rounds_of
+
+    def _flow_rounds(
+        self, links: Links, ranks: tuple[str, ...], kind: Collective, n_bytes: float
+    ) -> tuple[FlowRound, ...]:
+        """An exchange of the ranks of a stage as flows, one for each collective that it consists of."""
+        return tuple(
+            FlowRound(to_ticks(latency_s), (FlowLoad(alone_s, uses),))
+            for latency_s, alone_s, uses in links.phases(self.legs(links, ranks, kind, n_bytes))
+        )
+
+    def _new_flowing_wire(self, hop: Hop, links: Links) -> Wire:
+        """A way over links that others use at times: alone it takes what its flow takes alone, to the tick."""
+        wire = self.wire(hop, links)
+        return Wire(lambda n_tokens: links.alone_ticks(wire.load(n_tokens)), wire.latency_ticks, wire.load)
 
     def _new_wire(self, latency_s: float, bytes_per_s: float, built_per_s: float, uses: Uses) -> Wire:
         """

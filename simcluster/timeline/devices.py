@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simcluster.kernel.watched import Served
+from simcluster.kernel.watch import Served
 from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.parts import cause, in_us, parts_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from simcluster.kernel.watched import Served
+from simcluster.kernel.watch import Served
 from simcluster.numerics.ticks import to_ticks
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.resolved import Scenario

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from simcluster.files.problems import InputError, Problem
-from simcluster.kernel.simulate import play
-from simcluster.kernel.watched import Served
+from simcluster.kernel.simulate import run_scenario
+from simcluster.kernel.watch import Served
 from simcluster.results.read_run import Columns, RunFolder
 from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
@@ -73,7 +73,7 @@ def window(run: RunFolder, scenario: Scenario, from_ticks: int, to_ticks: int | 
 
     alike = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
     with suppress(_Enough):
-        play(alike, [], watch)
+        run_scenario(alike, [], watch)
     end = max(run.end_ticks, from_ticks)
     until = served[-1].ended if is_cut else end if to_ticks is None else min(to_ticks, end)
     tokens = _tokens(run, from_ticks, until)

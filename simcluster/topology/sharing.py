@@ -23,7 +23,7 @@ def links_shared(
     short.
     """
     crossing = [_sends(routes, groups) for groups in replicas]
-    exchanged = [[_between_ranks(routes, group) for group in groups] for groups in replicas]
+    exchanged = [[between_ranks(routes, group) for group in groups] for groups in replicas]
     used = [set().union(sends, *groups) for sends, groups in zip(crossing, exchanged, strict=True)]
     foreign = {link for ends in others for link in routes.route(*ends)}
     times = Counter(link for links in used for link in links)
@@ -34,8 +34,15 @@ def links_shared(
     ]
 
 
-def _between_ranks(routes: Routes, group: Group) -> set[int]:
-    """Collect the links between any two ranks of a group."""
+def own_links_meet(routes: Routes, groups: Sequence[Group]) -> bool:
+    """Whether a link serves two of the exchanges and sends of one replica."""
+    sends = [set(routes.route(a[0], b[0])) for a, b in pairwise(groups)]
+    exchanges = [between_ranks(routes, group) for group in groups]
+    return any(n > 1 for n in Counter(link for links in (*sends, *exchanges) for link in links).values())
+
+
+def between_ranks(routes: Routes, group: Group) -> set[int]:
+    """Links between any two ranks of a group."""
     return {link for ends in permutations(group, 2) for link in routes.route(*ends)}
 
 

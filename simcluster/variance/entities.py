@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simcluster.kernel.simulate import play
-from simcluster.kernel.watched import Served
+from simcluster.kernel.simulate import run_scenario
+from simcluster.kernel.watch import Served
 from simcluster.noise.renewals import Renewals, rare_stalls
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.results.metrics import TICKS_PER_MS
@@ -227,7 +227,7 @@ def _services(scenario: Scenario, most: int) -> list[Served]:
     # `auto` finds the same times as `op` in fewer events.
     faster = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
     with suppress(_EnoughServices):
-        play(faster, [], watch)
+        run_scenario(faster, [], watch)
     return found
 
 

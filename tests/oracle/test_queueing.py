@@ -11,7 +11,8 @@ import pytest
 from support import GivenService, Played, load, plan, play
 
 from simcluster.numerics.streams import stream, uniforms
-from simcluster.policies.routers import Arrival, Router, least_loaded, round_robin
+from simcluster.policies.routers import Router, least_loaded, round_robin
+from simcluster.policies.views import RouterView
 from simcluster.workload.materialise import Requests
 
 Ticks = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ def least_work(requests: Requests, n_servers: int) -> Router:
     free_at = [0] * n_servers
     arrivals, services = requests.arrival_ticks.tolist(), requests.prompt_tokens.tolist()
 
-    def route(arrival: Arrival) -> int:
+    def route(arrival: RouterView) -> int:
         chosen = min(range(n_servers), key=free_at.__getitem__)
         free_at[chosen] = max(free_at[chosen], arrivals[arrival.number]) + services[arrival.number]
         return chosen

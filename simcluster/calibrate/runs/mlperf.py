@@ -44,7 +44,7 @@ import numpy as np
 from simcluster.calibrate.runs.loadgen import N_SAMPLES, Tokens, arrivals_s, passes, write
 from simcluster.calibrate.runs.simulated import in_parallel, resolved
 from simcluster.files.source import read_text
-from simcluster.kernel.simulate import play
+from simcluster.kernel.simulate import run_scenario
 from simcluster.numerics.arrays import Floats
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.results.metrics import latencies_ms
@@ -228,7 +228,7 @@ def _requests(
         engine = scenario.engine.model_copy(update={"host_per_sequence_s": host_per_request_s})
         assert scenario.gpu is not None
         gpu = scenario.gpu.model_copy(update={"sustained_slowdown": 0.0})
-        return play(scenario.model_copy(update={"device": device, "engine": engine, "gpu": gpu}), []).requests
+        return run_scenario(scenario.model_copy(update={"device": device, "engine": engine, "gpu": gpu}), []).requests
 
 
 def within(rows: Sequence[dict[str, Any]], percent: float) -> dict[str, int]:

@@ -15,7 +15,7 @@ from simcluster.calibrate.runs.cases import Case
 from simcluster.calibrate.runs.deploy import SIMULATED_WAVES, WAVES, Skipped, settings
 from simcluster.files import source
 from simcluster.files.problems import InputError
-from simcluster.kernel.simulate import play
+from simcluster.kernel.simulate import run_scenario
 from simcluster.results.intervals import is_inside
 from simcluster.results.metrics import latencies_ms
 from simcluster.scenario.resolved import Scenario
@@ -65,7 +65,7 @@ def simulate(case: Case, change: Change | None = None, max_waves: int = SIMULATE
         problem = error.problems[0]
         return Outcome(case, np.nan, np.nan, f"{problem.found}; {problem.expected}")
     scenario = change(scenario) if change else scenario
-    outcome = play(scenario, [])
+    outcome = run_scenario(scenario, [])
     latencies = latencies_ms(outcome.requests)
     concurrency = case.concurrency or 1
     ttft_ms = _mean_of_waves(latencies["ttft"], concurrency, n_waves)

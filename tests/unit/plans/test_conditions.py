@@ -40,7 +40,7 @@ class TestConditions:
 
 
 class TestHowOften:
-    def test_a_run_ends_when_too_much_happens(
+    def test_a_run_ends_after_too_many_events(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """A run with too many events stops, with a message about what to change."""
@@ -48,7 +48,7 @@ class TestHowOften:
 
         assert main(["replay", str(VALID / "events-transfer.yaml"), "-o", str(tmp_path)]) == 2
         assert (
-            "events-transfer: events: more than 2 happenings; expected fewer random events, longer intervals between"
+            "events-transfer: events: more than 2 events; expected fewer random events, longer intervals between"
             " them, or a horizon\n"
         ) == capsys.readouterr().err
 
