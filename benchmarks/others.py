@@ -1,15 +1,15 @@
 """
-How fast simcluster and other simulators do the same work on this machine, as ratios in the same run.
+Speed of simcluster and other simulators on the same workload, as ratios in the same run.
 
     python benchmarks/others.py [--python vidur=PATH ...] [--requests 1000 10000] [--runs 3] [--limit-s 600]
 
-The work is that of `scenarios/benchmark/llama-2-70b-tp8-10k.yaml`: Llama-2-70B on eight H100, or what comes nearest
-in each simulator. A simulator is looked for in this environment, or in that of the interpreter given for it; one that
-is not installed, fails or takes too long is listed with the reason. `others/run_*.py` say how each is asked.
+The workload is that of `scenarios/benchmark/llama-2-70b-tp8-10k.yaml`: Llama-2-70B on eight H100, or the nearest
+equivalent in each simulator. Simulators are searched in this environment, or in that of the interpreter given. One
+that is not installed, fails or takes too long is listed with the reason. `others/run_*.py` run each of them.
 
-All times are CPU seconds, user and system, and medians over the runs. The whole process is what the system counts for
-it from start to end; importing, simulating and writing are what it counts itself. A ratio does not say that two
-simulators tell the same: the list below the tables says what each does and leaves out.
+All times are CPU seconds, user and system, and medians over the runs. The whole process is measured by the system
+from start to end; importing, simulating and writing are measured inside it. A ratio does not mean that two simulators
+compute the same: the list below the tables describes what each does and leaves out.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def children_cpu_s() -> float:
 
 
 def once(python: str, name: str, requests: int, limit_s: float) -> dict[str, Any]:
-    """What a script told of one run, with `process_s`; or `failed`, its last line of error."""
+    """The result of one run of a script, with `process_s`; or `failed`, its last line of error."""
     script = HERE / "others" / f"run_{name.replace('-', '_')}.py"
     before_s = children_cpu_s()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,35 +89,35 @@ def once(python: str, name: str, requests: int, limit_s: float) -> dict[str, Any
 
 def measure(python: str, name: str, requests: int, runs: int, limit_s: float) -> dict[str, Any]:
     """Medians over the runs; the first failure instead, if there is one."""
-    told: list[dict[str, Any]] = []
+    result: list[dict[str, Any]] = []
     for _ in range(runs):
-        told.append(once(python, name, requests, limit_s))
-        if "failed" in told[-1]:
-            return told[-1]
+        result.append(once(python, name, requests, limit_s))
+        if "failed" in result[-1]:
+            return result[-1]
     measured = ("import_s", "simulate_s", "write_s", "process_s", "peak_mb")
-    return {**told[0], **{key: statistics.median(run[key] for run in told) for key in measured}}
+    return {**result[0], **{key: statistics.median(run[key] for run in result) for key in measured}}
 
 
-def speeds(told: dict[str, Any], reference: dict[str, Any], timeouts_per_s: float, rows_per_s: float) -> list[str]:
+def speeds(result: dict[str, Any], reference: dict[str, Any], timeouts_per_s: float, rows_per_s: float) -> list[str]:
     """A line of the table of ratios; `reference` is simcluster at the same work, or nothing."""
 
-    def tokens_per_s(told: dict[str, Any], key: str) -> float:
-        return told["output_tokens"] / told[key]
+    def tokens_per_s(result: dict[str, Any], key: str) -> float:
+        return result["output_tokens"] / result[key]
 
     def both(key: str) -> list[str]:
-        per_s = tokens_per_s(told, key)
+        per_s = tokens_per_s(result, key)
         return [f"{per_s:,.0f}", f"{per_s / tokens_per_s(reference, key):.3g}" if reference else "-"]
 
-    per_s = tokens_per_s(told, "simulate_s")
+    per_s = tokens_per_s(result, "simulate_s")
     return [*both("process_s"), *both("simulate_s"), f"{timeouts_per_s / per_s:.3g}", f"{per_s / rows_per_s:.2%}"]
 
 
-def costs(told: dict[str, Any]) -> list[str]:
+def costs(result: dict[str, Any]) -> list[str]:
     """A line of the table of seconds, memory and events."""
-    seconds = (f"{told[key]:.2f}" for key in ("import_s", "simulate_s", "write_s", "process_s"))
-    events = told["events"]
-    counts = ["-", "-"] if events is None else [f"{events:,}", f"{events / told['output_tokens']:.3f}"]
-    return [*seconds, f"{told['peak_mb']:,.0f}", *counts]
+    seconds = (f"{result[key]:.2f}" for key in ("import_s", "simulate_s", "write_s", "process_s"))
+    events = result["events"]
+    counts = ["-", "-"] if events is None else [f"{events:,}", f"{events / result['output_tokens']:.3f}"]
+    return [*seconds, f"{result['peak_mb']:,.0f}", *counts]
 
 
 def table(columns: tuple[str, ...], rows: list[list[str]]) -> str:
@@ -133,7 +133,7 @@ def pythons(given: list[str]) -> dict[str, str]:
         name, equals, path = entry.partition("=")
         if name not in chosen or not equals:
             raise SystemExit(f"--python {entry}: expected NAME=PATH, with a NAME of {', '.join(NAMES)}")
-        # Not resolved: an interpreter of a virtual environment is a link, and is known by its place.
+        # Not resolved: an interpreter of a virtual environment is a link, identified by its path.
         python = Path(path).expanduser().absolute()
         if not python.is_file():
             raise SystemExit(f"--python {entry}: no file; expected the path of an interpreter")
@@ -162,17 +162,19 @@ def main() -> None:
             continue
         for requests in options.requests:
             print(f"{name}, {requests:,} requests ...", file=sys.stderr, flush=True)
-            told = measure(chosen[name], name, requests, options.runs, options.limit_s)
-            if "failed" in told:
-                remarks.append(f"{name}, {requests:,} requests, failed: {told['failed']}")
+            result = measure(chosen[name], name, requests, options.runs, options.limit_s)
+            if "failed" in result:
+                remarks.append(f"{name}, {requests:,} requests, failed: {result['failed']}")
             else:
-                measured.append(told)
-    references = {told["requests"]: told for told in measured if told["name"] == "simcluster"}
-    labels = [[f"{told['name']} {told['version']}", f"{told['requests']:,}"] for told in measured]
-    ratios = [speeds(told, references.get(told["requests"], {}), timeouts_per_s, rows_per_s) for told in measured]
+                measured.append(result)
+    references = {result["requests"]: result for result in measured if result["name"] == "simcluster"}
+    labels = [[f"{result['name']} {result['version']}", f"{result['requests']:,}"] for result in measured]
+    ratios = [
+        speeds(result, references.get(result["requests"], {}), timeouts_per_s, rows_per_s) for result in measured
+    ]
     print(table(SPEEDS, [[*label, *ratio] for label, ratio in zip(labels, ratios, strict=True)]))
-    print(table(COSTS, [[*label, *costs(told)] for label, told in zip(labels, measured, strict=True)]))
-    whats = {told["name"]: told["what"] for told in measured}
+    print(table(COSTS, [[*label, *costs(result)] for label, result in zip(labels, measured, strict=True)]))
+    whats = {result["name"]: result["what"] for result in measured}
     for remark in [*(f"{name}: {what}" for name, what in whats.items()), *remarks]:
         print(f"* {remark}")
 

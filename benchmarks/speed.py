@@ -1,12 +1,12 @@
 """
-How fast simcluster simulates, as ratios to what this machine does in the same run.
+Speed of simcluster, as ratios to reference loops of this machine in the same run.
 
     python benchmarks/speed.py [--runs 3] [--only 1k] [--only 10k]
 
 Every figure is the median over the runs. The simulation proper is timed inside its process, without imports,
 resolving and writing; the whole command is the CPU time of `simcluster replay` from start to end, token Parquet
-included. Ratios: against bare SimPy timeouts (how many of them fit into the time of one simulated token), and against
-writing the token rows with numpy alone (the least that any simulator with this trace must do).
+included. Ratios: to bare SimPy timeouts (the number that fits into the time of one simulated token), and to writing
+the token rows with numpy alone (the minimum for any simulator with this trace).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROPER = """
 import json, sys, time
 import simcluster
 from simcluster.kernel import engine
-from simcluster.kernel.simulate import play
+from simcluster.kernel.simulate import run_scenario
 scenario = simcluster.load(sys.argv[1], sys.argv[2:])
 environments = []
 make = engine.simpy.Environment
@@ -49,14 +49,14 @@ def count(block):
     global n_tokens
     n_tokens += block.shape[1]
 started = time.process_time()
-play(scenario, [count])
+run_scenario(scenario, [count])
 cpu_s = time.process_time() - started
 print(json.dumps({"tokens": n_tokens, "cpu_s": cpu_s, "events": next(environments[0]._eid)}))
 """
 
 
 def proper(name: str, settings: list[str]) -> dict[str, float]:
-    """The simulation alone, in a process of its own."""
+    """The simulation alone, in a separate process."""
     command = [sys.executable, "-c", PROPER, name, *settings]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -74,7 +74,7 @@ def whole(name: str, settings: list[str]) -> tuple[float, float]:
 
 
 def simpy_timeouts_per_s(n: int = 200_000) -> float:
-    """Bare timeouts that one process waits for, a CPU second."""
+    """Bare timeouts of one process per CPU second."""
     import simpy
 
     def wait(env):
@@ -89,7 +89,7 @@ def simpy_timeouts_per_s(n: int = 200_000) -> float:
 
 
 def numpy_rows_per_s(n: int = 2_000_000) -> float:
-    """Token rows of 16 integers filled from step constants, 24 at a time, a CPU second."""
+    """Token rows of 16 integers filled from step constants, 24 at a time, per CPU second."""
     import numpy as np
 
     rows = np.empty((2**15, 16), np.int64)
@@ -102,7 +102,7 @@ def numpy_rows_per_s(n: int = 2_000_000) -> float:
 
 
 def this_machine(runs: int) -> tuple[float, float]:
-    """Bare SimPy timeouts and bare numpy rows a CPU second, medians over the runs; prints them."""
+    """Bare SimPy timeouts and bare numpy rows per CPU second, medians over the runs; prints them."""
     timeouts = statistics.median(simpy_timeouts_per_s() for _ in range(runs))
     rows = statistics.median(numpy_rows_per_s() for _ in range(runs))
     print(f"bare SimPy {timeouts:,.0f} timeouts/s, bare numpy {rows:,.0f} rows/s (CPU)\n", flush=True)

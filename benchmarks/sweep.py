@@ -1,15 +1,15 @@
 """
-What a sweep costs besides its simulations, and what a second worker brings.
+Overhead of a sweep beyond its simulations, and speed-up by a second worker.
 
     python benchmarks/sweep.py [--points N] [--requests N]
 
-Plays N points of a small scenario, each with another rate: in this process, with one worker, and with two, which have
-started before. Each sweep has a folder of its own, so that nothing is taken up. A sweep is all of it: the file read,
-every point resolved, played and kept, the table written.
+Simulates N points of a small scenario with different rates: in this process, with one worker, and with two, which are
+started before. Each sweep has a separate folder, so that nothing is resumed. It includes everything: reading,
+resolving, simulating and storing every point, and writing the table.
 
-Besides the time on the wall, the CPU time of all processes is told, workers and scheduler included, less what was
-spent in the simulations themselves, which is taken where they run: so both are stretched alike by other work on the
-machine. The first import of a worker is part of it.
+Reported are the wall time and the CPU time of all processes, workers and scheduler included, minus the time of the
+simulations themselves, which is measured where they run, so that other load on the machine affects both alike. The
+first import of a worker is included.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ noise: datacenter
 
 
 class Took(NamedTuple):
-    """Seconds on the wall, and CPU seconds: of all processes, of the one that asks, and within simulations."""
+    """Wall seconds, and CPU seconds of all processes, of the command's process, and within simulations."""
 
     wall_s: float
     all_s: float
@@ -58,7 +58,7 @@ class Took(NamedTuple):
 
 
 def simulated_s() -> float:
-    """CPU seconds that a process has spent in simulations of sweeps, counted there from the first call on."""
+    """CPU seconds that a process has spent in simulations of sweeps since the first call."""
     from simcluster.sweeps import execute
 
     if not hasattr(execute, "spent_s"):
@@ -85,7 +85,7 @@ def here(file: Path) -> Took:
 
 
 def with_workers(file: Path, n_workers: int) -> Took:
-    """A sweep with workers that are ready."""
+    """A sweep with running workers."""
     with cluster(n_workers) as own, Client(own, set_as_default=False) as client:
         simulated_before_s = sum(client.run(simulated_s).values())
         workers_before_s = sum(client.run(time.process_time).values())
@@ -97,7 +97,7 @@ def with_workers(file: Path, n_workers: int) -> Took:
 
 
 def require_all(summary: dict[str, dict[str, int]], rows: list[object]) -> None:
-    """Hold that every point was played."""
+    """Check that every point was simulated."""
     assert summary["points"]["ok"] == summary["points"]["all"] == len(rows)
 
 
@@ -113,13 +113,13 @@ def main() -> None:
         (file.parent / "base.yaml").write_text(BASE)
         file.write_text(SWEEP.format(n_points=n, n_requests=asked.requests))
         print(f"{n} points of {asked.requests} requests, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        print(f"{'':22}{'wall s':>8}{'points/s':>10}   CPU ms a point: simulating, beyond, of which asking")
+        print(f"{'':22}{'wall s':>8}{'points/s':>10}   CPU ms per point: simulating, overhead, of which command")
         one = here(file)
         show("sweep in one process", one._replace(asking_s=one.all_s - one.simulating_s), n)
         took = [with_workers(file, n_workers) for n_workers in (1, 2)]
         for n_workers, one in zip((1, 2), took, strict=True):
             show(f"sweep, {n_workers} worker{'s' if n_workers > 1 else ''}", one, n)
-        print(f"two workers: {took[0].wall_s / took[1].wall_s:.2f} times as many points a second as one")
+        print(f"two workers: {took[0].wall_s / took[1].wall_s:.2f} times as many points per second as one")
         print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 

@@ -1,10 +1,10 @@
 """
-How often `simcluster compare` is wrong: false alarms where nothing has changed, and misses where something has.
+Error rates of `simcluster compare`: false alarms without a change, and misses with one.
 
     python benchmarks/verdicts.py unchanged    400 comparisons of a scenario with itself, in other worlds
     python benchmarks/verdicts.py straggler    100 comparisons each with a device that is 5 % and 0.1 % slower
 
-Both exit with 1 if a promise of docs/compare.md does not hold.
+Both exit with 1 if a property promised in docs/compare.md does not hold.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.judge import log_ratios
-from simcluster.comparison.play import play_on, unplayed
 from simcluster.comparison.side import Side
+from simcluster.comparison.worlds import scenario_side, simulate_worlds
 from simcluster.scenario.gates import Gate, default_gates
 from simcluster.scenario.load import load
 from simcluster.scenario.resolved import Scenario
@@ -43,22 +43,22 @@ N_WORLDS = 20
 LEVEL = 0.01
 FAMILY = 0.05
 STEP = 10_000
-"""Between the first seeds of comparisons, so that none shares a world with another."""
+"""Distance between the first seeds of comparisons, so that no worlds are shared."""
 
 
 class Unchanged(NamedTuple):
     """One comparison of a scenario with itself in other worlds."""
 
     p_values: dict[str, float]
-    """By metric, one-sided: of no increase for the worse."""
+    """One-sided p values by metric, of no change for the worse."""
     fails: bool
-    """Whether any of twelve gates without a margin fails at the level of the family."""
+    """Whether any of twelve gates with threshold 0 fails at the level of the family."""
     fails_with_margins: bool
-    """Whether any gate with its default margin does."""
+    """Whether any gate with its default threshold fails."""
 
 
 def scenario(ranks: int, *settings: str) -> Scenario:
-    """The scenario with so many ranks."""
+    """The scenario with tensor parallelism over `ranks`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small-chat.yaml"
         path.write_text(SCENARIO.replace("RANKS", str(ranks)), encoding="utf-8")
@@ -67,11 +67,11 @@ def scenario(ranks: int, *settings: str) -> Scenario:
 
 def played(one: Scenario, first_seed: int) -> Side:
     """A side in twenty worlds."""
-    return play_on([unplayed(one.model_copy(update={"seed": first_seed}), "")], N_WORLDS, jobs=1)[0]
+    return simulate_worlds([scenario_side(one.model_copy(update={"seed": first_seed}), "")], N_WORLDS, jobs=1)[0]
 
 
 def unchanged(task: tuple[Scenario, int]) -> Unchanged:
-    """Compare a scenario in some worlds with the same in others, as if they were the same worlds."""
+    """Compare a scenario with itself in other worlds, treated as the same worlds."""
     from scipy.stats import ttest_1samp
 
     one, number = task
@@ -92,19 +92,19 @@ def _fails(base: Side, other: Side, gates: Sequence[Gate]) -> bool:
 
 
 def straggler(task: tuple[Sequence[Scenario], int]) -> list[Comparison]:
-    """Compare the first of some scenarios with each of the others, in the same worlds."""
+    """Compare the first scenario with each of the others in the same worlds."""
     scenarios, number = task
     base, *others = [played(one, number * STEP) for one in scenarios]
     return [compare_sides(base, [other], default_gates(), FAMILY) for other in others]
 
 
 def report_unchanged(n: int, jobs: int | None) -> bool:
-    """Print how often nothing looks like something; returns whether all promises hold."""
+    """Print the rate of false alarms; returns whether all promises hold."""
     from scipy.stats import binom, kstest
 
     found = each(unchanged, [(scenario(1), number) for number in range(n)], jobs)
     most = int(binom.ppf(0.999, n, LEVEL))
-    print(f"{n} comparisons of unchanged code in other worlds, {N_WORLDS} worlds a side, no margin")
+    print(f"{n} comparisons of unchanged code in other worlds, {N_WORLDS} worlds a side, no threshold")
     print(f"{'metric':<20}{f'rejected at {LEVEL:g}':>18}{'uniform p (KS)':>18}")
     holds = True
     for metric in found[0].p_values:
@@ -117,7 +117,7 @@ def report_unchanged(n: int, jobs: int | None) -> bool:
     allowed = int(binom.ppf(0.999, n, FAMILY))
     print(f"at most {most} rejections are expected of each, 999 times in 1,000")
     print(f"any of the twelve fails, alpha {FAMILY:g}: {alarms} of {n} ({100 * alarms / n:.1f} %)")
-    print(f"with the default margins: {with_margins} of {n} ({100 * with_margins / n:.1f} %)")
+    print(f"with the default thresholds: {with_margins} of {n} ({100 * with_margins / n:.1f} %)")
     return holds and alarms <= allowed and with_margins <= alarms
 
 
@@ -126,16 +126,16 @@ CASES: tuple[tuple[str, str, float, str, str], ...] = (
     ("gpu0, 5 % slower", "gpu0", 1.05, "FAIL", "weight_fetch"),
     ("gpu1, 0.1 % slower", "gpu1", 1.001, "PASS", "wait_for_peers"),
 )
-"""What is planted: the device, by how much, the verdict on ITL p50 that is right, and the cause."""
+"""Planted slowdowns: the device, the factor, the correct verdict on ITL p50, and the cause."""
 
 
 def report_straggler(n: int, jobs: int | None) -> bool:
-    """Print how often a slow device is found and named; returns whether all promises hold."""
+    """Print how often a slow device is detected with its cause; returns whether all promises hold."""
     slow = [
         scenario(2, f"events=[{{kind: device_slow, device: {device}, times_slower: {factor}, at: 0 s}}]")
         for _, device, factor, _, _ in CASES
     ]
-    # The base has an event as well, which does nothing, so that both are played in the same way.
+    # The base has an event without effect, so that both are simulated in the same way.
     same = scenario(2, "events=[{kind: device_slow, device: gpu7, times_slower: 2, at: 0 s}]")
     found = each(straggler, [([same, *slow], number) for number in range(n)], jobs)
     print(f"{n} comparisons each of two ranks, one of them slower, {N_WORLDS} worlds, default gates")
@@ -158,7 +158,7 @@ def report_straggler(n: int, jobs: int | None) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what is asked for."""
+    """Run the chosen benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["unchanged", "straggler"])
     parser.add_argument("-n", type=int, help="comparisons")

@@ -1,5 +1,5 @@
 """
-A fixture for pytest that holds scenarios against committed baselines. What it needs is imported when it is used.
+A pytest fixture that compares scenarios with committed baselines. Its imports happen at first use.
 
     def test_chat(simcluster_gate):
         simcluster_gate("baselines/chat.yaml", "scenarios/chat.yaml")
@@ -20,7 +20,7 @@ UPDATE = "--simcluster-update-baselines"
 
 
 class SimclusterGate:
-    """What the fixture `simcluster_gate` is; with `update` it writes baselines instead of comparing."""
+    """The value of the fixture `simcluster_gate`; with `update` it writes baselines instead of comparing."""
 
     def __init__(self, update: bool) -> None:
         self._update = update
@@ -36,23 +36,23 @@ class SimclusterGate:
         inconclusive: Literal["pass", "fail", "skip"] = "fail",
     ) -> Comparison | None:
         """
-        Hold a candidate against a base; the test fails where a gate does.
+        Compare a candidate with a base; the test fails if a gate does.
 
         Args:
             base: a baseline file, a scenario or a folder of runs.
             candidate: a scenario, or a folder of runs.
             settings: changes of every scenario, `a.b=c`.
             fail_if: gates instead of the base's, such as `p99_ttft_ms > +5%`.
-            worlds: how many; default those of the base, or twenty.
-            inconclusive: what becomes of a test whose gates are not decided.
+            worlds: number of worlds; by default that of the base, or twenty.
+            inconclusive: outcome of a test with inconclusive gates.
 
         Returns:
-            The comparison; None when the baseline was written instead.
+            The comparison; None if the baseline was written instead.
         """
         from simcluster.comparison.compare import compare, update_baseline
-        from simcluster.comparison.play import play_on
         from simcluster.comparison.read import parse_gates, read
-        from simcluster.comparison.words import told
+        from simcluster.comparison.words import verdict_text
+        from simcluster.comparison.worlds import simulate_worlds
         from simcluster.files.problems import InputError
 
         looks = () if worlds is None else (worlds,)
@@ -61,7 +61,7 @@ class SimclusterGate:
         try:
             if self._update:
                 stated = parse_gates(fail_if, "fail_if") if fail_if else None
-                update_baseline(Path(base), read(str(candidate), (), settings), stated, looks, play_on)
+                update_baseline(Path(base), read(str(candidate), (), settings), stated, looks, simulate_worlds)
             else:
                 found = compare(base, candidate, settings=settings, fail_if=fail_if, looks=looks)
         except InputError as error:
@@ -70,7 +70,7 @@ class SimclusterGate:
             pytest.fail(wrong, pytrace=False)
         if found is None:
             return None
-        lines = [told(row) for c in found.candidates for row in c.rows if row.verdict not in (None, "PASS")]
+        lines = [verdict_text(row) for c in found.candidates for row in c.rows if row.verdict not in (None, "PASS")]
         text = "\n".join([f"{found.verdict}: {base} → {candidate}", *lines])
         if found.verdict == "FAIL" or (found.verdict == "INCONCLUSIVE" and inconclusive == "fail"):
             pytest.fail(text, pytrace=False)
@@ -80,13 +80,13 @@ class SimclusterGate:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes baselines anew."""
+    """Add the option that renews baselines."""
     parser.getgroup("simcluster").addoption(
-        UPDATE, action="store_true", help="Write what candidates do to their baselines instead of comparing."
+        UPDATE, action="store_true", help="Write results of candidates to their baselines instead of comparing."
     )
 
 
 @pytest.fixture
 def simcluster_gate(request: pytest.FixtureRequest) -> SimclusterGate:
-    """A function that holds a scenario against a baseline and fails the test where a gate fails."""
+    """A function that compares a scenario with a baseline and fails the test if a gate fails."""
     return SimclusterGate(bool(request.config.getoption(UPDATE)))

@@ -1,4 +1,4 @@
-"""Sides with given values, for tests of what compares and tells of them."""
+"""Sides with given values, for tests of comparisons and their output."""
 
 from __future__ import annotations
 

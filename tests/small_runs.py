@@ -71,7 +71,7 @@ def recorded(scenario: Scenario, folder: Path) -> RunFolder:
 
 
 def digests_by_replicas(settings: Sequence[str], *n_replicas: int) -> list[str]:
-    """Trace digests of one request to GPUs, of which there are so many replicas; all but one of them are idle."""
+    """Trace digests of one request to GPUs, of `n` replicas, all but one idle."""
     scenarios = (load("llama-3.1-70b-8xh100", [*settings, f"deployment.replicas={n}"]) for n in n_replicas)
     return [simulate(scenario).summary["trace_digest"] for scenario in scenarios]
 

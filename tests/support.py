@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from simcluster.kernel.engine import Engine
-from simcluster.kernel.watched import Watch
+from simcluster.kernel.engine import Engine, Surroundings
+from simcluster.kernel.watch import Watch
 from simcluster.numerics.maxmin import Uses
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.conditions import EventPlan
 from simcluster.plans.replica_plan import FlowLoad as Flowing
 from simcluster.plans.replica_plan import FlowRound, PipelinePlan, ReplicaPlan, Rounds, Wire
 from simcluster.policies.routers import Router, round_robin
-from simcluster.policies.schedulers import SCHEDULERS, STEADY
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.results.invariants import Limits, ReplicaLimits, Violation, check
 from simcluster.results.run import Result
 from simcluster.stages.factors import Factors
@@ -31,10 +31,17 @@ UNBOUNDED = 10**9
 
 
 class GivenService:
-    """A stage whose service of a step is a given whole number of ticks, all of it compute."""
+    """
+    A stage whose service of a step is a given whole number of ticks, all of it compute.
 
-    def __init__(self, ticks: Callable[[int, Batch], int]) -> None:
+    It takes the next step after `occupied` ticks, or when it lets one go.
+    """
+
+    def __init__(
+        self, ticks: Callable[[int, Batch], int], occupied: Callable[[int, Batch], int] | None = None
+    ) -> None:
         self._ticks = ticks
+        self._occupied = occupied
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
         ticks = self._ticks(step, batch)
@@ -42,15 +49,36 @@ class GivenService:
         components[COMPONENT["compute"]] = ticks
         zero, table = np.zeros(1, np.int64), np.array([components])
         detail = Detail(OpTicks(zero, np.array([ticks]), zero, zero, zero), table, table)
-        return Service(ticks, components, list(components), lambda: detail)
+        occupied = None if self._occupied is None else self._occupied(step, batch)
+        return Service(ticks, components, list(components), lambda: detail, occupied)
+
+
+class Overlapping:
+    """A stage that takes the next step after a share of the time that it serves one."""
+
+    def __init__(self, stage: StageModel, share: float) -> None:
+        self._stage = stage
+        self._share = share
+
+    def service(self, step: int, batch: Batch, entered: int) -> Service:
+        given = self._stage.service(step, batch, entered)
+        occupied = round(self._share * given.ticks)
+        return Service(given.ticks, given.components, given.decode_components, given.detail, occupied)
 
 
 class LinearOps:
-    """Made-up ops: each part lasts a + b x decode context + c x prefill tokens ticks, (a, b, c)."""
+    """
+    Made-up ops: each part lasts a + b x decode context + c x prefill tokens ticks, (a, b, c).
+
+    With `exchanged`, an exchange lasts what this makes of the ticks that do not depend on contexts.
+    """
 
     PARTS = ("launch", "compute", "fetch", "wait", "exchange")
 
-    def __init__(self, ops: Sequence[dict[str, tuple[int, int, int]]]) -> None:
+    def __init__(
+        self, ops: Sequence[dict[str, tuple[int, int, int]]], exchanged: Callable[[int], int] = lambda ticks: ticks
+    ) -> None:
+        self._exchanged = exchanged
         self._forms = [[op.get(part, (0, 0, 0)) for part in self.PARTS] for op in ops]
         self.kind_of_op = range(len(ops))
         names = ("weight_fetch", "kv_fetch", "compute")
@@ -58,7 +86,7 @@ class LinearOps:
 
     def rows(self, tokens: Batch) -> list[OpRow]:
         exchanges = (form[-1] for form in self._forms)
-        return [NO_WORK._replace(exchange=a + c * tokens.prefill_tokens) for a, _, c in exchanges]
+        return [NO_WORK._replace(exchange=self._exchanged(a + c * tokens.prefill_tokens)) for a, _, c in exchanges]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
         return [(kind, self._row(form, batch.decode_context, batch)) for kind, form in enumerate(self._forms)]
@@ -79,10 +107,11 @@ def linear_stage(
     jitter: Factors | None = None,
     skew: Skew | None = None,
     small: Small | None = None,
+    exchanged: Callable[[int], int] = lambda ticks: ticks,
 ) -> TimedStage:
     """A real stage over made-up ops; what they fetch is weights, KV entries and activations in turn."""
     noise = StepNoise(range(len(ops)), collectives, jitter, skew, small) if jitter or skew or small else None
-    return TimedStage(LinearOps(ops), noise)
+    return TimedStage(LinearOps(ops, exchanged), noise)
 
 
 def plan(
@@ -112,7 +141,7 @@ def plan(
     wires = tuple(Wire(lambda n_tokens: wire_ticks_per_token * n_tokens, ticks, load) for ticks in hops)
     rounds = tuple(_rounds(stage, uses) for stage in stages) if uses else ()
     return ReplicaPlan(
-        pipeline=PipelinePlan(tuple(stages), wires, rounds),
+        pipeline=PipelinePlan(tuple(stages), wires, rounds, "always" if uses else "none"),
         may_change=may_change,
         return_ticks=return_ticks,
         n_blocks=n_blocks,
@@ -120,9 +149,57 @@ def plan(
         max_running=max_running,
         max_tokens=max_tokens,
         scheduler=SCHEDULERS[scheduler],
-        steady=STEADY[scheduler] if all(hasattr(stage, "run") for stage in stages) else None,
         admission_lag=admission_lag,
     )
+
+
+def on_own_links(
+    plan: ReplicaPlan, links: Sequence[int], share: float, ops: Sequence[Sequence[dict[str, tuple[int, int, int]]]]
+) -> ReplicaPlan:
+    """
+    The replica on links that others use at times: one for each stage, then one for each wire.
+
+    `share` of their bandwidth is there; the stages must be made of `ops` with `exchanged_over(share)`, and exchanges
+    must not depend on contexts.
+    """
+    n_stages, pipeline = plan.n_stages, plan.pipeline
+
+    def rounds_over(link: int, forms: Sequence[dict[str, tuple[int, int, int]]]) -> Rounds:
+        def rounds(op: int, batch: Batch) -> list[FlowRound]:
+            constant, _, per_prefill = forms[op].get("exchange", (0, 0, 0))
+            return [FlowRound(*_cut(constant + per_prefill * batch.prefill_tokens, link))]
+
+        return rounds
+
+    def wire_over(link: int, wire: Wire) -> Wire:
+        def load(n_tokens: int) -> Flowing:
+            return Flowing(wire.busy_ticks(n_tokens) / TICKS_PER_S, ((link, 1.0),))
+
+        return Wire(lambda n_tokens: load(n_tokens).alone_ticks(share), wire.latency_ticks, load)
+
+    shared = PipelinePlan(
+        pipeline.stages,
+        tuple(map(wire_over, links[n_stages:], pipeline.wires)),
+        tuple(map(rounds_over, links, ops)),
+        "sometimes",
+        tuple(frozenset({link}) for link in links[:n_stages]),
+    )
+    return replace(plan, pipeline=shared)
+
+
+def _cut(ticks: int, link: int) -> tuple[int, tuple[Flowing, ...]]:
+    """An exchange of so many ticks: a third is latency, the rest a flow."""
+    return ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, ((link, 1.0),)),)
+
+
+def exchanged_over(share: float) -> Callable[[int], int]:
+    """What an exchange of so many ticks lasts alone on a link that has this share of its bandwidth."""
+
+    def exchanged(ticks: int) -> int:
+        latency_ticks, (load,) = _cut(ticks, 0)
+        return latency_ticks + load.alone_ticks(share)
+
+    return exchanged
 
 
 def _rounds(stage: StageModel, uses: Uses) -> Rounds:
@@ -176,7 +253,7 @@ def play(
     max_model_len: int = UNBOUNDED,
     horizon_ticks: int | None = None,
     rows_per_block: int = 64,
-    world: EventPlan | None = None,
+    events: EventPlan | None = None,
     capacities_bytes_per_s: Sequence[float] = (),
     watch: Watch | None = None,
 ) -> Played:
@@ -184,10 +261,9 @@ def play(
     blocks: list[Block] = []
     digest = Digest()
     sinks = [blocks.append, digest.add_tokens]
-    engine = Engine(
-        plans, router, requests, max_model_len, fidelity, sinks, rows_per_block, world, capacities_bytes_per_s,
-        watch=watch,
-    )  # fmt: skip
+    plans = [replace(plan, max_model_len=max_model_len) for plan in plans]
+    surroundings = Surroundings(events, capacities_bytes_per_s)
+    engine = Engine(plans, router, requests, fidelity, sinks, surroundings, watch, rows_per_block)
     duration_ticks = engine.run(horizon_ticks)
     table = engine.table()
     digest.add_requests(table)

@@ -22,6 +22,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/**/*.md"))
 BLOCK = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMING = [page for page in PAGES if page.name != "CHANGELOG.md" and page.parent.name != "decisions"]
+"""Pages that name files as they are now; the others keep the names of their day."""
 END = "end of a command, with status"
 
 
@@ -56,7 +58,7 @@ def commands(block: Block) -> list[tuple[str, str]]:
 def run(block: Block, environment: dict[str, str], folder: Path) -> None:
     """Run a console block in one shell and hold its output against what is shown."""
     shown = commands(block)
-    # Each command's status is told, and then put back for an `echo $?` that may follow.
+    # Each command's status is printed and then restored for an `echo $?` that may follow.
     script = "".join(f"{command}status=$?; echo; echo '{END}' $status; (exit $status)\n" for command, _ in shown)
     shell, pipe, same = ["bash", "-c", script], subprocess.PIPE, subprocess.STDOUT
     done = subprocess.run(shell, cwd=folder, env=environment, stdout=pipe, stderr=same, text=True)
@@ -123,9 +125,9 @@ def test_what_a_page_shows_happens(
         elif block.language == "python" and ">>>" in block.text:
             examples = doctest.DocTestParser().get_doctest(block.text, names, page.name, str(page), block.line - 1)
             flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            told: list[str] = []
-            doctest.DocTestRunner(optionflags=flags).run(examples, out=told.append, clear_globs=False)
-            assert not told, "".join(told)
+            reported: list[str] = []
+            doctest.DocTestRunner(optionflags=flags).run(examples, out=reported.append, clear_globs=False)
+            assert not reported, "".join(reported)
             names = examples.globs
         elif block.language == "python":
             exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), names)
@@ -143,6 +145,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), f"{address} is not there"
         if heading:
             assert heading in anchors(file), f"{address} has no heading #{heading}"
+
+
+@pytest.mark.parametrize("page", NAMING, ids=name_of)
+def test_named_files_are_there(page: Path) -> None:
+    """Files and modules of the project that a page names exist."""
+    text = page.read_text(encoding="utf-8")
+    files = re.findall(r"(?<![\w/])((?:simcluster|tests|benchmarks|docs)/[\w./-]*\w)(?![\w<*-])", text)
+    modules = re.findall(r"(?:from|import) (simcluster(?:\.\w+)+)", text)
+    paths = [ROOT / file for file in files] + [ROOT / module.replace(".", "/") for module in modules]
+    missing = {
+        str(path.relative_to(ROOT)) for path in paths if not (path.exists() or path.with_suffix(".py").exists())
+    }
+
+    assert set() == missing
 
 
 def anchors(page: Path) -> set[str]:

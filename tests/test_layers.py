@@ -100,7 +100,7 @@ def test_imports_go_down() -> None:
     assert [] == faults(PACKAGE)
 
 
-def test_planted_faults_are_told_with_their_place(tmp_path: Path) -> None:
+def test_planted_faults_are_reported_with_their_place(tmp_path: Path) -> None:
     """An upward import, a stray simpy, a print and an exit are each found at their file and line."""
     package = tmp_path / "simcluster"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("data", "__pycache__"))

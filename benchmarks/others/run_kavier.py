@@ -1,8 +1,8 @@
-"""Run the work with kavier: the times of Llama-2-70B requests on one H100, each by itself."""
+"""Run the workload with kavier: the times of Llama-2-70B requests on one H100, each by itself."""
 
 from __future__ import annotations
 
-from work import Clock, given, tell
+from work import Clock, given, report
 
 clock = Clock()
 import pandas  # noqa: E402, F401
@@ -29,7 +29,7 @@ simulate_s = clock.lap_s()
 export_opendc(result, work.folder / "opendc")
 write_s = clock.lap_s()
 
-tell(
+report(
     "kavier",
     output_tokens=result["total_tokens"] - work.requests * work.prompt_tokens,
     laps_s=(import_s, simulate_s, write_s),

@@ -1,8 +1,8 @@
-"""Run the work with sched-sim: Llama-2-70B on one device that has the memory, bandwidth and FLOP/s of eight H100."""
+"""Run the workload with sched-sim: Llama-2-70B on one device with the memory, bandwidth and FLOP/s of eight H100."""
 
 from __future__ import annotations
 
-from work import Clock, arrivals_s, given, tell
+from work import Clock, arrivals_s, given, report
 
 clock = Clock()
 from sched_sim.core.event_engine import Simulator  # noqa: E402
@@ -28,7 +28,7 @@ hardware = h100.model_copy(
         "parameter_count_billions": 69.0,
     }
 )
-# The limits of simcluster's scheduler, where this one has them.
+# The limits of simcluster's scheduler, if this one has them.
 scheduler = create_scheduler("chunked", hardware, token_budget=8192, max_batch_size=256)
 simulator = Simulator(hardware, scheduler)
 simulator.submit_workload(
@@ -49,7 +49,7 @@ export_metrics_json(metrics, work.folder / "metrics.json")
 export_perfetto_trace(metrics, simulator.iteration_records, simulator.all_requests, work.folder / "trace.json")
 write_s = clock.lap_s()
 
-tell(
+report(
     "sched-sim",
     output_tokens=sum(len(request.token_timestamps) for request in simulator.all_requests),
     laps_s=(import_s, simulate_s, write_s),

@@ -1,11 +1,11 @@
-"""Run the work with simcluster: Llama-2-70B on eight H100, one row per token written."""
+"""Run the workload with simcluster: Llama-2-70B on eight H100, writing a row per token."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from work import Clock, given, tell
+from work import Clock, given, report
 
 clock = Clock()
 import simcluster  # noqa: E402
@@ -33,8 +33,8 @@ def timed(sink: Callable[[Any], None]) -> Callable[[Any], None]:
     return call
 
 
-def timed_play(scenario: Any, sinks: list[Callable[[Any], None]]) -> Any:
-    """Play, and remember the CPU time without the sinks."""
+def timed_simulate(scenario: Any, sinks: list[Callable[[Any], None]]) -> Any:
+    """Simulate, and store the CPU time without the sinks."""
     global play_s
     lap = Clock()
     outcome = play(scenario, [timed(sink) for sink in sinks])
@@ -48,7 +48,7 @@ def counted_environment() -> Any:
     return environments[-1]
 
 
-run.play = timed_play
+run.play = timed_simulate
 engine.simpy.Environment = counted_environment
 scenario = simcluster.load(
     SCENARIO,
@@ -63,7 +63,7 @@ load_s = clock.lap_s()
 summary = run.record(scenario, work.folder / "run")
 record_s = clock.lap_s()
 
-tell(
+report(
     "simcluster",
     output_tokens=summary["total_output_tokens"],
     laps_s=(import_s, load_s + play_s, record_s - play_s),

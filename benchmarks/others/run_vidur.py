@@ -1,9 +1,9 @@
 """
-Run the work with vidur: Llama-2-70B on eight H100, with operator times made here.
+Run the workload with vidur: Llama-2-70B on eight H100, with operator times computed here.
 
-vidur downloads its tables of operator times from Hugging Face, and has none for this model. So that nothing is
-downloaded, this gives it a table of a roofline instead: the events, the scheduler and the metrics are vidur's, the
-times are not. It needs neither the time nor the memory to fit and to load tables of its own.
+vidur downloads its tables of operator times from Hugging Face, and has none for this model. To avoid downloads, this
+script supplies a table from a roofline: events, scheduler and metrics are those of vidur, the times are not. Time and
+memory for fitting and loading its own tables are not included.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from work import Clock, given, tell
+from work import Clock, given, report
 
 os.environ |= {"WANDB_MODE": "disabled", "HF_HUB_OFFLINE": "1"}
 clock = Clock()
@@ -70,7 +70,7 @@ def operator_times_ms(max_context_tokens: int) -> dict[str, Table]:
 
 
 class TimedSimulator(Simulator):
-    """vidur's simulator, with a mark before it writes."""
+    """vidur's simulator, with a time mark before it writes."""
 
     def _write_output(self) -> None:
         global simulate_s
@@ -79,7 +79,7 @@ class TimedSimulator(Simulator):
 
 
 def made_here(_predictor: Any) -> dict[str, Table]:
-    """Instead of downloading."""
+    """Replaces the download."""
     return operator_times_ms(work.prompt_tokens + work.output_tokens)
 
 
@@ -106,7 +106,7 @@ config = SimulationConfig(
     execution_time_predictor_config=RandomForrestExecutionTimePredictorConfig(
         cache_dir=str(work.folder / "cache"), kv_cache_prediction_granularity=KV_GRAIN_TOKENS
     ),
-    # Plots need a browser; everything else that is written by default is written.
+    # Plots need a browser; all other default output is written.
     metrics_config=MetricsConfig(output_dir=str(work.folder), store_plots=False),
 )
 set_seeds(config.seed)
@@ -115,7 +115,7 @@ requests = [event._request for _, event in simulator._event_queue]
 simulator.run()
 write_s = clock.lap_s()
 
-tell(
+report(
     "vidur",
     output_tokens=sum(request.num_processed_decode_tokens for request in requests),
     laps_s=(import_s, simulate_s, write_s),

@@ -1,10 +1,10 @@
-"""Run the work with vllm-sr-sim: Llama-2-70B on one pool of one instance of eight H100."""
+"""Run the workload with vllm-sr-sim: Llama-2-70B on one pool of one instance of eight H100."""
 
 from __future__ import annotations
 
 import json
 
-from work import Clock, arrivals_s, given, tell
+from work import Clock, arrivals_s, given, report
 
 clock = Clock()
 from fleet_sim.core import Fleet, FleetConfig, PoolConfig, Request  # noqa: E402
@@ -40,7 +40,7 @@ rows = [(r.req_id, r.arrival_time, r.start_time, r.ttft, r.tpot, r.e2e_latency) 
 (work.folder / "requests.json").write_text(json.dumps({"summary": result.summary(), "requests": rows}))
 write_s = clock.lap_s()
 
-tell(
+report(
     "vllm-sr-sim",
     output_tokens=sum(request.l_out for request in result.completed),
     laps_s=(import_s, simulate_s, write_s),

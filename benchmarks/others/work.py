@@ -1,4 +1,4 @@
-"""The work that every simulator is given, and how it is told what it took: what the `run_*.py` scripts share."""
+"""The workload for every simulator and the report of its costs, shared by the `run_*.py` scripts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """So many equal requests that arrive as a Poisson process, and a free folder for what is written."""
+    """Equal requests that arrive as a Poisson process, and an empty folder for output."""
 
     requests: int
     prompt_tokens: int
@@ -23,13 +23,13 @@ class Work(NamedTuple):
 
 
 def given() -> Work:
-    """The work on the command line: requests, prompt tokens, output tokens, requests per second, folder."""
+    """The workload on the command line: requests, prompt tokens, output tokens, requests per second, folder."""
     requests, prompt_tokens, output_tokens, rate_req_per_s, folder = sys.argv[1:6]
     return Work(int(requests), int(prompt_tokens), int(output_tokens), float(rate_req_per_s), Path(folder))
 
 
 def arrivals_s(work: Work) -> list[float]:
-    """Poisson arrivals for simulators that take arrivals; the others draw their own."""
+    """Poisson arrivals for simulators that accept arrivals; the others draw their own."""
     draw = random.Random(0)
     now_s, arrivals = 0.0, []
     for _ in range(work.requests):
@@ -39,7 +39,7 @@ def arrivals_s(work: Work) -> list[float]:
 
 
 def peak_mb() -> float:
-    """Most memory of this process at any time; from /proc, because `ru_maxrss` may be that of the parent."""
+    """Peak memory of this process, from /proc, because `ru_maxrss` may be that of the parent."""
     status = Path("/proc/self/status")
     if status.exists():
         kib = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1]
@@ -60,16 +60,18 @@ class Clock:
         return self.last_s - former_s
 
 
-def tell(name: str, *, output_tokens: int, laps_s: tuple[float, float, float], events: int | None, what: str) -> None:
+def report(
+    name: str, *, output_tokens: int, laps_s: tuple[float, float, float], events: int | None, what: str
+) -> None:
     """
-    Print the one line that the driver reads.
+    Print the line that the driver reads.
 
     Args:
         name: of the distribution on PyPI.
-        output_tokens: that the simulator says it has made, not those asked for.
-        laps_s: CPU seconds of importing, of simulating (work and configuration included), of writing.
+        output_tokens: as reported by the simulator, not as requested.
+        laps_s: CPU seconds of importing, of simulating (including workload and configuration), of writing.
         events: of the simulator's own queue; None if it has none.
-        what: model, devices and what differs from the work asked for.
+        what: model, devices and differences from the requested workload.
     """
     import_s, simulate_s, write_s = laps_s
     line = {

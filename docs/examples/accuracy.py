@@ -80,13 +80,15 @@ def write(data: Path) -> None:
 
 def mlperf_section(rows: Sequence[dict[str, Any]], left_for_request_s: dict[str, float]) -> str:
     """Server runs beside measurements, and why not all of them can be met."""
-    played = [row for row in rows if "skipped" not in row]
-    fitted = {row["run"]: half for row, half in zip(played, is_fitted([row["run"] for row in played]), strict=True)}
-    close, close_judged = within(played, 20), within([row for row in played if not fitted[row["run"]]], 20)
+    simulated = [row for row in rows if "skipped" not in row]
+    fitted = {
+        row["run"]: half for row, half in zip(simulated, is_fitted([row["run"] for row in simulated]), strict=True)
+    }
+    close, close_judged = within(simulated, 20), within([row for row in simulated if not fitted[row["run"]]], 20)
     keys = ("ttft_p50", "ttft_p99", "tpot_p50", "tpot_p99")
     return f"""## MLPerf
 
-Llama-2-70B on eight H100: the very times of arrival that MLPerf's load generator makes of the submitted rate, forty minutes and more from an empty start, on four replicas of two ranks with the settings that are published with the results; lengths and what is assumed are in `simcluster/calibrate/runs/mlperf.py`.
+Llama-2-70B on eight H100: the exact arrival times of MLPerf's load generator at the submitted rate, forty minutes and more from an empty start, on four replicas of two ranks with the settings that are published with the results; lengths and what is assumed are in `simcluster/calibrate/runs/mlperf.py`.
 Speed is that of a submission's devices by its own Offline run between the median and the 90th percentile, relative to the calibration without its slowdown under load.
 One number is fitted to server runs, on the half that is marked: the host's time for a request in a step, {
         1e6 * HOST_PER_REQUEST_S:.0f} us.
@@ -104,13 +106,13 @@ Beside it stands what the measured time per token of each run leaves for it, if 
                     f"{1e6 * left_for_request_s[row['run']]:.1f}",
                     *(f"{row[f'{key}_err_pct']:+.0f}" for key in keys),
                 )
-                for row in played
+                for row in simulated
             ],
         )
     }
-Errors in percent, with sign. Within 20 %, of {len(played)} runs: {
+Errors in percent, with sign. Within 20 %, of {len(simulated)} runs: {
         ", ".join(f"{key.replace('_', ' ').upper().replace(' P', ' p')} {close[key]}" for key in keys)
-    }, all four {close["all"]}; of the {len(played) - sum(fitted.values())} judged ones all four {
+    }, all four {close["all"]}; of the {len(simulated) - sum(fitted.values())} judged ones all four {
         close_judged["all"]
     }.
 
@@ -119,7 +121,7 @@ A microsecond more for a request is 4 to 6 % more time for a token, one percent 
 All submitters aim at that edge. With 20.7 us, what the fitted half leaves in the median, Dell's node would stay full from some minute on and first tokens would wait for ten seconds; with 18 us it is never full, as measured, and times per token come out 9 to 18 % short where nothing waits, and 31 % at Sustainable Metal Cloud, whose own leave the most.
 The four nodes of Supermicro do wait in the measurement, and how long follows from the last few parts in a thousand of the load.
 
-Three runs no common number can meet: HPE's two and Supermicro's AS-4125GS leave 5 to 8 us for a request, the eight others 18 to 25.
+No common number can match three runs: HPE's two and Supermicro's AS-4125GS leave 5 to 8 us for a request, the eight others 18 to 25.
 With the same code, and offline within 2 % of the others, they complete 94 and 98 % of their Offline rate as servers, where NVIDIA's completes 88.
 HPE's makes 80 requests a second at 128 ms a token where Google's makes 75 at 169: no machine is faster per token the more it has to do.
 """
@@ -138,7 +140,7 @@ def page(
     return f"""# Accuracy
 
 Errors are of the prediction, relative to the measurement, in percent, without sign unless called bias.
-They are of points and runs that the fits did not see: halves are cut by a checksum of shape, size or run.
+They refer to points and runs that were not used for the fits; halves are split by a checksum of shape, size or run.
 This page was written by
 
 ```sh
@@ -153,9 +155,10 @@ simcluster validate --suite all --data DATA
 simcluster validate --cases runs.csv --json
 ```
 
-A file of runs has a row for each run in a closed loop, with the columns `system, backend, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms`, and if there are such `pp_size, moe_ep_size, attention_dp_size, origin, queueing`; columns that are missing count as 1.
-What a row leaves open is taken from published launch scripts, but for TensorRT-LLM's token budget, which no script states and which was inferred from the fitted half of the served runs (`simcluster/calibrate/runs/deploy.py`).
-A row whose model, system or parallelism is not known is skipped and named.
+A file of runs has a row for each run in a closed loop, with the columns `system, backend, model, precision, tp_size, isl, osl, concurrency, ttft_ms, tpot_ms`, and optionally `pp_size, moe_ep_size, attention_dp_size, origin, queueing`; columns that are missing count as 1.
+Settings that a row lacks are taken from published launch scripts, but for TensorRT-LLM's token budget, which no script states and which was inferred from the fitted half of the served runs (`simcluster/calibrate/runs/deploy.py`).
+A row with an unknown model, system or parallelism is skipped and listed; if no row is left, the exit code is 2.
+Unknown columns are reported, since they may be misspelt.
 
 ## Served runs
 
@@ -189,7 +192,7 @@ Time to first token leaves out runs that waited for admission.
             ],
         )
     }
-What is left on a model when it takes no part in the fit, beside what is left when it does (TPOT, median):
+Errors on a model that is excluded from the fit, next to those with it (TPOT, median):
 
 {
         table(
@@ -206,7 +209,7 @@ What is left on a model when it takes no part in the fit, beside what is left wh
         )
     }
 Left-out errors follow from the slopes of the last round of the fit.
-A model that is an engine's only one leaves the engine's host times where the search begins when it is left out, so its figure says what no fit at all would leave.
+A model that is an engine's only one leaves the engine's host times where the search begins when it is left out, so its figure is the error without any fit.
 
 The worst runs:
 
@@ -310,16 +313,16 @@ Worst are batches of 8 prompts and more on four and eight devices, up to 47 % to
     }
 Decode slows down from 420² to 660² cores and prefill speeds up, as measured.
 Nothing is fitted to the two served speeds: a strip of the wafer for each layer, and 5 us from wafer to wafer.
-With all cores for each layer in turn they would come out at 0 and +55 % ([decision 4](decisions/0004-strips-of-a-wafer.md)).
+With all cores for each layer in turn the errors would be 0 and +55 % ([decision 4](decisions/0004-strips-of-a-wafer.md)).
 
 ## How many constants
 
 {table(("", "constants", ""), constants)}
 {
         sum(n for _, n, _ in constants)
-    } in all: kin share what they have in common, and what a data sheet says is taken from it ([decision 20](decisions/0020-kin-share-constants.md)).
+    } in all: similar kernels share constants, and values of data sheets are used where they exist ([decision 20](decisions/0020-kin-share-constants.md)).
 A constant stayed if some class or collective would lose about a point without it, or miss its target.
-Every file of `simcluster show calibration` says where each constant comes from, on how many points, and what it leaves.
+Every file of `simcluster show calibration` shows the source of each constant, the number of points, and the errors.
 """
 
 

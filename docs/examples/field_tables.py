@@ -1,7 +1,7 @@
 """
 The tables of fields in the documentation, made from the code: keys, kinds of value, defaults and docstrings.
 
-    python docs/examples/field_tables.py            tells which pages are out of date
+    python docs/examples/field_tables.py            prints which pages are out of date
     python docs/examples/field_tables.py --write    brings them up to date
 
 A table stands between `<!-- table: name -->` and `<!-- end -->`.

@@ -1,10 +1,10 @@
 """
-What the same noise world is worth: how much sharper a difference is between pairs of runs than between strangers.
+Variance reduction by common noise worlds: pairs of runs compared with independent runs.
 
     python docs/examples/pairing.py [SEEDS]
 
-Plays chat-70b-8xh100 as it is and with devices that take 2 % longer, once with the same seeds and once with others,
-and prints the variance of the difference of logarithms between strangers over that between pairs.
+Simulates chat-70b-8xh100 unchanged and with devices that take 2 % longer, once with the same seeds and once with
+others, and prints the variance of the difference of logarithms of independent runs over that of pairs.
 """
 # ruff: noqa: T201
 

@@ -16,7 +16,7 @@ from simcluster import load, simulate
 
 @cache
 def summary(scenario: str) -> dict[str, Any]:
-    """The summary of a scenario that comes with simcluster, played without noise."""
+    """The summary of a scenario that comes with simcluster, simulated without noise."""
     return simulate(load(scenario, ["noise=none"])).summary
 
 

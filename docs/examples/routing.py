@@ -1,10 +1,10 @@
 """
-What routing does to decode steps: experts of a layer that are touched, and how far the times of steps spread by it.
+Effect of expert routing on decode steps: distinct experts per layer, and the spread of step times.
 
     python docs/examples/routing.py
 
-Prints the table of docs/noise.md: decode steps of so many requests on tensor-parallel H100 and H200, with contexts of
-a thousand tokens and no noise but routing, by how far apart the popularities of experts are.
+Prints the table of docs/noise.md: decode steps of several batch sizes on tensor-parallel H100 and H200, with
+contexts of a thousand tokens and routing as the only noise, for several spreads of the experts' popularity.
 """
 # ruff: noqa: T201
 
@@ -44,7 +44,7 @@ def steps(model: str, sigma: int, n_requests: int) -> tuple[float, float]:
 
 
 def table() -> list[str]:
-    """The rows, as they stand in the page."""
+    """The rows of the page's table."""
     rows = []
     for model in LAID_OUT:
         for n in REQUESTS:

@@ -1,1 +1,1 @@
-"""What comes with simcluster: devices, links, model shapes and fitted constants, with their readers."""
+"""The catalogue: shipped devices, links, model shapes and fitted constants, with their readers."""

@@ -1,4 +1,4 @@
-"""Devices and links as the simulation sees them: frozen, SI units, nothing implied."""
+"""Devices and links of the simulation: frozen, in SI units, with all values explicit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ DeviceKind = Literal["gpu", "wafer", "lpu", "rdu"]
 
 
 class WaferGrid(Frozen):
-    """The inside of a wafer: a rectangle of cores, cut into dies, joined by a 2D mesh."""
+    """The cores of a wafer: a rectangle, cut into dies, joined by a 2D mesh."""
 
     rows: int
     columns: int
     clock_hz: float
     link_bytes_per_cycle: float
-    """Of one mesh link in one direction."""
+    """Bandwidth of one mesh link in one direction."""
     hop_cycles: float
     ramp_cycles: float
     """Between a core and its router, T_R of the HPDC 2024 model."""
@@ -27,13 +27,13 @@ class WaferGrid(Frozen):
     die_columns: int
     io_ports: int
     io_port_bytes_per_s: float
-    """Of one port in one direction."""
+    """Bandwidth of one port in one direction."""
     io_latency_s: float
-    """From one wafer to the next or to a host, software included."""
+    """Latency from one wafer to the next or to a host, software included."""
 
 
 class Device(Frozen):
-    """One accelerator: what its data sheet says. Fitted constants live in the calibration."""
+    """The data sheet of one accelerator. Fitted constants are in its calibration."""
 
     name: str
     title: str
@@ -41,11 +41,11 @@ class Device(Frozen):
     memory_bytes: float
     memory_bytes_per_s: float
     peak_flop_per_s: dict[str, float]
-    """By number format: bf16, fp8, fp4, int8; dense."""
+    """Dense peak by number format: bf16, fp8, fp4, int8."""
     power_w: float
-    """Of one device: its share of the system's maximum where that is known, else its own maximum."""
+    """Power of one device: its share of the system's maximum if that is known, else its own maximum."""
     power_basis: str
-    """What `power_w` is, in words for the report."""
+    """Meaning of `power_w`, for the report."""
     grid: WaferGrid | None = None
 
 
@@ -56,4 +56,4 @@ class Link(Frozen):
     title: str
     bytes_per_s: float
     latency_s: float
-    """From a write at one end to its arrival at the other, one hop, small message."""
+    """Time from a write at one end to its arrival at the other, one hop, small message."""

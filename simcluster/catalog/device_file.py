@@ -1,8 +1,8 @@
 """
-Read the catalogue files of devices and links: human form with units and sources in, `hardware` models out.
+Read the catalogue files of devices and links, with units and sources, into `catalog.device` models.
 
 Every value is a fact: `{value: 80 GB, source: key, confidence: high, note: …}`, where the key is one of the file's
-`sources`. Facts only; what was fitted to measurements lives in the calibration.
+`sources`. Constants that were fitted to measurements are not here but in the calibration.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from simcluster.catalog.device import Device, DeviceKind, Link, WaferGrid
+from simcluster.catalog.sources import source_problems
 from simcluster.files import units
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import (
     Bandwidth,
     Bytes,
@@ -36,7 +37,7 @@ Extra = Fact[str | int | float]
 
 
 class PeakFile(Frozen):
-    """Peak speed by number format, dense. `bf16` stands for any 16-bit float; `int8` counts integer operations."""
+    """Dense peak speed by number format. `bf16` means any 16-bit float; `int8` counts integer operations."""
 
     bf16: Fact[Speed]
     fp8: Fact[Speed] | None = None
@@ -45,17 +46,17 @@ class PeakFile(Frozen):
 
 
 class SystemFile(Frozen):
-    """The box that is sold, whose power its devices share equally."""
+    """The system as it is sold; its devices share its power equally."""
 
     name: Text
     devices: PositiveInt
     measure: Literal["maximum", "average", "quoted power"]
-    """What the power is; `quoted power` when the source does not say."""
+    """Kind of power; `quoted power` if the source does not say."""
     power: Fact[Power]
 
 
 class GridFile(Frozen):
-    """The inside of a wafer; the fields are those of `WaferGrid`, with units."""
+    """The cores of a wafer; the fields are those of `WaferGrid`, with units."""
 
     rows: Fact[PositiveInt]
     columns: Fact[PositiveInt]
@@ -70,12 +71,12 @@ class GridFile(Frozen):
     die_columns: Fact[PositiveInt]
     io_ports: Fact[PositiveInt]
     io_port_bandwidth: Fact[Bandwidth]
-    """Of one port in one direction."""
+    """Bandwidth of one port in one direction."""
     io_latency: Fact[Seconds]
 
 
 class DeviceFile(Frozen):
-    """One device as its file says it; `facts` are checked claims against, never simulated."""
+    """A device file; `facts` serve to check claims and are not used by the simulation."""
 
     title: Text
     kind: DeviceKind
@@ -90,7 +91,7 @@ class DeviceFile(Frozen):
 
 
 class LinkFile(Frozen):
-    """One kind of link as its file says it. Full duplex: the bandwidth holds in each direction at the same time."""
+    """A link file. Full duplex: the bandwidth holds in each direction at the same time."""
 
     title: Text
     bandwidth_per_direction: Fact[Bandwidth]
@@ -103,14 +104,14 @@ def read_device(document: Document, name: str) -> Device:
     """
     Turn a device file into a device.
 
-    The power is the system's, shared by its devices, where the file knows it; else the device's own maximum.
+    The power is the system's, shared by its devices, if the file states it; else the device's own maximum.
 
     Args:
         document: the file, with lines.
         name: of the device in the catalogue.
 
     Raises:
-        InputError: with everything that is wrong, values and sources alike.
+        InputError: with all problems of values and sources.
     """
     entry = _validated(document, DeviceFile, _device_problems(document))
     power_w, power_basis = _power(entry)
@@ -132,14 +133,14 @@ def read_link(document: Document, name: str) -> Link:
     Turn a link file into a link.
 
     Full duplex: the bandwidth is per direction and holds in both at the same time. The latency is one way, from end
-    to end, with the switch in between where there is one: device, switch, device is one hop.
+    to end, with a switch in between if there is one: device, switch, device is one hop.
 
     Args:
         document: the file, with lines.
         name: of the link in the catalogue.
 
     Raises:
-        InputError: with everything that is wrong, values and sources alike.
+        InputError: with all problems of values and sources.
     """
     entry = _validated(document, LinkFile, ())
     return Link(
@@ -151,7 +152,7 @@ def read_link(document: Document, name: str) -> Link:
 
 
 def _validated(document: Document, model: type[Model], more: Iterable[Problem]) -> Model:
-    """The file as a model, or one error that tells the faults of its values, of its sources and `more`."""
+    """Turn a file into a model, or raise one error with the problems of its values and sources, and `more`."""
     problems = [*more, *_source_problems(document)]
     try:
         entry = validate(document, model)
@@ -163,23 +164,15 @@ def _validated(document: Document, model: type[Model], more: Iterable[Problem]) 
 
 
 def _source_problems(document: Document) -> Iterator[Problem]:
-    """Facts whose source is not listed, and sources that no fact uses."""
+    """Find facts whose source is not listed, and sources that no fact cites."""
     data = document.data
     sources = data.get("sources") if isinstance(data, dict) else None
-    if not isinstance(sources, dict):
-        return
-    used = set()
-    for path, key in _cited(data, ()):
-        used.add(key)
-        if key not in sources:
-            yield document.problem(path, f"source '{key}' is not among the file's sources", nearest(key, sources))
-    for key in sources:
-        if key not in used:
-            yield document.problem(("sources", key), f"no value uses the source '{key}'", "remove it or cite it")
+    if isinstance(sources, dict):
+        yield from source_problems(document, _cited(data, ()), sources)
 
 
 def _cited(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    """Where each fact below `path` says its source, and which."""
+    """Yield the source of each fact below `path` with its path."""
     if not isinstance(data, dict):
         return
     if "value" in data and isinstance(data.get("source"), str):
@@ -191,7 +184,7 @@ def _cited(data: Any, path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _device_problems(document: Document) -> Iterator[Problem]:
-    """What one field of a device asks of another."""
+    """Find fields of a device that contradict each other."""
     data = document.data
     if not isinstance(data, dict):
         return
@@ -204,7 +197,7 @@ def _device_problems(document: Document) -> Iterator[Problem]:
 
 
 def _power(entry: DeviceFile) -> tuple[float, str]:
-    """Watts of one device, and in words what they are."""
+    """Find the watts of one device, and their meaning in words."""
     system = entry.system
     if system is not None:
         share = f" shared by {system.devices}" if system.devices > 1 else ""

@@ -1,7 +1,7 @@
 """
-Look up by name what simcluster ships: devices, links, model shapes, noise presets and calibrations.
+Look up shipped entries by name: devices, links, model shapes, noise presets and calibrations.
 
-Names are looked up only among the files of the package data, so a name can never lead elsewhere.
+Names are looked up only among the files of the package data, so a name cannot lead to other files.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 Kind = Literal["devices", "links", "models", "noise", "calibration"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 
 
 class UnknownName(LookupError):
-    """The catalogue has no entry of this name; `found` and `expected` say it in words."""
+    """The catalogue has no entry of this name; `found` and `expected` are the message."""
 
     def __init__(self, found: str, expected: str) -> None:
         self.found = found
@@ -36,21 +36,21 @@ class UnknownName(LookupError):
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """All names of a kind, sorted."""
+    """List all names of a kind, sorted."""
     files = [item.name for item in _folder(kind).iterdir() if item.is_file()]
     return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
 def entry(kind: Kind, name: str) -> source.Document:
     """
-    The file of an entry as it stands, with its lines, notes and sources.
+    Read the file of an entry, with its lines, notes and sources.
 
     Raises:
-        UnknownName: there is none of this name.
+        UnknownName: the catalogue has none of this name.
         InputError: the file is not YAML.
     """
     singular = kind.removesuffix("s")
-    shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
+    shown = name if len(name) <= _MAX_SHOWN else name[: _MAX_SHOWN - 1] + "…"
     if not _NAME.fullmatch(name):
         raise UnknownName(f"'{shown}' cannot be the name of a {singular}", "expected a-z, 0-9, '.' and '-'")
     known = names(kind)
@@ -64,11 +64,11 @@ def entry(kind: Kind, name: str) -> source.Document:
 @cache
 def device(name: str) -> Device:
     """
-    A device by its catalogue name.
+    Look up a device by its catalogue name.
 
     Raises:
-        UnknownName: there is none of this name.
-        InputError: its file is broken; every fault with file and line.
+        UnknownName: the catalogue has none of this name.
+        InputError: its file is invalid; every problem with file and line.
     """
     return device_file.read_device(entry("devices", name), name)
 
@@ -76,11 +76,11 @@ def device(name: str) -> Device:
 @cache
 def link(name: str) -> Link:
     """
-    A link by its catalogue name. Full duplex: its bandwidth holds in each direction at the same time.
+    Look up a link by its catalogue name. Full duplex: its bandwidth holds in each direction at the same time.
 
     Raises:
-        UnknownName: there is none of this name.
-        InputError: its file is broken; every fault with file and line.
+        UnknownName: the catalogue has none of this name.
+        InputError: its file is invalid; every problem with file and line.
     """
     return device_file.read_link(entry("links", name), name)
 
@@ -88,11 +88,11 @@ def link(name: str) -> Link:
 @cache
 def model(name: str) -> ModelShape:
     """
-    A model shape by its catalogue name or one of its aliases.
+    Look up a model shape by its catalogue name or one of its aliases.
 
     Raises:
-        UnknownName: there is none of this name.
-        InputError: its file is broken; every fault with file and line.
+        UnknownName: the catalogue has none of this name.
+        InputError: its file is invalid; every problem with file and line.
     """
     from simcluster.catalog import shape_file
 
@@ -103,7 +103,7 @@ def model(name: str) -> ModelShape:
 
 @cache
 def _aliases() -> dict[str, str]:
-    """Other names of models, and the catalogue name of each."""
+    """Collect aliases of models, and the catalogue name of each."""
     from simcluster.catalog import shape_file
 
     return shape_file.aliases(entry("models", name) for name in names("models"))

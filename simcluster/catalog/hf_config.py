@@ -1,10 +1,10 @@
 """
-Read a model shape from a Hugging Face `config.json`, for the architectures listed here and no others.
+Read a model shape from a Hugging Face `config.json`, for the architectures listed here only.
 
 Each architecture names the keys it reads, because the same key means different things in different families:
 `intermediate_size` is the dense width in Llama, the expert width in Llama 4, and hybrids that mix attention with
-other layers come out several times too large when read as if they were Llama. What a file leaves out gets the value
-that the family's configuration class gives it, only where that class has one fixed rule; the rest must be given.
+other layers would become several times too large if they were read like Llama. Missing keys get the value of the
+family's configuration class if that class has one fixed rule; all others are required.
 
 Source:
     Hugging Face transformers, src/transformers/models/*/configuration_*.py and modeling_*.py; for Jais the
@@ -25,30 +25,30 @@ from simcluster.files.source import Document, Path, show_path
 from simcluster.files.validation import at, validate
 
 Rule = Callable[[int, int], int]
-"""What a field is when its key is absent, from the hidden size and the number of heads."""
+"""The value of a field whose key is absent, from the hidden size and the number of heads."""
 
 BITS = {"fp8": 8.0, "mxfp4": 4.25}
 """Bits a weight by `quant_method`; MXFP4 has one 8-bit scale per 32 values of 4 bits."""
 
 
 def one_per_head(hidden: int, n_heads: int) -> int:
-    """Every head has its own keys and values."""
+    """Give every head its own keys and values."""
     return n_heads
 
 
 def hidden_over_heads(hidden: int, n_heads: int) -> int:
-    """The heads share the hidden vector out."""
+    """Divide the hidden vector among the heads."""
     return hidden // n_heads
 
 
 def four_hidden(hidden: int, n_heads: int) -> int:
-    """The feed-forward block is four times as wide as the hidden vector."""
+    """Make the feed-forward block four times as wide as the hidden vector."""
     return 4 * hidden
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How one family writes its shape down."""
+    """The keys and fixed values of one family of models."""
 
     keys: Mapping[str, str]
     """The file's key by the field of `Shape`; `a|b` where versions differ."""
@@ -57,11 +57,11 @@ class Architecture:
     absent: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a file may leave out (or, for a rule, set to null): a value or a rule."""
     only: Mapping[str, Any] = field(default_factory=dict)
-    """Keys that must have this value if they are given: with another the model is not of this shape."""
+    """Keys that must have this value if they are given: with another value the shape cannot be described."""
     implied: Mapping[str, Callable[[Shape], list[Any]]] = field(default_factory=dict)
     """Lists that must agree with the shape if they are given."""
     part: Path = ()
-    """Where in the file the text model is."""
+    """Path of the text model in the file."""
 
 
 def _windows_as_types(shape: Shape) -> list[Any]:
@@ -247,23 +247,23 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 def read(file: str | FilePath) -> ModelShape:
     """
-    The shape of the text model that a `config.json` describes.
+    Read the shape of the text model that a `config.json` describes.
 
-    Its name is the file's name without the ending, or its folder's name if that is `config`. Left out are vision
+    Its name is the file's name without the suffix, or its folder's name if that is `config`. Left out are vision
     towers and multi-token prediction modules, as everywhere (see `shapes`). `native_bits` is set only for weights
-    that `quantization_config` says are stored in FP8 or MXFP4.
+    that are stored in FP8 or MXFP4 according to `quantization_config`.
 
     Raises:
-        InputError: the file is not such a configuration, or its architecture is not known; else all keys that are
-            missing, have the wrong type or an impossible size, contradict each other, or say that the model is
-            not of a shape that can be described.
+        InputError: the file is not such a configuration, or its architecture is unknown; else all keys that are
+            missing, have the wrong type or an impossible size, contradict each other, or describe a model of a
+            shape that is not supported.
     """
     document = source.read(file)
     name = _architecture(document)
     architecture = ARCHITECTURES[name]
     values = _mapping(document, architecture.part)
     data, paths = _translate(architecture, values)
-    problems = [*_untold(document, data, paths), *_unequal(document, architecture, values)]
+    problems = [*_missing(document, data, paths), *_unequal(document, architecture, values)]
     problems += _uneven(document, architecture, values, data)
     native_bits, fault = _native_bits(document)
     if fault is not None:
@@ -275,8 +275,8 @@ def read(file: str | FilePath) -> ModelShape:
 
 
 def _architecture(document: Document) -> str:
-    """The one known architecture that the file names."""
-    known = "these are read: " + ", ".join(sorted(ARCHITECTURES))
+    """Find the architecture that the file names."""
+    known = "expected one of " + ", ".join(sorted(ARCHITECTURES))
     named = _mapping(document, ()).get("architectures")
     if not isinstance(named, list) or len(named) != 1 or not isinstance(named[0], str):
         found = "missing" if named is None else "not a list of one name"
@@ -287,21 +287,21 @@ def _architecture(document: Document) -> str:
 
 
 def _mapping(document: Document, path: Path) -> dict[str, Any]:
-    """The mapping at a path of at most one key."""
+    """Look up the mapping at a path of at most one key."""
     value = document.data
     for key in path:
         value = value.get(key)
     if not isinstance(value, dict):
-        raise InputError([document.problem(path, "no mapping of keys", "expected a Hugging Face configuration")])
+        raise InputError([document.problem(path, "not a mapping", "expected a Hugging Face configuration")])
     return value
 
 
 def _translate(architecture: Architecture, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Path]]:
     """
-    Values by the (dotted) field of `Shape`, and the path in the file that each is at or should be at.
+    Collect values by the (dotted) field of `Shape`, and the path in the file at which each is or should be.
 
     A key set to null counts as absent, unless the value for absent ones is not a rule: `sliding_window: null` is
-    no window, whatever the family's own window is.
+    no window, whatever the default window of the family is.
     """
     data = dict(architecture.fixed)
     paths: dict[str, Path] = {}
@@ -325,13 +325,13 @@ def _translate(architecture: Architecture, values: Mapping[str, Any]) -> tuple[d
 
 
 def _derive(rule: Rule, hidden: Any, n_heads: Any) -> int:
-    """What a rule says; 1 when the sizes it needs are unusable, which is told as their own fault."""
+    """Apply a rule; 1 if the sizes it needs are unusable, which is reported elsewhere."""
     usable = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in (hidden, n_heads))
     return max(rule(hidden, n_heads), 1) if usable else 1
 
 
-def _untold(document: Document, data: Mapping[str, Any], paths: Mapping[str, Path]) -> Iterator[Problem]:
-    """What `Shape` cannot see: missing keys of fields that are optional there, and the type of `attention_bias`."""
+def _missing(document: Document, data: Mapping[str, Any], paths: Mapping[str, Path]) -> Iterator[Problem]:
+    """Find what `Shape` cannot check: missing keys of fields optional there, and the type of `attention_bias`."""
     for name, path in paths.items():
         if name not in data:
             yield document.problem(path, "missing", "it must be given")
@@ -343,7 +343,7 @@ def _untold(document: Document, data: Mapping[str, Any], paths: Mapping[str, Pat
 def _uneven(
     document: Document, architecture: Architecture, values: Mapping[str, Any], data: Mapping[str, Any]
 ) -> Iterator[Problem]:
-    """The head width cannot be derived when the heads do not share the hidden vector out evenly."""
+    """Find a head width that cannot be derived because the heads do not divide the hidden vector evenly."""
     given = values.get(architecture.keys.get("head_dim", "")) is not None
     if given or architecture.absent.get("head_dim") is not hidden_over_heads:
         return
@@ -356,15 +356,15 @@ def _uneven(
 
 
 def _unequal(document: Document, architecture: Architecture, values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Keys whose value says that the model is something else than its architecture's usual form."""
+    """Find keys with values that the architecture's usual form does not have."""
     for key, expected in architecture.only.items():
         if values.get(key) is not None and values[key] != expected:
             path = (*architecture.part, key)
-            yield document.problem(path, _shown(values[key]), f"only {_shown(expected)} can be described")
+            yield document.problem(path, _shown(values[key]), f"only {_shown(expected)} is supported")
 
 
 def _native_bits(document: Document) -> tuple[float | None, Problem | None]:
-    """Bits of stored weights, None when they are not quantised."""
+    """Find the bits of stored weights, None if they are not quantised."""
     settings = document.data.get("quantization_config")
     if settings is None:
         return None, None
@@ -385,7 +385,7 @@ def _shape(
     paths: Mapping[str, Path],
     problems: list[Problem],
 ) -> Shape:
-    """Check the translated values; faults are told under the file's own keys and lines."""
+    """Check the translated values; problems are reported with the file's own keys and lines."""
     nested: dict[str, Any] = {}
     for name, value in data.items():
         group, _, inner = name.rpartition(".")
@@ -413,7 +413,7 @@ def _shape(
 
 
 def _shown(value: Any) -> str:
-    """A value as JSON writes it, cut short."""
+    """Write a value as JSON does, cut short."""
     if value is None:
         return "missing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,4 +1,4 @@
-"""Read a model shape as the catalogue writes it: facts with their sources, and the published headline beside them."""
+"""Read a model file of the catalogue: the shape with its sources, and the published numbers of parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from simcluster.catalog.shapes import ModelShape, Shape, contradictions
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.catalog.sources import source_problems
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import Bits, Fact, Frozen, Source
 from simcluster.files.source import Document, Path
 from simcluster.files.validation import at, validate
@@ -18,13 +19,13 @@ Parameters = Annotated[int, Field(gt=0)]
 
 
 class ShapeInFile(Shape):
-    """A shape whose bits are written with their unit."""
+    """A shape whose bits have a unit."""
 
     native_bits: Bits | None = None
 
 
 class Evidence(Frozen):
-    """Where numbers of the shape come from."""
+    """The origin of numbers of the shape."""
 
     source: str
     confidence: Literal["high", "medium", "low"] = "high"
@@ -32,7 +33,7 @@ class Evidence(Frozen):
 
 
 class Published(Frozen):
-    """What the maker says the parameters are, to hold the arithmetic against."""
+    """Numbers of parameters as the maker states them, to check the arithmetic."""
 
     total: Fact[Parameters]
     active: Fact[Parameters] | None = None
@@ -42,7 +43,7 @@ class ShapeFile(Frozen):
     """
     One file of `data/models`.
 
-    `evidence` stands for every number of `shape`, except those that `exceptions` names by their path
+    `evidence` holds for every number of `shape`, except for those that `exceptions` names by their path
     (`vocab`, `moe.experts`).
     """
 
@@ -58,11 +59,11 @@ class ShapeFile(Frozen):
 
 def read(document: Document) -> ModelShape:
     """
-    The shape in a catalogue document; its name is the file's name without the ending.
+    Read the shape in a catalogue document; its name is the file's name without the suffix.
 
     Raises:
-        InputError: with every fault: fields of the wrong type or size, numbers that contradict each other,
-            sources that are named but not given or given but not used.
+        InputError: with every problem: fields of the wrong type or size, numbers that contradict each other,
+            sources that are cited but not listed or listed but not cited.
     """
     file = validate(document, ShapeFile)
     problems = [*_contradictions(document, file), *_source_problems(document, file)]
@@ -73,7 +74,7 @@ def read(document: Document) -> ModelShape:
 
 def aliases(documents: Iterable[Document]) -> dict[str, str]:
     """
-    Other names of catalogue models.
+    Collect other names of catalogue models.
 
     Args:
         documents: all files of the catalogue.
@@ -110,7 +111,7 @@ def _contradictions(document: Document, file: ShapeFile) -> Iterator[Problem]:
 
 
 def _source_problems(document: Document, file: ShapeFile) -> Iterator[Problem]:
-    """Each `source` is a key of `sources`, each of these is used, each exception is about a number of the shape."""
+    """Find sources that are not listed or not cited, and exceptions that are not about a number of the shape."""
     named: dict[Path, str] = {("evidence", "source"): file.evidence.source}
     for key, evidence in file.exceptions.items():
         named["exceptions", key, "source"] = evidence.source
@@ -119,8 +120,4 @@ def _source_problems(document: Document, file: ShapeFile) -> Iterator[Problem]:
     named["published", "total", "source"] = file.published.total.source
     if file.published.active is not None:
         named["published", "active", "source"] = file.published.active.source
-    for path, key in named.items():
-        if key not in file.sources:
-            yield document.problem(path, f"no source '{key}'", nearest(key, file.sources))
-    for key in file.sources.keys() - set(named.values()):
-        yield document.problem(("sources", key), "no number comes from it", "remove it or name it")
+    yield from source_problems(document, named.items(), file.sources)

@@ -1,5 +1,5 @@
 """
-Shapes of transformers and what follows from them by arithmetic alone: parameters, KV bytes, experts touched.
+Shapes of transformers and what follows from them by arithmetic: parameters, KV bytes, experts touched.
 
 Counted are the weights and biases of every matrix, of norms, routers, embeddings, learned positions, relative
 position biases and untied heads. Left out, each less than 0.00002 % of its model: the norm after BLOOM's embedding
@@ -29,16 +29,16 @@ Tokens = Annotated[int, Field(gt=0, le=10**9)]
 
 
 class Moe(Frozen):
-    """The experts of a layer; which layers have them is said by `first_dense` and `interleave`."""
+    """The experts of a layer; `first_dense` and `interleave` determine which layers have them."""
 
     experts: Annotated[int, Field(gt=0, le=100_000)]
     top_k: Annotated[int, Field(gt=0, le=100_000)]
     """Experts that the router picks for each token; shared experts come on top."""
     expert_ff: Width
     shared: Annotated[int, Field(ge=0, le=1_000)] = 0
-    """Experts of the same width that see every token."""
+    """Experts of the same width that process every token."""
     first_dense: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """So many layers at the start have a dense feed-forward block instead."""
+    """Number of layers at the start that have a dense feed-forward block instead."""
     interleave: Layers = 1
     """After those, layer i (from 0) has experts when i + 1 is a multiple of this."""
     router_bias: bool = False
@@ -55,12 +55,12 @@ class Mla(Frozen):
 
 
 class Shape(Frozen):
-    """The numbers that fix a transformer; kinds other than `decoder` use the fields of the last group."""
+    """The numbers that define a transformer; kinds other than `decoder` use the fields of the last group."""
 
     kind: ModelKind = "decoder"
     hidden: Width
     layers: Layers
-    """Of the decoder, or of the only stack."""
+    """Layers of the decoder, or of the only stack."""
     heads: Width
     kv_heads: Width
     head_dim: Width
@@ -69,30 +69,30 @@ class Shape(Frozen):
     ffn_kind: Literal["glu", "mlp"]
     """`glu` has three matrices (gate, up, down), `mlp` two."""
     vocab: Annotated[int, Field(ge=0, le=10**8)]
-    """Tokens; of a vision encoder the classes, 0 when it has no classifier."""
+    """Tokens; for a vision encoder the classes, 0 if it has no classifier."""
     context: Tokens
-    """Longest sequence the published model serves; of a vision encoder its patches and the class token."""
+    """Longest sequence that the published model serves; for a vision encoder its patches and the class token."""
     norm: Literal["rmsnorm", "layernorm"]
-    """`layernorm` has a bias beside its scale."""
+    """`layernorm` has a scale and a bias, `rmsnorm` only a scale."""
     tied: bool = False
-    """The head is the embedding table."""
+    """Whether the head is the embedding table."""
     learned_positions: Annotated[int, Field(ge=0, le=10**9)] = 0
     attention_bias: Literal["none", "qkv", "all"] = "none"
     ffn_bias: bool = False
-    """Of the experts too."""
+    """Biases of the feed-forward blocks, experts included."""
     qk_norm: bool = False
     sliding_window: Tokens | None = None
     full_attention_every: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """With a sliding window: layer i (from 0) still sees everything when i + 1 is a multiple of this; 0 is none."""
+    """With a sliding window: layer i (from 0) attends to everything if i + 1 is a multiple of this; 0 is none."""
     moe: Moe | None = None
     mla: Mla | None = None
     native_bits: Annotated[float, Field(gt=0, le=64)] | None = None
-    """Of the published weights when they are quantised, scales included."""
+    """Bits of the published weights if they are quantised, scales included."""
 
     token_types: Count = 0
     """Rows of the segment table of a BERT."""
     encoder_layers: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Of an encoder-decoder."""
+    """Layers of the encoder of an encoder-decoder."""
     relative_buckets: Count = 0
     """Relative position biases per head, one table in each stack of an encoder-decoder."""
     patch: Annotated[int, Field(ge=0, le=10_000)] = 0
@@ -102,14 +102,14 @@ class Shape(Frozen):
 
 
 class ModelShape(Shape):
-    """A shape with its name in the catalogue and its title for people."""
+    """A shape with its name in the catalogue and its title."""
 
     name: str
     title: str
 
 
 def contradictions(shape: Shape) -> Iterator[tuple[Path, str, str]]:
-    """What cannot be true together: the path of a field, what was found there, what would be right."""
+    """Find contradictions: the path of a field, what was found there, what would be right."""
     if shape.heads % shape.kv_heads:
         yield ("kv_heads",), f"{shape.kv_heads}", f"it must divide the {shape.heads} heads"
     if shape.full_attention_every and shape.sliding_window is None:
@@ -147,7 +147,7 @@ def _moe_contradictions(shape: Shape, moe: Moe) -> Iterator[tuple[Path, str, str
 
 
 def layer_kinds(shape: Shape) -> tuple[LayerKind, ...]:
-    """Which layers have experts, one entry per layer of the decoder or of the only stack."""
+    """List the kinds of the layers of the decoder or of the only stack."""
     moe = shape.moe
     return tuple(
         "moe" if moe is not None and i >= moe.first_dense and (i + 1) % moe.interleave == 0 else "dense"
@@ -156,16 +156,16 @@ def layer_kinds(shape: Shape) -> tuple[LayerKind, ...]:
 
 
 def layer_windows(shape: Shape) -> tuple[int | None, ...]:
-    """How many of the latest tokens each layer attends to; None where it is all of them."""
+    """List how many of the latest tokens each layer attends to; None for all of them."""
     every = shape.full_attention_every
     return tuple(None if every and (i + 1) % every == 0 else shape.sliding_window for i in range(shape.layers))
 
 
 def attention_parameters(shape: Shape) -> int:
     """
-    Weights of one attention block: projections, their biases and the norms inside; not the norm before it.
+    Count the weights of one attention block: projections, their biases and the norms inside; not the norm before it.
 
-    Latent attention (`mla`) is counted as DeepSeek-V3 has it, without biases.
+    Latent attention (`mla`) is counted as in DeepSeek-V3, without biases.
 
     Source:
         DeepSeek-V3 technical report, arXiv 2412.19437, section 2.1.1 (latent attention).
@@ -188,12 +188,12 @@ def _latent_attention_parameters(shape: Shape, mla: Mla) -> int:
 
 
 def ffn_parameters(shape: Shape) -> int:
-    """Weights of the feed-forward block of a dense layer."""
+    """Count the weights of the feed-forward block of a dense layer."""
     return _ffn_parameters(shape, shape.ff)
 
 
 def expert_parameters(shape: Shape) -> int:
-    """Weights of one expert of one layer, routed or shared."""
+    """Count the weights of one expert of one layer, routed or shared."""
     return _ffn_parameters(shape, _experts_of(shape).expert_ff)
 
 
@@ -203,21 +203,21 @@ def _ffn_parameters(shape: Shape, width: int) -> int:
 
 
 def router_parameters(shape: Shape) -> int:
-    """Weights of the router of one layer with experts."""
+    """Count the weights of the router of one layer with experts."""
     moe = _experts_of(shape)
     return shape.hidden * moe.experts + (moe.experts if moe.router_bias else 0)
 
 
 def norm_parameters(shape: Shape) -> int:
-    """Weights of one norm over the hidden vector."""
+    """Count the weights of one norm over the hidden vector."""
     return shape.hidden * (2 if shape.norm == "layernorm" else 1)
 
 
 def layer_parameters(shape: Shape, kind: LayerKind) -> int:
     """
-    All weights of one layer, biases and norms included.
+    Count all weights of one layer, biases and norms included.
 
-    The decoder of an encoder-decoder has a second attention block, over what the encoder made, and its norm.
+    The decoder of an encoder-decoder has a second attention block, over the encoder's output, and its norm.
     """
     n_attentions = 2 if shape.kind == "encoder-decoder" else 1
     attentions = n_attentions * attention_parameters(shape)
@@ -230,21 +230,21 @@ def layer_parameters(shape: Shape, kind: LayerKind) -> int:
 
 
 def encoder_layer_parameters(shape: Shape) -> int:
-    """All weights of one layer of the encoder of an encoder-decoder."""
+    """Count all weights of one layer of the encoder of an encoder-decoder."""
     return attention_parameters(shape) + 2 * norm_parameters(shape) + ffn_parameters(shape)
 
 
 def largest_layer_parameters(shape: Shape) -> int:
-    """All weights of the largest layer: what must fit where layers are not split."""
+    """Count all weights of the largest layer, which must fit where layers are not split."""
     return max(layer_parameters(shape, kind) for kind in set(layer_kinds(shape)))
 
 
 def embedding_parameters(shape: Shape) -> int:
     """
-    What turns the input into hidden vectors, without positions.
+    Count the weights that turn the input into hidden vectors, without positions.
 
-    The token table; of a BERT also the segment table and the norm after them; of a vision encoder the patch
-    projection with its bias, and the class token.
+    They are the token table; for a BERT also the segment table and the norm after them; for a vision encoder the
+    patch projection with its bias, and the class token.
     """
     if shape.kind == "vision-encoder":
         return 3 * shape.patch**2 * shape.hidden + 2 * shape.hidden
@@ -253,22 +253,22 @@ def embedding_parameters(shape: Shape) -> int:
 
 
 def position_parameters(shape: Shape) -> int:
-    """Learned position vectors, and relative position biases of both stacks of an encoder-decoder."""
+    """Count learned position vectors, and relative position biases of both stacks of an encoder-decoder."""
     return shape.learned_positions * shape.hidden + 2 * shape.relative_buckets * shape.heads
 
 
 def final_norm_parameters(shape: Shape) -> int:
-    """The norm after the last layer of each stack; a BERT norms inside its layers only."""
+    """Count the norm after the last layer of each stack; a BERT has norms inside its layers only."""
     n_norms = {"decoder": 1, "encoder": 0, "encoder-decoder": 2, "vision-encoder": 1}[shape.kind]
     return n_norms * norm_parameters(shape)
 
 
 def head_parameters(shape: Shape) -> int:
     """
-    What follows the final norm.
+    Count the weights after the final norm.
 
-    The output projection, 0 if it is tied to the embedding; the pooler of a BERT (its masked-token head is left
-    out); the classifier of a vision encoder.
+    They are the output projection, 0 if it is tied to the embedding; the pooler of a BERT (its masked-token head is
+    left out); the classifier of a vision encoder.
     """
     if shape.kind == "encoder":
         return shape.hidden**2 + shape.hidden
@@ -278,7 +278,7 @@ def head_parameters(shape: Shape) -> int:
 
 
 def total_parameters(shape: Shape) -> int:
-    """All weights of the model."""
+    """Count all weights of the model."""
     layers = sum(n * layer_parameters(shape, kind) for kind, n in Counter(layer_kinds(shape)).items())
     return (
         layers
@@ -292,11 +292,11 @@ def total_parameters(shape: Shape) -> int:
 
 def active_parameters(shape: Shape) -> int:
     """
-    Weights that one token is multiplied with.
+    Count the weights that one token is multiplied with.
 
-    All but the experts that the router does not pick and the tables of which one row is taken: learned positions,
-    and the embedding unless it is the head as well. Vendors differ in this: some count the embedding of untied
-    models too. Both stacks of an encoder-decoder count.
+    These are all but the experts that the router does not pick and the tables of which one row is used: learned
+    positions, and the embedding unless it is also the head. Vendors differ in this: some count the embedding of
+    untied models too. Both stacks of an encoder-decoder count.
     """
     idle = 0
     if shape.moe is not None:
@@ -310,11 +310,11 @@ def active_parameters(shape: Shape) -> int:
 
 def kv_bytes_per_token_per_layer(shape: Shape, kv_bits: float) -> float:
     """
-    KV cache that one token adds to one layer.
+    Find the KV cache that one token adds to one layer.
 
     Latent attention keeps the latent vector and one rotary key for all heads. Sliding windows bound the tokens
-    kept, not the bytes of each: see `layer_windows`. What a decoder keeps of its encoder's output is left out, and
-    encoders alone keep nothing.
+    kept, not the bytes of each: see `layer_windows`. A decoder's cache of its encoder's output is left out, and
+    encoders alone have no cache.
     """
     if shape.kind in ("encoder", "vision-encoder"):
         return 0.0
@@ -326,16 +326,16 @@ def kv_bytes_per_token_per_layer(shape: Shape, kv_bits: float) -> float:
 
 
 def kv_bytes_per_token(shape: Shape, kv_bits: float) -> float:
-    """KV cache that one token adds to all layers while it is inside every window."""
+    """Find the KV cache that one token adds to all layers while it is inside every window."""
     return shape.layers * kv_bytes_per_token_per_layer(shape, kv_bits)
 
 
 def activated_experts(shape: Shape, n_tokens: npt.ArrayLike) -> Floats:
     """
-    Expected number of distinct routed experts of one layer that a batch touches.
+    Find the expected number of distinct routed experts of one layer that a batch touches.
 
-    Each token picks its experts uniformly and independently of the others: E (1 - (1 - k/E)^n). Real routers have
-    favourites and touch fewer.
+    Each token picks its experts uniformly and independently of the others: E (1 - (1 - k/E)^n). Real routers prefer
+    some experts and touch fewer.
 
     Args:
         shape: of a model with experts.

@@ -1,4 +1,4 @@
-"""The command line: parse arguments, call what does the work, print, choose the exit code."""
+"""The command line: parses arguments, calls the packages that do the work, prints, and chooses the exit code."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from simcluster.cli.show import show
 from simcluster.cli.sweep import sweep
 from simcluster.cli.timeline import timeline
 from simcluster.cli.validate import validate
-from simcluster.kernel.infrequent_gc import looked_for_seldom
+from simcluster.kernel.infrequent_gc import infrequent_gc
 
 EXIT_CODES = """
-Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 not decided, 4 an invariant was violated.
+Exit codes: 0 fine, 1 a gate failed, 2 input error, 3 inconclusive, 4 an invariant was violated.
 """
 
 
@@ -42,10 +42,10 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns or exits with the exit code."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would spin for 0.1 s and never get work
+    """Run a command line; returns the exit code."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would spin for 0.1 s without work
     try:
-        with looked_for_seldom():
+        with infrequent_gc():
             code = cli.main(args=None if arguments is None else list(arguments), standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("interrupted", err=True)

@@ -1,4 +1,4 @@
-"""`simcluster check`: what is wrong with scenario files, topology files or finished runs."""
+"""`simcluster check`: find errors in scenarios, topologies, sweeps and finished runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from simcluster.cli.problems import INPUT_ERROR, VIOLATION, tell
+from simcluster.cli.problems import INPUT_ERROR, VIOLATION, print_problems
 
 
 @click.command()
@@ -14,11 +14,11 @@ from simcluster.cli.problems import INPUT_ERROR, VIOLATION, tell
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of every scenario.")
 def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
     """
-    Tell everything that is wrong with scenarios, topologies or runs.
+    Report every error in scenarios, topologies, sweeps or runs, with file and line.
 
     FILE is a scenario (by path or by name), a topology file, a sweep file, or a run folder. A scenario is resolved as
-    far as it goes: names, units, whether the model fits; of a sweep, every point is. A run is held against the named
-    invariants, and so is every run of a folder of replications.
+    far as possible: names, units, whether the model fits; so is every point of a sweep. A run is checked against the
+    named invariants, and so is every run in a folder of replications.
     """
     from simcluster.catalog.entries import UnknownName
     from simcluster.files.problems import InputError
@@ -28,13 +28,13 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
         try:
             violations = _check(file, settings)
         except InputError as error:
-            tell(error.problems)
+            print_problems(error.problems)
             worst = max(worst, INPUT_ERROR)
         except UnknownName as error:
-            tell([f"{file}: {error}"])
+            print_problems([f"{file}: {error}"])
             worst = max(worst, INPUT_ERROR)
         else:
-            tell(f"{file}: {violation}" for violation in violations)
+            print_problems(f"{file}: {violation}" for violation in violations)
             if violations:
                 worst = VIOLATION
             else:
@@ -43,7 +43,7 @@ def check(files: tuple[str, ...], settings: tuple[str, ...]) -> int:
 
 
 def _check(file: str, settings: tuple[str, ...]) -> list[str]:
-    """Check one thing; returns violated invariants of a run."""
+    """Check one file or folder; returns the invariants that a run violates."""
     from simcluster.files import source
 
     if source.is_folder(file):

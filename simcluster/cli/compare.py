@@ -1,4 +1,4 @@
-"""`simcluster compare`: whether a change makes latencies worse, and which of several systems is best."""
+"""`simcluster compare`: report whether a change makes latencies worse, or which of several systems is best."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import writable
-from simcluster.cli.many import counted, playable, with_workers
-from simcluster.cli.outputs import Outputs, tell_comparison, tell_ranking
-from simcluster.cli.problems import told
+from simcluster.cli.many_runs import limits_reported, run_progress, with_workers
+from simcluster.cli.output_files import writable
+from simcluster.cli.outputs import Outputs, report_comparison, report_ranking
+from simcluster.cli.problems import report_problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,13 +86,13 @@ class Options:
         from_file = read_gates(self.gates_file) if self.gates_file is not None else ()
         return last_of_each([*from_file, *parse_gates(self.fail_if, "--fail-if")])
 
-    def play(self, sides: Sequence[Side], n_worlds: int) -> list[Side]:
+    def simulate(self, sides: Sequence[Side], n_worlds: int) -> list[Side]:
         """Simulate what sides lack to `n_worlds`, with a progress bar on a terminal."""
         from simcluster.comparison.looks import n_runs
-        from simcluster.comparison.play import play_on
+        from simcluster.comparison.worlds import simulate_worlds
 
-        with counted(sides[0].name, n_runs(sides, n_worlds), "runs") as done, playable(sides[0].name):
-            return play_on(sides, n_worlds, self.jobs, self.scheduler, done)
+        with run_progress(sides[0].name, n_runs(sides, n_worlds), "runs") as done, limits_reported(sides[0].name):
+            return simulate_worlds(sides, n_worlds, self.jobs, self.scheduler, done)
 
     def exit_code(self, verdict: str) -> int:
         """The exit code for a verdict."""
@@ -130,8 +130,8 @@ class Options:
 @click.option(
     "--update-baseline", is_flag=True, help="Write the candidate's results to BASE as a baseline; compare nothing."
 )
-@told
-def compare(base: str, candidates: tuple[str, ...], **options: Any) -> int:
+@report_problems
+def compare(base: str, candidates: tuple[str, ...], **given: Any) -> int:
     """
     Report whether a change makes a system worse, and why.
 
@@ -142,50 +142,50 @@ def compare(base: str, candidates: tuple[str, ...], **options: Any) -> int:
     Exit codes: 0 no gate fails, 1 a gate failed, 2 the sides cannot be compared or the input is wrong, 3 a gate is
     inconclusive.
     """
-    asked = Options(**options)
-    asked.require_consistent(len(candidates))
-    if asked.update_baseline:
-        return _update(Path(base), candidates[0], asked)
+    options = Options(**given)
+    options.require_consistent(len(candidates))
+    if options.update_baseline:
+        return _update(Path(base), candidates[0], options)
     from simcluster.comparison.comparison import ALPHA
     from simcluster.comparison.looks import planned
     from simcluster.comparison.read import read
 
-    gates = asked.gates()
-    sides = [read(base, asked.base_set, asked.settings, asked.seed)]
-    sides += [read(candidate, asked.candidate_set, asked.settings, asked.seed) for candidate in candidates]
-    _require_scenario(sides, asked)
-    looks, alpha = planned(sides, asked.looks), ALPHA if asked.alpha is None else asked.alpha
-    if asked.rank is not None:
-        return _rank(sides, asked.rank, gates or (), alpha, looks, asked)
+    gates = options.gates()
+    sides = [read(base, options.base_set, options.settings, options.seed)]
+    sides += [read(candidate, options.candidate_set, options.settings, options.seed) for candidate in candidates]
+    _require_scenario(sides, options)
+    looks, alpha = planned(sides, options.looks), ALPHA if options.alpha is None else options.alpha
+    if options.rank is not None:
+        return _rank(sides, options.rank, gates or (), alpha, looks, options)
     from simcluster.comparison.compare import judge_sides
 
-    found = judge_sides(sides, gates, alpha, looks, asked.play)
-    code = asked.exit_code(found.verdict)
-    tell_comparison(found, code, asked.inconclusive == "fail", asked.outputs)
+    found = judge_sides(sides, gates, alpha, looks, options.simulate)
+    code = options.exit_code(found.verdict)
+    report_comparison(found, code, options.inconclusive == "fail", options.outputs)
     return code
 
 
-def _require_scenario(sides: Sequence[Side], asked: Options) -> None:
+def _require_scenario(sides: Sequence[Side], options: Options) -> None:
     """Require a scenario where one is to be changed."""
-    if (asked.settings or asked.seed is not None) and not any(side.kind == "scenario" for side in sides):
+    if (options.settings or options.seed is not None) and not any(side.kind == "scenario" for side in sides):
         raise click.UsageError("--set and --seed change scenarios, but no side is a scenario")
 
 
-def _update(base: Path, candidate: str, asked: Options) -> int:
+def _update(base: Path, candidate: str, options: Options) -> int:
     """Write a baseline."""
     from simcluster.comparison.compare import update_baseline
     from simcluster.comparison.read import read
 
-    gates = asked.gates()
-    side = read(candidate, asked.candidate_set, asked.settings, asked.seed)
-    _require_scenario([side], asked)
-    side = update_baseline(base, side, gates, asked.looks, asked.play)
+    gates = options.gates()
+    side = read(candidate, options.candidate_set, options.settings, options.seed)
+    _require_scenario([side], options)
+    side = update_baseline(base, side, gates, options.looks, options.simulate)
     click.echo(f"{base}: {len(side.rows)} worlds of {side.name}")
     return 0
 
 
 def _rank(
-    sides: list[Side], metric: str, limits: Sequence[Gate], alpha: float, looks: tuple[int, ...], asked: Options
+    sides: list[Side], metric: str, limits: Sequence[Gate], alpha: float, looks: tuple[int, ...], options: Options
 ) -> int:
     """Rank systems by a metric instead of comparing them with the first."""
     from simcluster.comparison.looks import require_same_worlds
@@ -201,8 +201,8 @@ def _rank(
     if any(gate.is_change for gate in limits):
         raise click.UsageError("--rank takes limits, such as 'slo_attainment < 95%', and no changes")
     require_same_worlds(sides, looks[0])
-    zone = 0.02 if asked.indifference is None else asked.indifference / 100
-    found = rank(asked.play(sides, looks[0]), metric, zone, limits, alpha)
-    code = asked.exit_code(found.verdict)
-    tell_ranking(found, code, asked.outputs)
+    zone = 0.02 if options.indifference is None else options.indifference / 100
+    found = rank(options.simulate(sides, looks[0]), metric, zone, limits, alpha)
+    code = options.exit_code(found.verdict)
+    report_ranking(found, code, options.outputs)
     return code

@@ -1,46 +1,49 @@
-"""What-if shares as tables: a block per figure with a row per source, then what events of devices and links add."""
+"""Print what-if shares as tables: a block per figure with a row per source, then the effects of events."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from simcluster.cli.printed import percent, plain_table, plus_minus, print_remarks, wide_console
+from simcluster.cli.printing import percent, plain_table, plus_minus, print_remarks, wide_console
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from simcluster.variance.sobol import Estimate
+    from simcluster.variance.what_if import EntityEffect, FigureEffects, WhatIf
+
 OF_ENTITIES = ("mean_itl_ms", "p99_itl_ms", "mean_ttft_ms", "p99_ttft_ms", "mean_e2el_ms")
-MOST_ROWS = 10
-BELOW_ZERO = "a share below zero is chance, as no true one is: it says about nothing; more --seeds bring it nearer"
+MAX_ROWS = 10
+BELOW_ZERO = "a share below zero is sampling noise: the true share is about zero; more --seeds reduce the noise"
 
 
-def print_effects(found: dict[str, Any]) -> None:
-    """Print what `variance.what_if` has found."""
+def print_effects(found: WhatIf) -> None:
+    """Print the result of `variance.what_if`."""
     console = wide_console()
-    seeds, figures = found["seeds"], found["figures"]
-    said = f"{found['scenario']}, {len(seeds)} seeds from {seeds[0]}, {found['runs']:,} runs, noise {found['noise']}"
-    console.print(said, markup=False, style="bold", soft_wrap=True)
-    for name, figure in figures.items():
-        if figure["sources"] is not None:
+    seeds = f"{len(found.seeds)} seeds from {found.seeds[0]}"
+    head = f"{found.scenario}, {seeds}, {found.runs:,} runs, noise {found.noise}"
+    console.print(head, markup=False, style="bold", soft_wrap=True)
+    for name, figure in found.figures.items():
+        if figure.sources is not None:
             console.print()
             _sources(console, name, figure)
-    if figures and next(iter(figures.values()))["entities"]:
+    if any(figure.entities for figure in found.figures.values()):
         console.print()
-        _entities(console, figures)
+        _entities(console, found.figures)
     console.print()
-    below_zero = [BELOW_ZERO] if any(map(_is_below_zero, figures.values())) else []
-    print_remarks(console, (*below_zero, *found["notes"], *found["assumptions"]))
+    below_zero = [BELOW_ZERO] if any(map(_is_below_zero, found.figures.values())) else []
+    print_remarks(console, (*below_zero, *found.notes, *found.assumptions))
 
 
-def _is_below_zero(figure: dict[str, Any]) -> bool:
-    """Whether a share of a figure prints with a minus."""
-    rows = [*(figure["sources"] or {}).values(), *(figure.get("devices") or {}).values()]
-    shares = [row[key] for row in rows for key in ("total", "first")]
-    shares += [figure["interactions"]] if figure["sources"] is not None else []
-    return any(percent(one[key]).startswith("-") for one in shares for key in ("value", "low"))
+def _is_below_zero(figure: FigureEffects) -> bool:
+    """Whether a share of a figure is printed with a minus."""
+    rows = [*(figure.sources or {}).values(), *(figure.devices or {}).values()]
+    shares = [share for row in rows for share in (row.total, row.first)]
+    shares += [figure.interactions] if figure.interactions is not None else []
+    return any(percent(end).startswith("-") for share in shares for end in (share.value, share.low))
 
 
 def title(figure: str) -> str:
@@ -49,43 +52,42 @@ def title(figure: str) -> str:
     return f"{LATENCIES[latency]} {kind}"
 
 
-def _sources(console: Console, name: str, figure: dict[str, Any]) -> None:
-    """Sources of one figure, the largest first."""
-    table = plain_table(f"{title(name)}: {number(figure['mean'], 'ms')}", "in all", "", "alone", "", "interaction")
-    rows = figure["sources"] | {f"noise of {device}": one for device, one in (figure.get("devices") or {}).items()}
-    for source, one in sorted(rows.items(), key=lambda row: -row[1]["total"]["value"])[:MOST_ROWS]:
-        cells = [text for key in ("total", "first") for text in (percent(one[key]["value"]), _interval(one[key]))]
-        table.add_row(source, *cells, percent(one["interaction"]))
+def _sources(console: Console, name: str, figure: FigureEffects) -> None:
+    """Print the sources of one figure, the largest first."""
+    table = plain_table(f"{title(name)}: {number(figure.mean, 'ms')}", "in all", "", "alone", "", "interaction")
+    rows = {**(figure.sources or {})}
+    rows |= {f"noise of {device}": one for device, one in (figure.devices or {}).items()}
+    for source, one in sorted(rows.items(), key=lambda row: -row[1].total.value)[:MAX_ROWS]:
+        cells = [text for share in (one.total, one.first) for text in (percent(share.value), _interval(share))]
+        table.add_row(source, *cells, percent(one.interaction))
     console.print(table)
-    alone = figure["interactions"]
-    std = number(math.sqrt(figure["variance"]), "ms")
-    console.print(
-        f"std over worlds {std}; {percent(alone['value'])} of its variance ({_interval(alone)}) is no source's alone",
-        markup=False, soft_wrap=True,
-    )  # fmt: skip
+    if (alone := figure.interactions) is not None:
+        std = number(math.sqrt(figure.variance), "ms")
+        share = f"{percent(alone.value)} of its variance ({_interval(alone)})"
+        console.print(f"std over worlds {std}; {share} is due to interactions", markup=False, soft_wrap=True)
 
 
-def _interval(one: dict[str, float]) -> str:
-    return f"{percent(one['low'])} to {percent(one['high'])}"
+def _interval(one: Estimate) -> str:
+    return f"{percent(one.low)} to {percent(one.high)}"
 
 
-def _entities(console: Console, figures: dict[str, Any]) -> None:
-    """Devices and links with what their events add to the figures, those that add most to any first."""
+def _entities(console: Console, figures: dict[str, FigureEffects]) -> None:
+    """Print what events of each device and link add to the figures, the largest effect first."""
     shown = [name for name in OF_ENTITIES if name in figures]
     table = plain_table("events of", *(f"add to {title(name)}" for name in shown))
 
     def most(entity: str) -> float:
-        return max(abs(float(figures[name]["entities"][entity]["relative"] or 0.0)) for name in shown)
+        return max(abs(figures[name].entities[entity].relative or 0.0) for name in shown)
 
-    entities = sorted(figures[shown[0]]["entities"], key=lambda entity: -most(entity)) if shown else []
-    for entity in entities[:MOST_ROWS]:
-        table.add_row(entity, *(_effect(figures[name]["entities"][entity]) for name in shown))
+    entities = sorted(figures[shown[0]].entities, key=lambda entity: -most(entity)) if shown else []
+    for entity in entities[:MAX_ROWS]:
+        table.add_row(entity, *(_effect(figures[name].entities[entity]) for name in shown))
     console.print(table)
-    if len(entities) > MOST_ROWS:
-        console.print(f"and {len(entities) - MOST_ROWS} devices and links more", markup=False)
+    if len(entities) > MAX_ROWS:
+        console.print(f"and {len(entities) - MAX_ROWS} more devices and links", markup=False)
 
 
-def _effect(one: dict[str, float | None]) -> str:
-    """By how much a figure is larger, with the half-width, and relative to what it is."""
-    effect, high, relative = one["effect"] or 0.0, one["high"], one["relative"]
-    return f"{plus_minus(effect, None if high is None else high - effect, 'ms')} ({percent(relative)})"
+def _effect(one: EntityEffect) -> str:
+    """The increase of a figure with its half-width, and relative to the figure."""
+    half_width = None if one.high is None else one.high - one.effect
+    return f"{plus_minus(one.effect, half_width, 'ms')} ({percent(one.relative)})"

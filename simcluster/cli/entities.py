@@ -1,63 +1,67 @@
-"""The links, stages and hosts that matter most, and the slowest requests, as tables."""
+"""Print the links, stages and standstills that matter most, and the slowest requests, as tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from simcluster.cli.printed import percent, plain_table
+from simcluster.cli.printing import percent, plain_table
 from simcluster.files.units import number
 from simcluster.results.metrics import LATENCIES
-from simcluster.variance.entity_words import link_words, standstill_words
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rich.console import Console
 
-MOST_ROWS = 5
+    from simcluster.variance.entities import Entities, Standstill
+    from simcluster.variance.slowest import SlowRequest
+
+MAX_ROWS = 5
 
 
-def print_entities(console: Console, found: dict[str, Any]) -> None:
-    """Print what `variance.entities` has found; tables without a row are left out."""
-    if found["stages"]:
+def print_entities(console: Console, found: Entities) -> None:
+    """Print the result of `variance.entities`; empty tables are left out."""
+    if found.stages:
         console.print()
         _stages(console, found)
-    if found["links"]:
+    if found.links:
         console.print()
         _links(console, found)
-    if found["standstills"]:
+    if found.standstills:
         console.print()
-        _standstills(console, found["standstills"])
+        _standstills(console, found.standstills)
 
 
-def _stages(console: Console, found: dict[str, Any]) -> None:
+def _stages(console: Console, found: Entities) -> None:
     columns = ("replica, stage", "slowest of a step", "serves a step for", "after waiting", "busy", "mostly")
     table = plain_table("stage", *columns)
-    for one in found["stages"][:MOST_ROWS]:
-        first, *others = one["devices"]
+    for one in found.stages[:MAX_ROWS]:
+        first, *others = one.devices
         table.add_row(
-            f"{first} …" if others else first, f"{one['replica']}, {one['stage']}", percent(one["slowest_share"]),
-            number(one["mean_ms"], "ms"), number(one["wait_ms"], "ms"), percent(one["busy_share"]), one["component"],
+            f"{first} …" if others else first, f"{one.replica}, {one.stage}", percent(one.slowest_share),
+            number(one.mean_ms, "ms"), number(one.wait_ms, "ms"), percent(one.busy_share), one.component,
         )  # fmt: skip
     console.print(table)
-    _more(console, len(found["stages"]), MOST_ROWS)
-    console.print(f"the first {found['n_steps']:,} steps looked at", markup=False)
+    _more(console, len(found.stages), MAX_ROWS)
+    console.print(f"the first {found.n_steps:,} steps analysed", markup=False)
 
 
-def _links(console: Console, found: dict[str, Any]) -> None:
-    has_changed = any(one["changed_share"] for one in found["links"])
+def _links(console: Console, found: Entities) -> None:
+    has_changed = any(one.changed_share for one in found.links)
     table = plain_table("link", "use of its bandwidth", *(["slow or cut, of the time"] if has_changed else []))
-    for one in found["links"][:MOST_ROWS]:
-        cells = [one["use"], *([one["changed_share"]] if has_changed else [])]
-        table.add_row(link_words(one), *(_fine(share) for share in cells))
+    for one in found.links[:MAX_ROWS]:
+        cells = [one.use, *([one.changed_share] if has_changed else [])]
+        table.add_row(one.label, *(_fine(share) for share in cells))
     console.print(table)
-    _more(console, found["n_links"], sum(one["alike"] for one in found["links"][:MOST_ROWS]))
+    _more(console, found.n_links or 0, sum(one.alike for one in found.links[:MAX_ROWS]))
 
 
-def _standstills(console: Console, found: list[dict[str, Any]]) -> None:
+def _standstills(console: Console, found: Sequence[Standstill]) -> None:
     table = plain_table("standing still", "times", "in all", "of the time")
-    for one in found[:MOST_ROWS]:
-        table.add_row(standstill_words(one), f"{one['number']:,}", number(one["total_s"], "s"), _fine(one["share"]))
+    for one in found[:MAX_ROWS]:
+        table.add_row(one.label, f"{one.number:,}", number(one.total_s, "s"), _fine(one.share))
     console.print(table)
-    _more(console, len(found), MOST_ROWS)
+    _more(console, len(found), MAX_ROWS)
 
 
 def _fine(share: float) -> str:
@@ -70,8 +74,8 @@ def _more(console: Console, n: int, n_shown: int) -> None:
         console.print(f"and {n - n_shown:,} more", markup=False)
 
 
-def print_slowest(console: Console, found: dict[str, list[dict[str, Any]]], *, several: bool) -> None:
-    """Print the slowest requests of each latency; of several seeds, whose they are."""
+def print_slowest(console: Console, found: Mapping[str, Sequence[SlowRequest]], *, several: bool) -> None:
+    """Print the slowest requests by each latency, with their seeds if there are several."""
     for kind, requests in found.items():
         if not requests:
             continue
@@ -82,11 +86,11 @@ def print_slowest(console: Console, found: dict[str, list[dict[str, Any]]], *, s
         table.columns[-1].justify = "left"
         table.columns[-1].no_wrap = False
         for one in requests:
-            seed = f"seed {one['seed']}, " if several else ""
-            excess = f"{one['component']} +{number(one['component_excess_ms'], 'ms')}"
+            seed = f"seed {one.seed}, " if several else ""
+            excess = f"{one.component} +{number(one.component_excess_ms, 'ms')}"
             table.add_row(
-                f"{seed}request {one['request']}", number(one["arrived_s"], "s"),
-                f"{one['prompt_tokens']:,}, {one['output_tokens']:,}", number(one["ttft_ms"], "ms"),
-                number(one["e2el_ms"], "ms"), excess, one["cause"],
+                f"{seed}request {one.request}", number(one.arrived_s, "s"),
+                f"{one.prompt_tokens:,}, {one.output_tokens:,}", number(one.ttft_ms, "ms"),
+                number(one.e2el_ms, "ms"), excess, one.cause,
             )  # fmt: skip
         console.print(table)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from simcluster.cli.endings import writable_folder
-from simcluster.cli.many import counted, playable, with_workers
-from simcluster.cli.printed import print_json
-from simcluster.cli.problems import told
+from simcluster.cli.many_runs import limits_reported, run_progress, with_workers
+from simcluster.cli.output_files import writable_folder
+from simcluster.cli.printing import print_json
+from simcluster.cli.problems import report_problems
 
 if TYPE_CHECKING:
     from simcluster.scenario.resolved import Scenario
@@ -29,7 +29,7 @@ SEEDS = 20
               callback=writable_folder, help="Draw pictures of it into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-@told
+@report_problems
 def explain(
     runs: tuple[str, ...],
     causal: bool,
@@ -42,24 +42,24 @@ def explain(
     as_json: bool,
 ) -> int:
     """
-    Tell where the spread of latencies comes from.
+    Explain where the spread of latencies comes from.
 
-    RUN is a folder that `simcluster replay` left: of one run, or with --seeds of replications, which are explained
-    together. Of TTFT, TPOT, ITL and E2E it prints the mean of each component, its exact share in the variance and in
-    the worst values, and how the variance is divided among replications, requests and steps.
+    RUN is a folder written by `simcluster replay`: of one run, or with --seeds of replications, which are explained
+    together. For TTFT, TPOT, ITL and E2E the command prints the mean of each component, its exact share in the
+    variance and in the worst values, and how the variance is divided among replications, requests and steps.
 
-    Several runs are laid side by side: whose ITL spreads most, from what, and what of it is assumed. A
-    name of a scenario stands for a run of it, made for the purpose.
+    Several runs are compared side by side: which ITL spreads most, from what, and what is assumed. The name of a
+    scenario stands for a run of it, which is simulated first.
 
-    With --causal, RUN is a scenario or a folder as above, and its scenario is played again in many worlds: in each,
-    one source of randomness at a time is exchanged for that of another world, and the events of one device or link
-    at a time are taken away. That tells what a source does alone and with others, and what a straggler costs.
+    With --causal, RUN is a scenario or a folder as above, and its scenario is simulated again in many worlds: in
+    each, one source of randomness at a time is exchanged for that of another world, and the events of one device or
+    link at a time are removed. This shows the effect of a source alone and with others, and the cost of a straggler.
     """
     if len(runs) > 1 and (causal or plot is not None):
         raise click.UsageError("--causal and --plot are for one run")
     what = runs[0]
     if causal and plot is not None:
-        raise click.UsageError("--plot draws a run; with --causal there is none")
+        raise click.UsageError("--plot draws a run and does not go with --causal")
     if causal:
         return _causal(_scenario(what, settings), seeds or SEEDS, by_device, jobs, scheduler, as_json)
     if seeds is not None or by_device or settings or jobs is not None or scheduler is not None:
@@ -69,12 +69,13 @@ def explain(
     from simcluster.results.read_run import require_scenarios
     from simcluster.results.replications import read_all
     from simcluster.variance.explain import explain as explained
+    from simcluster.variance.explanation import explanation_as_json
 
     read = read_all(Path(what))
     require_scenarios(read)
     found = explained(read)
     if as_json:
-        print_json(found)
+        print_json(explanation_as_json(found))
     else:
         from simcluster.cli.shares import print_explanation
 
@@ -88,7 +89,7 @@ def explain(
 
 
 def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
-    """Explain several runs, those of scenarios made in a folder that does not stay."""
+    """Explain several runs; scenarios are simulated into a temporary folder."""
     from itertools import chain
     from tempfile import TemporaryDirectory
 
@@ -98,6 +99,7 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
     from simcluster.results.run import record
     from simcluster.scenario.load import load
     from simcluster.variance.explain import explain as explained
+    from simcluster.variance.explanation import explanation_as_json
 
     with TemporaryDirectory() as scratch:
         folders = []
@@ -106,13 +108,13 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
             folders.append(Path(name))
             if name in scenarios:
                 folders[-1] = Path(scratch) / str(len(folders))
-                with playable(name):
+                with limits_reported(name):
                     record(scenarios[name], folders[-1])
         runs = [read_all(folder) for folder in folders]
         require_scenarios(chain.from_iterable(runs))
         found = [explained(some) for some in runs]
     if as_json:
-        print_json(found)
+        print_json([explanation_as_json(one) for one in found])
     else:
         from simcluster.cli.spreads import print_spreads
 
@@ -123,13 +125,14 @@ def _side_by_side(names: tuple[str, ...], as_json: bool) -> int:
 def _causal(
     scenario: Scenario, n_seeds: int, by_device: bool, jobs: int | None, scheduler: str | None, as_json: bool
 ) -> int:
-    """Play the scenario with parts of its world exchanged."""
-    from simcluster.variance.what_if import n_runs, what_if
+    """Simulate the scenario with parts of its world exchanged."""
+    from simcluster.variance.what_if import n_runs, what_if, what_if_as_json
 
-    with counted(scenario.name, n_runs(scenario, n_seeds, by_device), "runs") as done, playable(scenario.name):
+    n = n_runs(scenario, n_seeds, by_device)
+    with run_progress(scenario.name, n, "runs") as done, limits_reported(scenario.name):
         found = what_if(scenario, n_seeds, by_device, jobs, scheduler, done)
     if as_json:
-        print_json(found)
+        print_json(what_if_as_json(found))
     else:
         from simcluster.cli.effects import print_effects
 
@@ -138,7 +141,7 @@ def _causal(
 
 
 def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
-    """The scenario of this name or file, or that of a run or of replications."""
+    """The scenario of this name or file, or of this folder of a run or of replications."""
     from simcluster.files.source import is_folder
     from simcluster.results.replications import read_all
     from simcluster.results.run import RESOLVED
@@ -147,5 +150,4 @@ def _scenario(what: str, settings: tuple[str, ...]) -> Scenario:
     if not is_folder(what):
         return load(what, settings)
     run = read_all(Path(what))[0]
-    run.recorded_scenario()
-    return load(run.folder / RESOLVED, settings)
+    return load(run.folder / RESOLVED, settings) if settings else run.scenario()

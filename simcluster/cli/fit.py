@@ -1,4 +1,4 @@
-"""`simcluster fit`: from measured tables to calibration files."""
+"""`simcluster fit`: fit calibration files to measured tables."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 import click
 
-from simcluster.cli.problems import told
+from simcluster.cli.problems import report_problems
 
 
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Folders kernels, collectives and end_to_end, or a folder `measured` with these.")  # fmt: skip
+              help="Folder of kernels, collectives and end_to_end; may be below `measured`.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("calibration"),
               show_default=True, help="Folder for the calibration files.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
-@told
+@report_problems
 def fit(data: Path, output: Path, jobs: int | None) -> int:
     """
     Fit the constants of devices, links, engines and wafers to measured tables.
 
-    Writes a calibration file for each, as simcluster ships them: the same tables give the same bytes. It takes some
-    minutes, most of it for the served runs.
+    Writes a calibration file for each, as simcluster ships them; equal tables give equal bytes. Fitting takes some
+    minutes, most of them for the served runs.
     """
     import os
 

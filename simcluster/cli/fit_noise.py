@@ -1,4 +1,4 @@
-"""`simcluster fit-noise`: a noise preset from measurements."""
+"""`simcluster fit-noise`: fit a noise preset to measurements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from simcluster.cli.problems import told
+from simcluster.cli.problems import report_problems
 
 KINDS = ("ops", "collectives", "arrivals", "tokens")
 
@@ -14,21 +14,21 @@ KINDS = ("ops", "collectives", "arrivals", "tokens")
 @click.command("fit-noise")
 @click.argument("tables", nargs=-1, required=True, metavar="KIND=TABLE...")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="The preset to write; a scenario names it by `noise: ./FILE.yaml`.")  # fmt: skip
+              help="The preset to write; a scenario uses it with `noise: ./FILE.yaml`.")  # fmt: skip
 @click.option("--devices", type=click.Choice(["gpu", "wafer", "lpu", "rdu"]), default="gpu", show_default=True,
-              help="Kind of device that the noise is on.")  # fmt: skip
-@told
+              help="Kind of device that the preset is for.")  # fmt: skip
+@report_problems
 def fit_noise(tables: tuple[str, ...], output: Path, devices: str) -> int:
     """
-    Fit noise sources to measured durations and write them as a preset, with how well they fit.
+    Fit noise sources to measured durations; write them as a preset, with the quality of the fit.
 
-    Each TABLE is a CSV or Parquet file, and each duration has its unit in its column's name (_s, _ms, _us, _ns).
-    KIND says what it holds:
+    Each TABLE is a CSV or Parquet file; the name of a column ends in its unit (_s, _ms, _us, _ns).
+    KIND is what it holds:
 
     \b
     ops          duration_us; op, device, time_s if known: jitter, spread among devices, drift
-    collectives  duration_us of one small exchange again and again: its factor, shoulder and tail
-    arrivals     collective, rank, arrived_us: how late ranks come
+    collectives  duration_us of one small exchange, repeated: its factor, shoulder and tail
+    arrivals     collective, rank, arrived_us: how late ranks arrive
     tokens       request, time_s of every delivered token: pauses of the host
     """
     from simcluster.calibrate.noise import as_preset, fit, read_measured

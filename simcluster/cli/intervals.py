@@ -1,4 +1,4 @@
-"""Replications as a table: a row per metric with its mean and interval, a column per scenario."""
+"""Print replications as a table: a row per metric with its mean and interval, a column per scenario."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simcluster.cli.printed import plus_minus
+from simcluster.cli.printing import plus_minus
 from simcluster.cli.summary import column_head, print_side_by_side
 
 ROWS = (
@@ -29,11 +29,11 @@ ROWS = (
     ("steady TPOT mean", "steady_state.mean_tpot_ms", "ms"),
     ("steady E2E mean", "steady_state.mean_e2el_ms", "ms"),
 )
-"""Title, metric and unit; what no scenario has is left out."""
+"""Title, metric and unit; metrics that no scenario has are left out."""
 
 
 def print_replications(summaries: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
-    """Print mean and interval of the metrics side by side, what they assume, and where they are."""
+    """Print the mean and interval of each metric side by side, then assumptions and folders."""
     print_side_by_side(
         "mean over seeds ± 95 %",
         [_head(summary) for summary in summaries],
@@ -61,4 +61,4 @@ def _cell(found: dict[str, Any] | None, unit: str) -> str:
 
 def _few(summary: dict[str, Any]) -> list[str]:
     n = len(summary["seeds"])
-    return ["one replication tells nothing of the spread between replications"] if n == 1 else []
+    return ["one replication does not show the spread between replications"] if n == 1 else []

@@ -1,4 +1,4 @@
-"""Where a comparison is told: on the terminal, as JSON, as JUnit and Markdown files, and to GitHub."""
+"""Outputs of a comparison: the terminal, JSON, JUnit and Markdown files, and GitHub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from simcluster.cli.printed import print_json
+from simcluster.cli.printing import print_json
 
 if TYPE_CHECKING:
     from simcluster.comparison.comparison import Comparison
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Outputs(NamedTuple):
-    """What was asked for."""
+    """The outputs that the options ask for."""
 
     as_json: bool
     junit: Path | None
@@ -25,12 +25,12 @@ class Outputs(NamedTuple):
 
     @property
     def of_gates(self) -> bool:
-        """Whether any of it tells of gates alone."""
+        """Whether any of them reports gates only."""
         return self.junit is not None or self.markdown is not None or self.github
 
 
-def tell_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool, outputs: Outputs) -> None:
-    """Print a comparison as asked, and write the files."""
+def report_comparison(found: Comparison, exit_code: int, inconclusive_fails: bool, outputs: Outputs) -> None:
+    """Print a comparison as text or JSON, and write the files."""
     from simcluster.comparison.markdown import markdown
 
     if outputs.as_json:
@@ -61,8 +61,8 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def tell_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:
-    """Print a ranking as asked."""
+def report_ranking(found: Ranking, exit_code: int, outputs: Outputs) -> None:
+    """Print a ranking as text or JSON."""
     if outputs.as_json:
         from simcluster.comparison.as_json import of_ranking
 

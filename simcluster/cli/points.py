@@ -1,29 +1,29 @@
-"""The points of a sweep as a table: a row for each, its settings and the figures that are weighed."""
+"""Print the points of a sweep as a table: a row per point with its settings and the figures of the Pareto front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
+from simcluster.cli.printing import bare_table, plus_minus, print_remarks, wide_console
 from simcluster.files.units import number
 
 if TYPE_CHECKING:
     from simcluster.sweeps.plan import Plan
 
-MOST_ROWS = 40
-LONGEST_SETTING = 40
+MAX_ROWS = 40
+MAX_SETTING_LENGTH = 40
 
 
 def print_points(plan: Plan, summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    """Print the points that were played, those that cannot be, and what all of them assume."""
+    """Print the simulated points, the infeasible ones, and the assumptions of all."""
     from rich.text import Text
 
     from simcluster.sweeps import columns
 
     console = wide_console()
-    played = [point for point, row in enumerate(rows) if row["status"] == "ok"]
-    shown = sorted(sorted(played, key=lambda point: -rows[point]["on_front"])[:MOST_ROWS])
+    simulated = [point for point, row in enumerate(rows) if row["status"] == "ok"]
+    shown = sorted(sorted(simulated, key=lambda point: -rows[point]["on_front"])[:MAX_ROWS])
     settings, figures = _settings(plan), _figures(summary, rows)
     table = bare_table()
     table.add_column("point", justify="right")
@@ -40,29 +40,29 @@ def print_points(plan: Plan, summary: dict[str, Any], rows: Sequence[dict[str, A
     if shown:
         console.print(table)
         console.print()
-    if len(played) > len(shown):
-        print_remarks(console, [f"{len(shown)} of {len(played):,} points are shown, those on the front first"])
-    remarks = (*_impossible(settings, rows), *_explained(summary), *summary["notes"], *summary["assumptions"])
+    if len(simulated) > len(shown):
+        print_remarks(console, [f"{len(shown)} of {len(simulated):,} points are shown, those on the front first"])
+    remarks = (*_infeasible(settings, rows), *_explained(summary), *summary["notes"], *summary["assumptions"])
     print_remarks(console, remarks)
 
 
-def _impossible(settings: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Points that cannot be, those with the same reason together."""
+def _infeasible(settings: dict[str, list[Any]], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Describe infeasible points, those with the same reason together."""
     points: dict[str, list[int]] = {}
     for point, row in enumerate(rows):
-        if row["status"] == "impossible":
+        if row["status"] == "infeasible":
             points.setdefault(row["reason"], []).append(point)
-    said = []
-    for reason, of in list(points.items())[:MOST_ROWS]:
+    lines = []
+    for reason, of in list(points.items())[:MAX_ROWS]:
         where = ", ".join(f"{title} {_setting(values[of[0]])}" for title, values in settings.items())
         more = f" and {len(of) - 1:,} more points" if len(of) > 1 else ""
-        said.append(f"cannot be: {where}{more}: {reason}")
-    left = list(points.values())[MOST_ROWS:]
-    return said + ([f"{sum(map(len, left)):,} more points cannot be"] if left else [])
+        lines.append(f"infeasible: {where}{more}: {reason}")
+    left = list(points.values())[MAX_ROWS:]
+    return lines + ([f"{sum(map(len, left)):,} more points are infeasible"] if left else [])
 
 
 def _settings(plan: Plan) -> dict[str, list[Any]]:
-    """The columns that tell points apart: of a sweep with variants their names stand for their keys."""
+    """The columns that distinguish points; names of variants replace the keys that variants set."""
     from simcluster.sweeps import columns
     from simcluster.sweeps.table import setting_columns
 
@@ -77,7 +77,7 @@ def _settings(plan: Plan) -> dict[str, list[Any]]:
 
 
 def _figures(summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Devices, latencies people ask for first, and all that is weighed."""
+    """The usual columns, then those of the Pareto front."""
     usual = ["devices", "median_ttft_ms", "p99_ttft_ms", "mean_tpot_ms", "slo_attainment"]
     there = {name for row in rows for name in row}
     return [name for name in dict.fromkeys([*usual, *summary["objectives"]]) if name in there]
@@ -85,11 +85,11 @@ def _figures(summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[st
 
 def _setting(value: Any) -> str:
     text = value if isinstance(value, str) else "-" if value != value else f"{value:g}"
-    return text if len(text) <= LONGEST_SETTING else text[: LONGEST_SETTING - 1] + "…"
+    return text if len(text) <= MAX_SETTING_LENGTH else text[: MAX_SETTING_LENGTH - 1] + "…"
 
 
 def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
-    """A figure with its unit, and half the width of its interval where there is one."""
+    """A figure with its unit, and half the width of its interval if it has one."""
     from simcluster.sweeps import columns
     from simcluster.sweeps.table import HALF_WIDTH
 
@@ -104,14 +104,14 @@ def _figure(row: dict[str, Any], name: str, currency: str | None) -> str:
 
 
 def _explained(summary: dict[str, Any]) -> list[str]:
-    """What the columns mean that are not those of every run."""
-    said = [f"front: no other point is as good in {', '.join(summary['objectives'])} and better in one of them"]
+    """Explain the columns that single runs do not have."""
+    lines = [f"front: no other point is as good in {', '.join(summary['objectives'])} and better in one of them"]
     if summary["seeds"] > 1:
-        said.append(f"means over {summary['seeds']} seeds, ± half the 95 % interval")
+        lines.append(f"means over {summary['seeds']} seeds, ± half the 95 % interval")
     if summary["capacity"] is not None:
-        asked = summary["capacity"]
-        said.append(
-            f"capacity: the largest rate tried at which {asked['attainment']:.4g} of all requests meet the limits, "
-            f"to {asked['precision']:.2g}; all figures are at this rate"
+        search = summary["capacity"]
+        lines.append(
+            f"capacity: the largest rate tried at which {search['attainment']:.4g} of all requests meet the limits, "
+            f"to {search['precision']:.2g}; all figures are at this rate"
         )
-    return said
+    return lines

@@ -1,4 +1,4 @@
-"""How every command tells what is wrong with its input."""
+"""Errors in the input, as every command reports them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import click
 
 INPUT_ERROR = 2
 VIOLATION = 4
-LONGEST_LINE = 2000
-MOST_LINES = 1000
+MAX_LINE_LENGTH = 2000
+MAX_LINES = 1000
 
 
-def told(command: Callable[..., int]) -> Callable[..., int]:
-    """A command whose input errors go to stderr, one problem a line, with exit code 2."""
+def report_problems(command: Callable[..., int]) -> Callable[..., int]:
+    """Make a command print its input errors to stderr, one problem per line, and exit with code 2."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> int:
@@ -25,23 +25,23 @@ def told(command: Callable[..., int]) -> Callable[..., int]:
         try:
             return command(*args, **kwargs)
         except InputError as error:
-            tell(error.problems)
+            print_problems(error.problems)
         except UnknownName as error:
-            tell([error])
+            print_problems([error])
         except BrokenPipeError:
             raise
-        except OSError as error:  # of what is written: what is read has problems of its own
-            tell([f"{error.filename or 'output'}: {error.strerror or error}; expected a place to write to"])
+        except OSError as error:  # while writing: reading raises an InputError
+            print_problems([f"{error.filename or 'output'}: {error.strerror or error}; expected a place to write to"])
         return INPUT_ERROR
 
     return run
 
 
-def tell(problems: Iterable[object]) -> None:
-    """Print problems to stderr, one a line, whatever characters their input had."""
+def print_problems(problems: Iterable[object]) -> None:
+    """Print problems to stderr, one per line; control characters of the input are escaped."""
     lines = [str(problem) for problem in problems]
-    for text in lines[:MOST_LINES]:
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:LONGEST_LINE])
-        click.echo(line + ("…" if len(text) > LONGEST_LINE else ""), err=True)
-    if len(lines) > MOST_LINES:
-        click.echo(f"… and {len(lines) - MOST_LINES:,} more", err=True)
+    for text in lines[:MAX_LINES]:
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:MAX_LINE_LENGTH])
+        click.echo(line + ("…" if len(text) > MAX_LINE_LENGTH else ""), err=True)
+    if len(lines) > MAX_LINES:
+        click.echo(f"… and {len(lines) - MAX_LINES:,} more", err=True)

@@ -1,4 +1,4 @@
-"""`simcluster replay`: simulate scenarios and leave run folders."""
+"""`simcluster replay`: simulate scenarios and write run folders."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import ending_in
-from simcluster.cli.many import bar, counted, playable, with_workers
-from simcluster.cli.printed import print_json
-from simcluster.cli.problems import told
+from simcluster.cli.many_runs import limits_reported, progress_bar, run_progress, with_workers
+from simcluster.cli.output_files import ending_in
+from simcluster.cli.printing import print_json
+from simcluster.cli.problems import report_problems
 from simcluster.cli.timeline import SLICES
 
 if TYPE_CHECKING:
     from simcluster.scenario.resolved import Scenario
 
 RUN_TIMELINE = "timeline.json.gz"
-"""Name of a timeline in the folder of its run."""
+"""The file name of a timeline in a run folder."""
 
 
 def _timeline_file(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -54,7 +54,7 @@ class Options:
         """Raise a UsageError for options that exclude each other."""
         if self.timeline is not None and self.seeds is not None:
             raise click.UsageError(
-                "--timeline is of one run; with --seeds, `simcluster timeline` writes that of a seed"
+                "--timeline takes one run; with --seeds, `simcluster timeline` writes that of a seed"
             )
         if self.timeline not in (None, RUN_TIMELINE) and n_scenarios > 1:
             several = f"is one file for {n_scenarios} runs; without a FILE each run has {RUN_TIMELINE} in its folder"
@@ -78,8 +78,8 @@ class Options:
 @click.option("--timeline", is_flag=False, flag_value=RUN_TIMELINE, metavar="[FILE]", callback=_timeline_file,
               help=f"Write the timeline too: {RUN_TIMELINE} in the run's folder, or FILE, named *.gz.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as one JSON document.")
-@told
-def replay(scenarios: tuple[str, ...], **options: Any) -> int:
+@report_problems
+def replay(scenarios: tuple[str, ...], **given: Any) -> int:
     """
     Simulate scenarios and write a run folder for each.
 
@@ -89,38 +89,38 @@ def replay(scenarios: tuple[str, ...], **options: Any) -> int:
     replications.json and replications.parquet next to them; an interrupted command is resumed there.
     With --timeline, each run is simulated once more to write what `simcluster timeline` writes.
     """
-    asked = Options(**options)
-    asked.require_consistent(len(scenarios))
-    resolved = _load(scenarios, asked)
-    if asked.seeds is not None:
-        return _replicate(resolved, asked.seeds, asked)
-    return _simulate(resolved, asked)
+    options = Options(**given)
+    options.require_consistent(len(scenarios))
+    resolved = _load(scenarios, options)
+    if options.seeds is not None:
+        return _replicate(resolved, options.seeds, options)
+    return _simulate(resolved, options)
 
 
-def _simulate(scenarios: list[Scenario], asked: Options) -> int:
+def _simulate(scenarios: list[Scenario], options: Options) -> int:
     """Simulate each scenario once."""
     from simcluster.results.run import record
 
-    folders = _folders(scenarios, asked.output)
+    folders = _folders(scenarios, options.output)
     summaries = []
     for scenario, folder in zip(scenarios, folders, strict=True):
-        with _progress(scenario) as advance, playable(scenario.name):
+        with _progress(scenario) as advance, limits_reported(scenario.name):
             summaries.append(record(scenario, folder, advance))
-    if asked.as_json:
+    if options.as_json:
         print_json(summaries)
     else:
         from simcluster.cli.summary import print_summaries
 
         print_summaries(summaries, folders)
-    if asked.timeline is not None:
+    if options.timeline is not None:
         for folder in folders:
-            file = folder / RUN_TIMELINE if asked.timeline == RUN_TIMELINE else Path(asked.timeline)
-            _write_timeline(folder, file, asked.as_json)
+            file = folder / RUN_TIMELINE if options.timeline == RUN_TIMELINE else Path(options.timeline)
+            _write_timeline(folder, file, options.as_json)
     return 0
 
 
 def _write_timeline(folder: Path, file: Path, as_json: bool) -> None:
-    """What `simcluster timeline` writes of a run, and where it went."""
+    """Write the timeline of a run, and print its place."""
     from simcluster.timeline.write import write_timeline
 
     notice = write_timeline(folder, file, 0.0, None, SLICES)
@@ -129,16 +129,16 @@ def _write_timeline(folder: Path, file: Path, as_json: bool) -> None:
     click.echo(f"timeline: {file}", err=as_json)
 
 
-def _replicate(scenarios: list[Scenario], n_seeds: int, asked: Options) -> int:
+def _replicate(scenarios: list[Scenario], n_seeds: int, options: Options) -> int:
     """Simulate each scenario under several seeds."""
     from simcluster.results.replications import replicate
 
     summaries = []
-    folders = _numbered(asked.output, [f"{scenario.name}-seeds" for scenario in scenarios])
+    folders = _numbered(options.output, [f"{scenario.name}-seeds" for scenario in scenarios])
     for scenario, folder in zip(scenarios, folders, strict=True):
-        with counted(scenario.name, n_seeds, "runs") as done, playable(scenario.name):
-            summaries.append(replicate(scenario, n_seeds, folder, asked.jobs, asked.scheduler, done))
-    if asked.as_json:
+        with run_progress(scenario.name, n_seeds, "runs") as done, limits_reported(scenario.name):
+            summaries.append(replicate(scenario, n_seeds, folder, options.jobs, options.scheduler, done))
+    if options.as_json:
         print_json(summaries)
     else:
         from simcluster.cli.intervals import print_replications
@@ -147,27 +147,27 @@ def _replicate(scenarios: list[Scenario], n_seeds: int, asked: Options) -> int:
     return 0
 
 
-def _load(scenarios: tuple[str, ...], asked: Options) -> list[Scenario]:
+def _load(scenarios: tuple[str, ...], options: Options) -> list[Scenario]:
     """Load all scenarios, or report the problems of all."""
     from simcluster.files.problems import all_or_problems
     from simcluster.scenario.load import load
 
-    settings = asked.settings
-    if asked.fidelity == "message":  # needs the graph, which is part of a resolved scenario
+    settings = options.settings
+    if options.fidelity == "message":  # needs the graph, which is part of a resolved scenario
         settings = (*settings, "fidelity=message")
-    resolved = all_or_problems(lambda name: load(name, settings, asked.seed), scenarios)
-    if asked.fidelity is None:
+    resolved = all_or_problems(lambda name: load(name, settings, options.seed), scenarios)
+    if options.fidelity is None:
         return resolved
-    return [scenario.model_copy(update={"fidelity": asked.fidelity}) for scenario in resolved]
+    return [scenario.model_copy(update={"fidelity": options.fidelity}) for scenario in resolved]
 
 
 def _folders(scenarios: list[Scenario], output: Path) -> list[Path]:
-    """One folder per run: name and seed, numbered when that is not enough."""
+    """A folder for each run: name and seed, numbered where these repeat."""
     return _numbered(output, [f"{scenario.name}-seed{scenario.seed}" for scenario in scenarios])
 
 
 def _numbered(output: Path, names: list[str]) -> list[Path]:
-    """Folders of these names, a number behind those that repeat."""
+    """Folders of these names; those that repeat are numbered."""
     folders: list[Path] = []
     for base in names:
         taken = sum(folder.name == base or folder.name.startswith(f"{base}.") for folder in folders)
@@ -177,13 +177,13 @@ def _numbered(output: Path, names: list[str]) -> list[Path]:
 
 @contextmanager
 def _progress(scenario: Scenario) -> Iterator[Callable[[int], None] | None]:
-    """A progress bar over output tokens on a terminal; nothing in a pipe."""
+    """Show a progress bar over output tokens on a terminal; nothing in a pipe."""
     if not sys.stderr.isatty():
         yield None
         return
     from simcluster.scenario.requests import requests_of
 
     total = int(requests_of(scenario).output_tokens.sum())
-    with bar("{task.completed:,} tokens") as shown:
+    with progress_bar("{task.completed:,} tokens") as shown:
         task = shown.add_task(scenario.name, total=total)
         yield lambda n_tokens: shown.advance(task, n_tokens)

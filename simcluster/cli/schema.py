@@ -1,4 +1,4 @@
-"""`simcluster schema`: JSON Schemas of the files that people write."""
+"""`simcluster schema`: JSON Schemas of scenario, topology and sweep files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import click
 @click.argument("what", type=click.Choice(["scenario", "topology", "sweep"]), default="scenario")
 def schema(what: str) -> int:
     """
-    Print the JSON Schema of scenario files, of topology files, or of sweep files.
+    Print the JSON Schema of scenario, topology or sweep files.
 
-    Editors that know JSON Schema complete and check YAML files with it.
+    Editors use it to complete and check YAML files.
     """
     from simcluster.files.quantities import Frozen
     from simcluster.scenario.spec import ScenarioFile

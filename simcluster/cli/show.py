@@ -1,4 +1,4 @@
-"""`simcluster show`: what the catalogue holds, and where every value comes from."""
+"""`simcluster show`: list the catalogue, and print entries with the source of every value."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import ending_in
-from simcluster.cli.printed import bare_table
-from simcluster.cli.problems import told
+from simcluster.cli.output_files import ending_in
+from simcluster.cli.printing import bare_table
+from simcluster.cli.problems import report_problems
 from simcluster.plots.formats import FORMATS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 100
-"""Columns of what is printed, but on a terminal, which has its own."""
-LONGEST_IN_TABLE = 40
-"""Characters of a plain text that stands in a table."""
+"""Columns of the output in a pipe; a terminal has its own width."""
+MAX_IN_TABLE = 40
+"""Characters; longer texts are printed as paragraphs below the table."""
 KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "scenarios", "sweeps")
 
 
@@ -29,7 +29,7 @@ KINDS = ("devices", "links", "models", "noise", "calibration", "topologies", "sc
 @click.argument("name", required=False)
 @click.option("--plot", type=click.Path(path_type=Path), callback=ending_in(*FORMATS),
               help="Draw a topology into this file.")  # fmt: skip
-@told
+@report_problems
 def show(kind: str, name: str | None, plot: Path | None) -> int:
     """List what comes with simcluster, or show one entry with the source of every value."""
     if plot is not None and (kind != "topologies" or name is None):
@@ -46,55 +46,74 @@ def show(kind: str, name: str | None, plot: Path | None) -> int:
 
 
 def _listing(kind: str) -> Table:
-    """One row per entry with what matters most."""
+    """A table of one kind of entry, with the most important columns."""
+    own = {"devices": _devices, "links": _links, "models": _models, "topologies": _topologies}
+    if kind in own:
+        return own[kind]()
+    table = _table("name", "title")
+    if kind in ("scenarios", "sweeps"):
+        from simcluster.files import source
+
+        files = _files(kind)
+        titles = {name: source.read(files.find(name)).data.get("title", "") for name in files.names()}
+    else:
+        from simcluster.catalog import entries
+
+        names = entries.names(kind)  # type: ignore[arg-type]
+        titles = {name: entries.entry(kind, name).data.get("title", "") for name in names}  # type: ignore[arg-type]
+    for name, title in titles.items():
+        table.add_row(name, str(title))
+    return table
+
+
+def _devices() -> Table:
     from simcluster.catalog import entries
     from simcluster.files.units import show as text
 
-    table: Table
+    table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
+    for name in entries.names("devices"):
+        device = entries.device(name)
+        peak = device.peak_flop_per_s.get("bf16")
+        table.add_row(
+            name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
+            text(peak, "speed") if peak else "-", text(device.power_w, "power"),
+        )  # fmt: skip
+    return table
 
-    if kind == "devices":
-        table = _table("name", "title", "memory", "bandwidth", "bf16 peak", "power")
-        for name in entries.names("devices"):
-            device = entries.device(name)
-            peak = device.peak_flop_per_s.get("bf16")
-            table.add_row(
-                name, device.title, text(device.memory_bytes, "bytes"), text(device.memory_bytes_per_s, "bandwidth"),
-                text(peak, "speed") if peak else "-", text(device.power_w, "power"),
-            )  # fmt: skip
-    elif kind == "links":
-        table = _table("name", "title", "per direction", "latency, one way")
-        for name in entries.names("links"):
-            link = entries.link(name)
-            table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
-    elif kind == "models":
-        from simcluster.catalog.shapes import active_parameters, kv_bytes_per_token, total_parameters
 
-        table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
-        for name in entries.names("models"):
-            shape = entries.model(name)
-            table.add_row(
-                name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
-                str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
-            )  # fmt: skip
-    elif kind in ("noise", "calibration"):
-        table = _table("name", "title")
-        for name in entries.names(kind):  # type: ignore[arg-type]
-            table.add_row(name, str(entries.entry(kind, name).data.get("title", "")))  # type: ignore[arg-type]
-    elif kind == "topologies":
-        from simcluster.topology import read
+def _links() -> Table:
+    from simcluster.catalog import entries
+    from simcluster.files.units import show as text
 
-        table = _table("name", "title", "devices")
-        for name in read.names():
-            topology = read.load(name)
-            table.add_row(name, topology.title, str(len(topology.devices)))
-    else:
-        from simcluster.files import source
+    table = _table("name", "title", "per direction", "latency, one way")
+    for name in entries.names("links"):
+        link = entries.link(name)
+        table.add_row(name, link.title, text(link.bytes_per_s, "bandwidth"), text(link.latency_s, "time"))
+    return table
 
-        table = _table("name", "title")
-        files = _files(kind)
-        for name in files.names():
-            data = source.read(files.find(name)).data
-            table.add_row(name, str(data.get("title", "")))
+
+def _models() -> Table:
+    from simcluster.catalog import entries
+    from simcluster.catalog.shapes import active_parameters, kv_bytes_per_token, total_parameters
+    from simcluster.files.units import show as text
+
+    table = _table("name", "kind", "parameters", "active", "layers", "KV per token, 16 bit")
+    for name in entries.names("models"):
+        shape = entries.model(name)
+        table.add_row(
+            name, shape.kind, f"{total_parameters(shape) / 1e9:,.1f}B", f"{active_parameters(shape) / 1e9:,.1f}B",
+            str(shape.layers), text(kv_bytes_per_token(shape, 16), "bytes"),
+        )  # fmt: skip
+    return table
+
+
+def _topologies() -> Table:
+    from simcluster.topology import read
+
+    table = _table("name", "title", "devices")
+    for name in read.names():
+        topology = read.load(name)
+        table.add_row(name, topology.title, str(len(topology.devices)))
     return table
 
 
@@ -113,7 +132,7 @@ def _print_table(table: Table) -> None:
 
 
 def _files(kind: str) -> Any:
-    """The module that knows where scenarios or sweeps are."""
+    """The module that finds scenarios or sweeps."""
     from simcluster.scenario import files as scenarios
     from simcluster.sweeps import files as sweeps
 
@@ -121,7 +140,7 @@ def _files(kind: str) -> Any:
 
 
 def _show_file(kind: str, name: str) -> None:
-    """A scenario or a sweep as it stands."""
+    """Print the file of a scenario or a sweep."""
     from simcluster.catalog import entries
     from simcluster.files import source
     from simcluster.files.problems import nearest
@@ -134,7 +153,7 @@ def _show_file(kind: str, name: str) -> None:
 
 
 def _show_entry(kind: str, name: str) -> None:
-    """A catalogue entry: every value with its source."""
+    """Print every value of a catalogue entry with its source."""
     from simcluster.catalog import entries
     from simcluster.files import source
 
@@ -155,15 +174,15 @@ def _show_entry(kind: str, name: str) -> None:
     for path, value in facts:
         if _is_prose(value):
             _print_paragraph(f"{path}: {value}")
-    for key, said in data.get("sources", {}).items():
-        _print_paragraph(f"{key}: {said.get('title', '')}")
-        if said.get("url"):
-            click.echo(f"    {said['url']}")
+    for key, attributes in data.get("sources", {}).items():
+        _print_paragraph(f"{key}: {attributes.get('title', '')}")
+        if attributes.get("url"):
+            click.echo(f"    {attributes['url']}")
 
 
 def _is_prose(value: Any) -> bool:
-    """Whether a value is a text that wants a paragraph instead of a place in a table."""
-    return isinstance(value, str) and len(value) > LONGEST_IN_TABLE
+    """Whether a value is a text too long for the table."""
+    return isinstance(value, str) and len(value) > MAX_IN_TABLE
 
 
 def _print_paragraph(text: str) -> None:
@@ -171,7 +190,7 @@ def _print_paragraph(text: str) -> None:
 
 
 def _cells(value: Any) -> tuple[str, str, str]:
-    """What is said of a value: itself, its source, and remarks."""
+    """A value, its source, and remarks on it."""
     if not isinstance(value, dict):
         return _text(value), "", ""
     remarks = "; ".join(str(value[key]) for key in ("confidence", "status", "note") if value.get(key))
@@ -179,14 +198,14 @@ def _cells(value: Any) -> tuple[str, str, str]:
 
 
 def _text(value: Any) -> str:
-    """A value as it would stand in a file, but lists without brackets."""
+    """A value as in a file, but lists without brackets."""
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:
-    """Every value of an entry: mappings with a `value`, and plain values, but not titles and sources."""
+    """Every value of an entry with its path: mappings with a `value`, and plain values; no titles or sources."""
     if isinstance(data, dict) and "value" in data:
         return [(path, data)]
     if isinstance(data, dict):
@@ -198,7 +217,7 @@ def _facts(data: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int
 
 
 def _show_topology(name: str, plot: Path | None) -> None:
-    """Counts, distances, bisection; and a drawing if wanted."""
+    """Print counts, distances and bisection; draw the topology if a file is given."""
     from collections import Counter
 
     from simcluster.files.units import show as text
@@ -206,11 +225,11 @@ def _show_topology(name: str, plot: Path | None) -> None:
 
     topology = read.load(name)
     click.echo(f"{topology.name}: {topology.title}")
-    kinds = Counter(said["kind"] for _, said in topology.graph.nodes(data=True))
+    kinds = Counter(attributes["kind"] for _, attributes in topology.graph.nodes(data=True))
     click.echo("nodes: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items()))
     table = _table("link", "edges", "per direction", "latency")
-    edges = Counter((said["link"] or "-", said["bytes_per_s"], said["latency_s"])
-                    for _, _, said in topology.graph.edges(data=True))  # fmt: skip
+    edges = Counter((attributes["link"] or "-", attributes["bytes_per_s"], attributes["latency_s"])
+                    for _, _, attributes in topology.graph.edges(data=True))  # fmt: skip
     for (link, bytes_per_s, latency_s), count in edges.items():
         table.add_row(link, str(count), text(bytes_per_s, "bandwidth"), text(latency_s, "time"))
     _print_table(table)

@@ -1,4 +1,4 @@
-"""Summaries as a table: a row per metric, a column per run."""
+"""Print summaries as a table: a row per metric, a column per run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from simcluster.cli.printed import bare_table, plus_minus, print_remarks, wide_console
+from simcluster.cli.printing import bare_table, plus_minus, print_remarks, wide_console
 from simcluster.files.units import number
 from simcluster.results.run import remarks
 
@@ -18,7 +18,7 @@ def _ms(key: str) -> Callable[[Summary], str]:
 
 
 def _steady(summary: Summary, name: str) -> str:
-    """The mean in the long run and half the width of its interval, where the scenario asks for it."""
+    """The steady-state mean and half the width of its interval, if the scenario asks for it."""
     found = summary.get("steady_state", {})
     mean, half_width = found.get(f"mean_{name}_ms"), found.get(f"half_width_{name}_ms")
     return plus_minus(mean, half_width, "ms")
@@ -61,12 +61,12 @@ def _largest(shares: dict[str, float]) -> str:
 
 
 def column_head(summary: Summary, seeds: str) -> str:
-    """What stands above the column of a run or of several; changes of a noise preset have a line of their own."""
+    """The head of a column; changes of a noise preset are on a line of their own."""
     return f"{summary['scenario']}\n{seeds}, noise {summary['noise']}".replace(" (", "\n(")
 
 
 def print_summaries(summaries: Sequence[Summary], folders: Sequence[Path]) -> None:
-    """Print the runs side by side, what they assume, and where they are."""
+    """Print runs side by side, then assumptions and folders."""
     print_side_by_side(
         "",
         [column_head(summary, f"seed {summary['seed']}") for summary in summaries],
@@ -83,7 +83,7 @@ def print_side_by_side(
     remarks: Iterable[str],
     places: Iterable[str],
 ) -> None:
-    """Print a column for each scenario, rows in which none has anything left out; then remarks, each once; places."""
+    """Print a column for each scenario without rows that all lack, then remarks, each once, then places."""
     console = wide_console()
     table = bare_table()
     table.add_column(corner)

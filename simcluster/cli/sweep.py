@@ -1,4 +1,4 @@
-"""`simcluster sweep`: one scenario at many points of a design."""
+"""`simcluster sweep`: simulate a scenario at many points of a design."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import writable_folder
-from simcluster.cli.many import counted, with_workers
-from simcluster.cli.printed import print_json
-from simcluster.cli.problems import INPUT_ERROR, tell, told
+from simcluster.cli.many_runs import run_progress, with_workers
+from simcluster.cli.output_files import writable_folder
+from simcluster.cli.printing import print_json
+from simcluster.cli.problems import INPUT_ERROR, print_problems, report_problems
 
 if TYPE_CHECKING:
     from simcluster.sweeps.plan import Plan
 
-MOST_TOLD = 20
-"""Failed runs that are told one by one."""
+MAX_LISTED = 20
+"""Failed runs that are printed one by one."""
 
 
 @click.command()
@@ -27,10 +27,10 @@ MOST_TOLD = 20
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="Change a key of the base scenario, such as workload.requests=100.")  # fmt: skip
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-              callback=writable_folder, help="Draw heat maps and the Pareto front into a folder too.")  # fmt: skip
+              callback=writable_folder, help="Draw heat maps and the Pareto front into this folder.")  # fmt: skip
 @with_workers
 @click.option("--json", "as_json", is_flag=True, help="Print the summary and all rows as one JSON document.")
-@told
+@report_problems
 def sweep(
     sweep: str,
     output: Path,
@@ -44,16 +44,16 @@ def sweep(
     Simulate a scenario at many points: grids, variants and samples over its keys.
 
     SWEEP is a file, or the name of a sweep that comes with simcluster (see `simcluster show sweeps`). Its folder
-    NAME-sweep holds results.parquet with a row for each point, sweep.json, and the journal of all runs. The same
-    command takes up what a killed one left there, and plays only what is missing. Points that cannot be, such as
-    models that do not fit, are told with the reason; runs that fail do not stop the others.
+    NAME-sweep holds results.parquet with a row for each point, sweep.json, and the journal of all runs. An
+    interrupted sweep is resumed by the same command: only missing runs are simulated. Infeasible points, such as
+    models that do not fit, are reported with the reason; failed runs do not stop the others.
     """
     from simcluster.sweeps.plan import read
     from simcluster.sweeps.record import plain, record
 
     plan = read(sweep, settings)
     folder = output / f"{plan.name}-sweep"
-    with counted(plan.name, plan.n_possible, "runs") as done:
+    with run_progress(plan.name, plan.n_feasible, "runs") as done:
         summary, rows = record(plan, folder, jobs, scheduler, done)
     if as_json:
         print_json(summary | {"rows": [{name: plain(value) for name, value in row.items()} for row in rows]})
@@ -69,14 +69,14 @@ def sweep(
     if not as_json:
         click.echo(f"sweep: {folder}")
     failed = summary["failed"]
-    tell([_failure(plan, one, settings) for one in failed[:MOST_TOLD]])
-    if len(failed) > MOST_TOLD:
-        tell([f"… and {len(failed) - MOST_TOLD:,} more, see {folder / 'sweep.json'}"])
+    print_problems([_failure(plan, one, settings) for one in failed[:MAX_LISTED]])
+    if len(failed) > MAX_LISTED:
+        print_problems([f"… and {len(failed) - MAX_LISTED:,} more, see {folder / 'sweep.json'}"])
     return INPUT_ERROR if failed else 0
 
 
 def _failure(plan: Plan, failed: dict[str, Any], settings: tuple[str, ...]) -> str:
-    """A run that failed, and how to play it alone."""
+    """Describe a failed run, with the command that simulates it alone."""
     from simcluster.sweeps.plan import rate_text
     from simcluster.sweeps.spec import RATE_KEY
     from simcluster.sweeps.table import text
@@ -84,8 +84,8 @@ def _failure(plan: Plan, failed: dict[str, Any], settings: tuple[str, ...]) -> s
     values = dict(plan.file.set) | {s.key: s.value for s in plan.points[failed["point"]].point.settings}
     if failed["rate_req_per_s"] is not None:
         values[RATE_KEY] = rate_text(failed["rate_req_per_s"])
-    said = [f"{key}={text(value)}" for key, value in values.items()]
-    alone = ["simcluster", "replay", plan.base, "--seed", str(failed["seed"])]
-    for setting in (*settings, *said):
-        alone += ["--set", setting]
-    return f"point {failed['point']}: failed: {failed['reason']}; alone: {shlex.join(alone)}"
+    changes = [f"{key}={text(value)}" for key, value in values.items()]
+    replay = ["simcluster", "replay", plan.base, "--seed", str(failed["seed"])]
+    for setting in (*settings, *changes):
+        replay += ["--set", setting]
+    return f"point {failed['point']}: failed: {failed['reason']}; to reproduce: {shlex.join(replay)}"

@@ -1,4 +1,4 @@
-"""`simcluster timeline`: what happened when, for a trace viewer."""
+"""`simcluster timeline`: write a run's timeline for a trace viewer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from simcluster.cli.endings import ending_in
-from simcluster.cli.problems import told
+from simcluster.cli.output_files import ending_in
+from simcluster.cli.problems import report_problems
 
 SLICES = 200_000
-"""About how many a timeline has at most, unless somebody asks for others."""
+"""Default of --limit."""
 
 
 @click.command()
@@ -23,14 +23,14 @@ SLICES = 200_000
 )
 @click.option("--to", "end", metavar="TIME", help="Where it ends; by default with the run.")
 @click.option("--limit", type=click.IntRange(1, 10_000_000), default=SLICES, show_default=True,
-              help="About how many slices it may have; it ends earlier when they are more.")  # fmt: skip
-@told
+              help="Largest number of slices, about; a longer timeline is cut.")  # fmt: skip
+@report_problems
 def timeline(run: Path, output: Path, begin: str, end: str | None, limit: int) -> int:
     """
-    Write what happened when: lanes for requests, devices and links.
+    Write a timeline of a run: lanes for requests, devices and links.
 
-    RUN is a folder that `simcluster replay` left; its scenario is played again and watched. The file is gzipped JSON
-    in Chrome's trace event format; open it in https://ui.perfetto.dev.
+    RUN is a run folder of `simcluster replay`; its scenario is simulated once more. The file is gzipped JSON in
+    Chrome's trace event format, for https://ui.perfetto.dev.
     """
     from simcluster.timeline.write import write_timeline
 

@@ -1,4 +1,4 @@
-"""`simcluster validate`: simulate what somebody measured, and tell how far off the answer is."""
+"""`simcluster validate`: simulate measured runs, and report the errors."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simcluster.cli.endings import ending_in
-from simcluster.cli.printed import bare_table, print_json
-from simcluster.cli.problems import INPUT_ERROR, tell, told
+from simcluster.cli.output_files import ending_in
+from simcluster.cli.printing import bare_table, print_json
+from simcluster.cli.problems import INPUT_ERROR, print_problems, report_problems
 from simcluster.files.units import number
 from simcluster.plots.formats import FORMATS
 
@@ -25,14 +25,14 @@ SUITES = ("kernels", "collectives", "end-to-end", "wafer", "mlperf", "splitwise"
 @click.command()
 @click.option("--suite", type=click.Choice([*SUITES, "all"]), help="Measurements of a data folder, see --data.")
 @click.option("--data", type=click.Path(path_type=Path), metavar="FOLDER",
-              help="Measured tables, for every suite but wafer: its numbers come along.")  # fmt: skip
+              help="Measured tables, for every suite but wafer, whose numbers are part of simcluster.")  # fmt: skip
 @click.option("--cases", "case_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE.csv",
-              help="Measured serving runs, a row each, columns as in docs/accuracy.md.")  # fmt: skip
+              help="Measured serving runs, one per row, columns as in docs/accuracy.md.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg",
               callback=ending_in(*FORMATS), help="Draw predicted against measured.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), default=None, help="Processes. Default: all cores.")
-@told
+@report_problems
 def validate(
     suite: str | None,
     data: Path | None,
@@ -44,9 +44,8 @@ def validate(
     """
     Compare simulations with measurements.
 
-    A case whose model, device or parallelism is not known is skipped and named; when none is left, the exit code
-    is 2. Kernels, collectives and served
-    runs of a data folder are judged on the half that the fit did not see.
+    A case with an unknown model, device or parallelism is skipped and listed; if none is left, the exit code is 2.
+    Kernels, collectives and served runs of a data folder are judged on the half that was not used for the fit.
     """
     import os
 
@@ -62,9 +61,9 @@ def validate(
     found: dict[str, Any] = {}
     if case_files:
         found["cases"] = _cases(case_files, n_jobs)
-    wanted = SUITES if suite == "all" else (suite,) if suite else ()
+    names = SUITES if suite == "all" else (suite,) if suite else ()
     measured = tables(data or Path())
-    for name in wanted:
+    for name in names:
         found[name] = SUITE[name](measured, n_jobs)
     if plot is not None:
         _draw(found, plot)
@@ -76,15 +75,15 @@ def validate(
             if name != "cases" or part["cases"]:
                 _print(name, part)
     if "cases" in found and not found["cases"]["cases"]:
-        tell([_nothing_to_play(case_files, found["cases"]["skipped"]), *found["cases"]["skipped"]])
+        print_problems([_nothing_to_simulate(case_files, found["cases"]["skipped"]), *found["cases"]["skipped"]])
         return INPUT_ERROR
     return 0
 
 
-def _nothing_to_play(files: Sequence[Path], skipped: Sequence[str]) -> Problem:
+def _nothing_to_simulate(files: Sequence[Path], skipped: Sequence[str]) -> Problem:
     from simcluster.files.problems import Problem
 
-    found = f"none of {len(skipped):,} rows can be played" if skipped else "no rows"
+    found = f"none of {len(skipped):,} rows can be simulated" if skipped else "no rows"
     return Problem(", ".join(map(str, files)), 0, "", found, "expected a row for each measured run")
 
 
@@ -93,7 +92,7 @@ def _cases(files: Sequence[Path], jobs: int) -> dict[str, Any]:
     from simcluster.calibrate.runs.error_table import document
 
     cases = [case for file in files for case in read(file)]
-    tell(problem for file in files for problem in unknown_columns(file))
+    print_problems(problem for file in files for problem in unknown_columns(file))
     return document(_simulated(cases, jobs))
 
 
@@ -128,7 +127,7 @@ def _collectives(measured: Path, jobs: int) -> dict[str, Any]:
 
 
 def _end_to_end(measured: Path, jobs: int) -> dict[str, Any]:
-    """The half of the served runs that the engines were not fitted to, and the other for comparison."""
+    """Judge the half of the served runs that the engines were not fitted to, and the other for comparison."""
     from simcluster.calibrate.constants.engines import fitted_half
     from simcluster.calibrate.runs.cases import read
     from simcluster.calibrate.runs.error_table import document
@@ -171,12 +170,12 @@ SUITE: dict[str, Callable[[Path, int], dict[str, Any]]] = {
 
 
 def _draw(found: dict[str, Any], path: Path) -> None:
-    """The serving runs among what was found."""
+    """Draw the serving runs among the results."""
     from simcluster.plots.predicted import predicted_against_measured
 
     rows = [row for name in ("cases", "end-to-end") for row in found.get(name, {}).get("rows", [])]
     if not rows and "cases" in found:
-        return  # which is told
+        return  # already reported
     if not rows:
         raise click.UsageError("--plot draws serving runs: give --cases, or --suite end-to-end")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +183,7 @@ def _draw(found: dict[str, Any], path: Path) -> None:
 
 
 def _print(name: str, part: dict[str, Any]) -> None:
-    """One suite for people."""
+    """Print one suite as a table."""
     from rich.console import Console
 
     from simcluster.calibrate.runs.error_table import HEADER, summary_rows

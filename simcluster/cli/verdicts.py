@@ -1,11 +1,11 @@
-"""Comparisons and rankings as text tables."""
+"""Print comparisons and rankings as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from simcluster.cli.printed import plain_table, print_remarks, wide_console
+from simcluster.cli.printing import plain_table, print_remarks, wide_console
 from simcluster.comparison.comparison import Compared, Comparison, Row
 from simcluster.comparison.differences import summarised
 from simcluster.comparison.ranking import Ranking
@@ -27,14 +27,21 @@ from simcluster.scenario.gates import METRICS
 if TYPE_CHECKING:
     from rich.console import Console
 
-TOLD = ("std_itl_ms", "p99.9_itl_ms", "p99.9_ttft_ms", "request_goodput", "slo_attainment", "joules_per_output_token")
-"""Metrics that are shown without being judged."""
+SHOWN_UNJUDGED = (
+    "std_itl_ms",
+    "p99.9_itl_ms",
+    "p99.9_ttft_ms",
+    "request_goodput",
+    "slo_attainment",
+    "joules_per_output_token",
+)
+"""Metrics that are shown without a gate."""
 WORDS = {"PASS": "ok", "FAIL": "FAIL", "INCONCLUSIVE": "INCONCLUSIVE", None: "(not judged)"}
-MOST_REMARKS = 20
+MAX_REMARKS = 20
 
 
 def print_comparison(found: Comparison, exit_code: int) -> None:
-    """Print a table for each candidate, what its changes are made of, and the sum of the verdicts."""
+    """Print a table for each candidate, the components of its changes, and the number of verdicts."""
     console = wide_console()
     for candidate in found.candidates:
         _candidate(console, found, candidate)
@@ -52,10 +59,11 @@ def _candidate(console: Console, found: Comparison, candidate: Compared) -> None
     console.print(same, markup=False, soft_wrap=True)
     if candidate.status == "identical":
         console.print("identical: every trace is the same, to the picosecond", markup=False, soft_wrap=True)
-    rows = [row for row in candidate.rows if row.gate is not None or row.metric in TOLD]
+    rows = [row for row in candidate.rows if row.gate is not None or row.metric in SHOWN_UNJUDGED]
     if not rows:
         return
-    table = plain_table("", "base", "candidate", "change", "bounds", "fails at", "verdict", "would see", "pairing")
+    table = plain_table("", "base", "candidate", "change", "bounds", "fails at", "verdict", "detectable change",
+                        "variance reduction")  # fmt: skip
     for row in rows:
         table.add_row(METRICS[row.metric].title, *_cells(row))
     console.print(table)
@@ -66,19 +74,19 @@ def _candidate(console: Console, found: Comparison, candidate: Compared) -> None
 
 
 def _cells(row: Row) -> list[str]:
-    gate = row.gate
+    gate, factor = row.gate, row.variance_reduction
     limit = f"{gate.fails} {allowed(gate)}" if gate is not None else ""
-    would_see = figure(row, row.detectable) if gate is not None else ""
+    detectable = figure(row, row.detectable) if gate is not None else ""
     return [
         shown(row.metric, row.base), shown(row.metric, row.candidate), percent(row.change),
         "-" if row.low is None else bounds(row), limit,
-        judged(row, WORDS[row.verdict]), would_see,
-        "" if row.pairing is None else f"x{row.pairing:.0f}" if row.pairing >= 10 else f"x{row.pairing:.1f}",
+        judged(row, WORDS[row.verdict]), detectable,
+        "" if factor is None else f"x{factor:.0f}" if factor >= 10 else f"x{factor:.1f}",
     ]  # fmt: skip
 
 
 def _counts(found: Comparison) -> list[str]:
-    """How many gates have which verdict."""
+    """The number of gates with each verdict."""
     totals = {
         verdict: sum(candidate.count(verdict) for candidate in found.candidates)
         for verdict in ("FAIL", "PASS", "INCONCLUSIVE")
@@ -91,11 +99,11 @@ def _counts(found: Comparison) -> list[str]:
 
 
 def print_ranking(found: Ranking, exit_code: int) -> None:
-    """Print the systems in order, who keeps the limits, and what is known of neighbours."""
+    """Print the systems in order, whether they meet the limits, and how the best compares with the others."""
     console = wide_console()
     metric = METRICS[found.metric]
-    said = f"by {metric.title}, {where(found.sides[0].world)}"
-    console.print(said, markup=False, style="bold", soft_wrap=True)
+    heading = f"by {metric.title}, {where(found.sides[0].world)}"
+    console.print(heading, markup=False, style="bold", soft_wrap=True)
     limits = [limit.gate for limit in found.limits[0]]
     columns = (f"{METRICS[gate.metric].title}, fails {gate.fails} {allowed(gate)}" for gate in limits)
     table = plain_table("", metric.title, "to the first", "bounds", f"within {100 * found.zone:g} %", *columns)
@@ -112,17 +120,21 @@ def print_ranking(found: Ranking, exit_code: int) -> None:
     console.print(table)
     console.print()
     names = ", ".join(found.sides[side].name for side in found.best)
-    sure = {"PASS": f"best: {names}", "FAIL": "none keeps the limits", "INCONCLUSIVE": f"not decided: {names or '-'}"}
+    sure = {
+        "PASS": f"best: {names}",
+        "FAIL": "no system meets the limits",
+        "INCONCLUSIVE": f"inconclusive: {names or '-'}",
+    }
     text = f"{sure[found.verdict]}; alpha {found.alpha:g} over all pairs and limits; exit code {exit_code}"
     console.print(text, markup=False, soft_wrap=True)
     _remarks(console, found.sides)
 
 
 def _relation(relation: str) -> str:
-    return {"better": "no", "as good": "yes", "not decided": "not decided"}[relation]
+    return {"better": "no", "as good": "yes", "inconclusive": "inconclusive"}[relation]
 
 
 def _remarks(console: Console, sides: Sequence[Side]) -> None:
-    """What is to be known of any side, each once."""
+    """Print the remarks of all sides, each once."""
     remarks = dict.fromkeys(remark for side in sides for remark in side.remarks)
-    print_remarks(console, list(remarks)[:MOST_REMARKS])
+    print_remarks(console, list(remarks)[:MAX_REMARKS])

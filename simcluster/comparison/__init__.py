@@ -1,1 +1,1 @@
-"""Compare what two or more systems do in the same worlds: changes with their bounds, verdicts, causes, ranks."""
+"""Comparison of two or more systems in the same worlds: changes with bounds, verdicts, causes and ranks."""

@@ -1,4 +1,4 @@
-"""A comparison or a ranking as plain data, with a format that says how to read it."""
+"""Comparisons and rankings as JSON data, with a format name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANKING_FORMAT = "simcluster-ranking-1"
 
 
 def of_comparison(found: Comparison, exit_code: int) -> dict[str, Any]:
-    """Everything that is known of a comparison."""
+    """Convert a comparison."""
     return {
         "format": COMPARISON_FORMAT,
         "verdict": found.verdict,
@@ -32,7 +32,7 @@ def of_comparison(found: Comparison, exit_code: int) -> dict[str, Any]:
 
 
 def of_ranking(found: Ranking, exit_code: int) -> dict[str, Any]:
-    """Everything that is known of a ranking; systems by their number in `systems`."""
+    """Convert a ranking; systems are referred to by their index in `systems`."""
     return {
         "format": RANKING_FORMAT,
         "verdict": found.verdict,
@@ -105,10 +105,10 @@ def _row(row: Row) -> dict[str, Any]:
         "worlds": row.worlds,
         "needs": row.needs,
         "detectable": row.detectable,
-        "pairing_gain": row.pairing,
+        "variance_reduction": row.variance_reduction,
         "change_by_component": {name: part.change for name, part in row.causes.parts.items()},
         "bounds_by_component": {name: [part.low, part.high] for name, part in row.causes.parts.items()},
-        "largest_not_told_apart_from": list(row.causes.rivals),
+        "not_distinguished_from_largest": list(row.causes.rivals),
     }
 
 

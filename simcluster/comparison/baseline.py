@@ -1,9 +1,9 @@
 """
-A baseline: what a side did, in a small text file to be committed and reviewed.
+Baselines: the results of a side in a small text file, to be committed and reviewed.
 
-It begins with its means for the reader, as comments; then come what makes it comparable, the gates, and for each
-metric one line with its value in every world, and one with what it is made of if it is gated. A change that moves one
-metric changes three lines.
+The file begins with means as comments for the reader. Then follow what makes it comparable, the gates, and for each
+metric a line with its value in every world, and a line with its components if it is gated. A change of one metric
+changes three lines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from simcluster.scenario.spec import GateText
 from simcluster.trace.columns import COMPONENTS
 
 BASELINE_FORMAT = "simcluster-baseline-3"
-MOST_WORLDS = 10_000
+MAX_WORLDS = 10_000
 
 
 def _metric(name: str) -> str:
@@ -54,7 +54,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class BaselineFile(Frozen):
-    """The file as it is read."""
+    """The file format."""
 
     format: Literal["simcluster-baseline-3"]
     scenario: Text
@@ -63,13 +63,13 @@ class BaselineFile(Frozen):
     noise: Text
     noise_digest: Digits
     limits_ms: Annotated[dict[Text, Value], Field(max_length=10)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_WORLDS)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MAX_WORLDS)]
     source_seeds: Annotated[dict[Text, Seed], Field(max_length=10_000)]
     made_with: Annotated[dict[Text, Text], Field(max_length=50)]
     gates: Annotated[tuple[GateText, ...], Field(max_length=MAX_GATES)]
-    worlds: dict[MetricName, Annotated[tuple[Value | None, ...], Field(max_length=MOST_WORLDS)]]
-    parts: dict[MetricName, dict[ComponentName, Annotated[tuple[Share, ...], Field(max_length=MOST_WORLDS)]]]
-    traces: Annotated[tuple[Digits, ...], Field(max_length=MOST_WORLDS)]
+    worlds: dict[MetricName, Annotated[tuple[Value | None, ...], Field(max_length=MAX_WORLDS)]]
+    parts: dict[MetricName, dict[ComponentName, Annotated[tuple[Share, ...], Field(max_length=MAX_WORLDS)]]]
+    traces: Annotated[tuple[Digits, ...], Field(max_length=MAX_WORLDS)]
 
     @model_validator(mode="after")
     def _is_complete(self) -> BaselineFile:
@@ -81,17 +81,17 @@ class BaselineFile(Frozen):
 
 
 def is_baseline(document: Document) -> bool:
-    """Whether a document means to be a baseline, of whatever version."""
+    """Whether a document is a baseline of any version."""
     data = document.data
     return isinstance(data, dict) and str(data.get("format", "")).startswith("simcluster-baseline-")
 
 
 def from_document(document: Document) -> Side:
     """
-    A side from a baseline file.
+    Convert a baseline file to a side.
 
     Raises:
-        InputError: with all that is wrong with it, or that it is of another version and how to renew it.
+        InputError: with every error in it, or that it is of another version and how to renew it.
     """
     if (version := document.data.get("format")) != BASELINE_FORMAT:
         found = f"written by another version (format {str(version)[:40]})"
@@ -111,12 +111,12 @@ def from_document(document: Document) -> Side:
 
 
 def _parts_of_world(file: BaselineFile, n: int) -> Parts:
-    """What the metrics of one world are made of, shares that are zero left out."""
+    """Shares of the components in each metric of one world, without those that are zero."""
     return {name: {part: of[n] for part, of in parts.items() if of[n]} for name, parts in file.parts.items()}
 
 
 def _parts_by_metric(side: Side) -> dict[str, dict[str, list[float]]]:
-    """Of each metric that is gated and has components in all worlds, the share of each of them by world."""
+    """For each gated metric with components in all worlds, the share of each component by world."""
     found = {}
     gated = {gate.metric for gate in parse_all(side.gates) or default_gates()}
     for metric in side.parts[0] if side.parts else ():
@@ -133,7 +133,7 @@ def dump(side: Side) -> str:
 
 
 def write(side: Side, path: Path) -> None:
-    """Write a baseline; what was there is replaced at once, or not at all."""
+    """Write a baseline atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(dump(side).encode())
@@ -141,7 +141,7 @@ def write(side: Side, path: Path) -> None:
 
 def _lines(side: Side) -> Iterator[str]:
     world = side.world
-    yield f"# What {side.name} did in {len(world.seeds)} worlds, written by `simcluster compare --update-baseline`."
+    yield f"# Results of {side.name} in {len(world.seeds)} worlds, written by `simcluster compare --update-baseline`."
     yield "# Means over the worlds:"
     metrics = [name for name in METRICS if any(value is not None for value in side.values(name))]
     for name in metrics:

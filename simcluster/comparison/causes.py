@@ -1,9 +1,9 @@
 """
-The change of a metric by component, with bounds from world to world, and whether the largest is surely the largest.
+The change of a metric by component, with bounds over worlds, and whether the largest is significantly the largest.
 
 In each world the difference of a component's times is divided by the logarithmic mean of the metric's two values, so
-that components sum to the logarithm of their ratio without a rest. They are judged as the change itself is: by what
-differs between two sides of one world, and worlds are the only independent values.
+that components sum to the logarithm of their ratio without a remainder. They are judged like the change itself: by
+paired differences within a world, since worlds are the only independent values.
 
 Source:
     Ang, The LMDI approach to decomposition analysis, Energy Policy 33 (2005), 867: the logarithmic mean.
@@ -22,7 +22,7 @@ from simcluster.trace.columns import COMPONENTS
 
 @dataclass(frozen=True)
 class Part:
-    """What one component adds to a change, relative to the base's value, with a bound on either side."""
+    """The contribution of a component to a change, relative to the base's value, with its bounds."""
 
     change: float
     low: float
@@ -36,7 +36,7 @@ class Causes:
     parts: dict[str, Part]
     """The largest first; they sum to the change."""
     rivals: tuple[str, ...]
-    """Components of which it is not sure that they are smaller than the first, whatever their signs."""
+    """Components that are not significantly smaller than the first in absolute value."""
 
 
 UNKNOWN = Causes({}, ())
@@ -44,13 +44,13 @@ UNKNOWN = Causes({}, ())
 
 def causes(base: Side, candidate: Side, metric: str, level: float) -> Causes:
     """
-    What a change of a metric is made of; unknown where a world lacks its components.
+    Decompose the change of a metric into components; unknown if a world lacks its components.
 
     Args:
-        base: in two worlds or more.
-        candidate: in the same.
+        base: a side with two worlds or more.
+        candidate: a side with the same worlds.
         metric: a latency's mean, median, p95 or p99.
-        level: how often each bound may be wrong, and each verdict that one component is larger than another.
+        level: error probability of each bound, and of each verdict that one component is larger than another.
     """
     shares = (
         (one.get(metric, {}), other.get(metric, {})) for one, other in zip(base.parts, candidate.parts, strict=True)
@@ -72,7 +72,7 @@ def causes(base: Side, candidate: Side, metric: str, level: float) -> Causes:
 def _in_one_world(
     base: dict[str, float], candidate: dict[str, float], one: float | None, other: float | None
 ) -> dict[str, float]:
-    """By component what it adds to the logarithm of the ratio of two values; nothing where that is not known."""
+    """Contributions of components to the logarithm of the ratio of two values; empty if unknown."""
     if not base or not candidate or not one or not other:
         return {}
     mean = one if one == other else (other - one) / math.log(other / one)
@@ -85,7 +85,7 @@ def _scaled(found: Estimate, scale: float) -> Part:
 
 
 def _is_smaller(values: Sequence[float], largest: Sequence[float], level: float) -> bool:
-    """Whether one component surely changes by less than another, which changes by more on the mean."""
+    """Whether one component changes by significantly less than another, whose mean change is larger."""
     mine, its = (math.copysign(1.0, math.fsum(some)) for some in (values, largest))
     differences = [its * big - mine * small for small, big in zip(values, largest, strict=True)]
     return estimate(differences, level).low > 0

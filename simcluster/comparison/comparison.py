@@ -1,7 +1,7 @@
 """
-Compare candidates with a base: each metric's change in the same worlds, its bounds, its cause, and the verdicts.
+Compare candidates with a base: the change of each metric in the same worlds, its bounds, causes and verdicts.
 
-A comparison is data from here on: text, JSON, JUnit and Markdown all say the same of it.
+The result is plain data, from which the text, JSON, JUnit and Markdown outputs are made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simcluster.comparison.causes import UNKNOWN, Causes, causes
-from simcluster.comparison.judge import Estimate, Verdict, estimate, gain, judge, log_ratios, worst
+from simcluster.comparison.judge import Estimate, Verdict, estimate, judge, log_ratios, variance_reduction, worst
 from simcluster.comparison.side import Side, require_comparable
 from simcluster.files.problems import InputError, Problem
 from simcluster.scenario.gates import METRICS, Gate
@@ -25,44 +25,44 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of a candidate beside the base's, and a gate's verdict on it."""
+    """One metric of a candidate and of the base, and the verdict of a gate."""
 
     metric: str
     gate: Gate | None
-    """None for what is told and not judged."""
+    """None for a metric that is reported and not judged."""
     base: float | None
-    """Means over worlds, in the metric's unit; None where it has no value in some world."""
+    """Means over worlds, in the metric's unit; None if some world has no value."""
     candidate: float | None
     change: float | None
-    """Relative: of a limit, of the base all the same. The geometric mean over worlds."""
+    """Relative to the base, also for a limit: the geometric mean over worlds."""
     low: float | None
     high: float | None
-    """Bounds of the change; of a limit, bounds of the candidate's mean in the metric's unit."""
+    """Bounds of the change; for a limit, bounds of the candidate's mean in the metric's unit."""
     verdict: Verdict | None
     why: str = ""
-    """Of a verdict that is not about size."""
+    """The reason of a verdict that does not depend on size."""
     needs: int | None = None
-    """Worlds that would probably decide it."""
+    """Worlds that would probably suffice for a verdict."""
     detectable: float | None = None
-    """Least change, or value of a limit's metric, that would have failed with 80 % probability."""
-    pairing: float | None = None
-    """How many times the variance would be that much without common worlds."""
+    """The smallest change, or value of a limit's metric, that would have failed with 80 % probability."""
+    variance_reduction: float | None = None
+    """The factor by which common worlds reduce the variance of the change."""
     causes: Causes = UNKNOWN
     """The change by component."""
     worlds: int = 0
-    """That it rests on."""
+    """The number of worlds behind this row."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One candidate beside the base."""
+    """One candidate compared with the base."""
 
     side: Side
     status: Status
     rows: tuple[Row, ...]
-    """The judged ones first, in the order of the gates."""
+    """Those with gates first, in the order of the gates."""
     changed_worlds: int
-    """In which the trace is another one."""
+    """Worlds in which the trace differs."""
 
     def count(self, verdict: Verdict) -> int:
         """Gates with this verdict."""
@@ -70,24 +70,24 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL if any gate fails, else INCONCLUSIVE if any is not decided."""
+        """FAIL if any gate fails, else INCONCLUSIVE if any is inconclusive."""
         return worst([row.verdict for row in self.rows if row.verdict is not None])
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All candidates beside the base."""
+    """All candidates compared with the base."""
 
     base: Side
     candidates: tuple[Compared, ...]
     alpha: float
-    """Probability that any gate is failed by chance, when nothing is beyond its threshold."""
+    """Probability that any gate fails by chance when no metric is beyond its threshold."""
     level: float
-    """Of each bound."""
+    """Error probability of each bound."""
     n_gates: int
-    """Over which alpha is shared, those of all candidates together."""
+    """Gates of all candidates together, over which alpha is shared."""
     looks: tuple[int, ...]
-    """After how many worlds it was planned to look."""
+    """Planned numbers of worlds after which to judge."""
 
     @property
     def verdict(self) -> Verdict:
@@ -108,16 +108,19 @@ def compare_sides(
     Compare candidates with a base.
 
     Args:
-        base: what they are held against.
-        candidates: in the same worlds.
-        gates: what is judged; their number times the candidates' shares alpha.
+        base: the side to compare with.
+        candidates: sides with the same worlds.
+        gates: what is judged; alpha is shared over gates times candidates.
         alpha: probability of any false FAIL.
-        looks: after how many worlds it was planned to look, each of them at an equal part of alpha; none for one.
-        former: the last look, whose decided gates stay as they are.
-        drop_absent: whether a gate goes whose metric neither side has in any world.
+        looks: planned numbers of worlds after which to judge, each at an equal part of alpha; none for one look.
+        former: the previous look, whose decided gates stay decided.
+        drop_absent: whether to drop gates whose metric has no value on any side.
+
+    Returns:
+        The comparison, with rows for all metrics.
 
     Raises:
-        InputError: the sides cannot be compared, or there is one world only and it has changed.
+        InputError: the sides cannot be compared, or differ in a single world.
     """
     require_comparable(base, candidates)
     if drop_absent:
@@ -126,7 +129,7 @@ def compare_sides(
     compared = []
     for number, candidate in enumerate(candidates):
         decided = former.candidates[number].rows if former is not None else ()
-        compared.append(_beside(base, candidate, gates, level, decided))
+        compared.append(_compared(base, candidate, gates, level, decided))
     return Comparison(base, tuple(compared), alpha, level, len(gates) * len(candidates), tuple(looks))
 
 
@@ -134,14 +137,14 @@ def _is_there(metric: str, sides: Sequence[Side]) -> bool:
     return any(value is not None for side in sides for value in side.values(metric))
 
 
-def _beside(base: Side, candidate: Side, gates: Sequence[Gate], level: float, former: Sequence[Row]) -> Compared:
-    """One candidate beside the base."""
+def _compared(base: Side, candidate: Side, gates: Sequence[Gate], level: float, former: Sequence[Row]) -> Compared:
+    """One candidate compared with the base."""
     n_changed = sum(one != other for one, other in zip(base.traces, candidate.traces, strict=True))
     limits = [gate for gate in gates if not gate.is_change]
     if n_changed == 0:
         return Compared(candidate, "identical", tuple(_limit_row(base, candidate, g, level) for g in limits), 0)
     if len(candidate.rows) < 2:
-        found = "one world, which says nothing of chance"
+        found = "one world, which does not show the spread"
         raise InputError([Problem(candidate.file, 0, "", found, "expected at least two, such as by --seeds 20")])
     decided = {row.gate: row for row in former if row.verdict in ("PASS", "FAIL")}
     judged = []
@@ -175,13 +178,13 @@ def _change_row(base: Side, candidate: Side, metric: str, gate: Gate | None, lev
         metric, gate, before, after, _relative(found.mean), _relative(found.low), _relative(found.high),
         judged.verdict if judged else None, "", judged.needs if judged else None,
         _relative(sign * judged.detectable) if judged and judged.detectable is not None else None,
-        gain([v for v in one if v is not None], [v for v in other if v is not None]),
+        variance_reduction([v for v in one if v is not None], [v for v in other if v is not None]),
         causes(base, candidate, metric, level), found.n,
     )  # fmt: skip
 
 
 def _limit_row(base: Side, candidate: Side, gate: Gate, level: float) -> Row:
-    """A gate on the candidate alone."""
+    """Judge a limit, which is a gate on the candidate alone."""
     metric, values = gate.metric, candidate.values(gate.metric)
     before, after = _mean(base.values(metric)), _mean(values)
     change = after / before - 1 if before and after is not None else None
@@ -189,7 +192,7 @@ def _limit_row(base: Side, candidate: Side, gate: Gate, level: float) -> Row:
     if len(there) < len(values):
         return Row(metric, gate, before, after, change, None, None, "FAIL", NOT_MEASURED, worlds=len(values))
     if len(there) < 2:
-        found = Estimate(1, there[0], 0.0, there[0], there[0], level)  # of a run that is the base's
+        found = Estimate(1, there[0], 0.0, there[0], there[0], level)  # of a run that is identical to the base's
     else:
         found = estimate(there, level)
     judged = judge(found, gate)
@@ -206,5 +209,5 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _relative(log_ratio: float) -> float:
-    """A difference of logarithms as a relative change."""
+    """Convert a difference of logarithms to a relative change."""
     return math.expm1(min(log_ratio, 700.0))

@@ -1,4 +1,4 @@
-"""What a candidate's scenario has that the base's has not."""
+"""Differences between the scenarios of a candidate and a base."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MISSING = object()
 
 
 def differences(base: Side, candidate: Side) -> list[str]:
-    """Keys of the resolved scenarios that differ, with both values; nothing where one of them is not known."""
+    """Keys of the resolved scenarios that differ, with both values; empty if a scenario is unknown."""
     if base.scenario is None or candidate.scenario is None:
         return []
     one, other = _by_pool(base.scenario), _by_pool(candidate.scenario)
@@ -48,7 +48,7 @@ def _shown(value: Any) -> str:
 
 
 def summarised(base: Side, candidate: Side, most: int = 3) -> str:
-    """The same in one line; how scenarios of baselines differ is not known, but whether they do."""
+    """The differences in one line. Baselines hold no scenario: only whether it differs is known."""
     if base.scenario_digest == candidate.scenario_digest:
         versions = [
             f"{name} {base.made_with.get(name)} → {version}"

@@ -1,4 +1,4 @@
-"""What GitHub shows of a comparison: a summary of the step within its limit, and annotations of the worst gates."""
+"""GitHub output of a comparison: a step summary within its size limit, and annotations of the worst gates."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from simcluster.comparison.comparison import Comparison, Row
 from simcluster.comparison.side import Side
-from simcluster.comparison.words import told
+from simcluster.comparison.words import verdict_text
 from simcluster.files import source
 from simcluster.files.problems import InputError
 from simcluster.scenario.gates import GateError, parse_all
 
-MOST_SUMMARY_BYTES = 1024 * 1024
-"""Of a step, all that was written before included; GitHub shows nothing of one that is longer."""
-MOST_ANNOTATIONS = 10
-"""Of a kind and step; GitHub drops what comes after them."""
-_CUT = "\n\nThe rest is longer than a step summary may be.\n"
+MAX_SUMMARY_BYTES = 1024 * 1024
+"""Limit for a step with all that was written before; GitHub shows nothing of a longer one."""
+MAX_ANNOTATIONS = 10
+"""Limit per kind and step; GitHub drops further ones."""
+_CUT = "\n\nThe rest exceeds the size limit of a step summary.\n"
 
 
 def fitted(text: str, n_before: int) -> str:
-    """As much of a summary as fits behind so many bytes, cut at a line."""
-    room = MOST_SUMMARY_BYTES - n_before
+    """Cut a summary at a line so that it fits behind `n_before` bytes."""
+    room = MAX_SUMMARY_BYTES - n_before
     content = text.encode()
     if len(content) <= room:
         return text
@@ -33,7 +33,7 @@ def fitted(text: str, n_before: int) -> str:
 
 
 def append_summary(text: str, path: Path) -> None:
-    """Add to the file that GitHub reads a step's summary from."""
+    """Append to the file from which GitHub reads a step's summary."""
     n_before = path.stat().st_size if path.exists() else 0
     with path.open("a", encoding="utf-8") as file:
         file.write(fitted(text, n_before))
@@ -41,21 +41,21 @@ def append_summary(text: str, path: Path) -> None:
 
 def annotated(found: Comparison) -> list[str]:
     """
-    Workflow commands for the worst gates, at most ten errors and ten warnings.
+    Make workflow commands for the worst gates, at most ten errors and ten warnings.
 
-    FAIL is an error and INCONCLUSIVE a warning, at the line of the candidate's scenario file where the gate stands,
-    or else at its first.
+    FAIL is an error and INCONCLUSIVE a warning, at the line of the gate in the candidate's scenario file, or at its
+    first line.
     """
     lines = []
     for kind, verdict in (("error", "FAIL"), ("warning", "INCONCLUSIVE")):
         rows = [(c.side, row) for c in found.candidates for row in c.rows if row.verdict == verdict]
         rows.sort(key=lambda item: -_excess(item[1]))
-        lines += [_command(kind, side, row) for side, row in rows[:MOST_ANNOTATIONS]]
+        lines += [_command(kind, side, row) for side, row in rows[:MAX_ANNOTATIONS]]
     return lines
 
 
 def _excess(row: Row) -> float:
-    """How many times its threshold a gate is beyond it; what is not measured comes first."""
+    """The excess over a gate's threshold, relative to it; metrics without a value sort first."""
     if row.gate is None or row.change is None or row.candidate is None:
         return float("inf")
     value = row.change if row.gate.is_change else row.candidate
@@ -66,11 +66,11 @@ def _command(kind: str, side: Side, row: Row) -> str:
     place = dict(_place(side, row))
     place["title"] = f"{side.name}: {row.gate}"
     properties = ",".join(f"{key}={_of_property(value)}" for key, value in place.items())
-    return f"::{kind} {properties}::{_of_message(told(row))}"
+    return f"::{kind} {properties}::{_of_message(verdict_text(row))}"
 
 
 def _place(side: Side, row: Row) -> Iterator[tuple[str, str]]:
-    """File and line; none of a folder of runs."""
+    """File and line; nothing for a folder of runs."""
     if side.kind == "runs":
         return
     path = Path(side.file)

@@ -1,9 +1,9 @@
 """
-Whether a change is beyond its margin, within it, or not known: paired t bounds on differences of logarithms.
+Judge whether a change is beyond a threshold: paired t bounds on differences of logarithms.
 
-Both sides are played in the same worlds, so the difference in each world is what counts, and worlds are the only
-independent values there are. A bound at level a is wrong in a share a of all comparisons; a family of gates shares
-its level among them (Bonferroni), which keeps intervals and verdicts one and the same thing.
+Both sides are simulated in the same worlds, so paired differences count, and worlds are the only independent values.
+A bound at level a is wrong in a share a of all comparisons. A family of gates shares its level (Bonferroni), so that
+intervals and verdicts agree.
 
 Source:
     Law, Simulation Modeling and Analysis, 5th ed. (2015), 10.2.1: the paired-t approach with common random numbers.
@@ -23,35 +23,35 @@ from simcluster.scenario.gates import Gate
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 
 ROUNDING = 1e-7
-"""Differences of logarithms that differ by less are equal: values are known to eight digits."""
+"""Differences of logarithms that differ by less count as equal: values have eight digits."""
 POWER = 0.8
-"""With which the minimum detectable effect is found."""
-MOST_WORLDS = 10**6
+"""Probability with which the minimum detectable effect is found."""
+MAX_WORLDS = 10**6
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over worlds with a bound on either side, each at its own level; logarithms, or a metric's own unit."""
+    """A mean over worlds with one-sided bounds; of logarithms, or in a metric's unit."""
 
     n: int
     mean: float
     std: float
-    """Between worlds; 0 where all are equal."""
+    """Standard deviation between worlds; 0 if all are equal."""
     low: float
     high: float
     level: float
-    """Of each bound."""
+    """Error probability of each bound."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of a gate."""
+    """The verdict of a gate."""
 
     verdict: Verdict
     needs: int | None
-    """Worlds that would probably decide it, where it is not decided; None where none would."""
+    """Worlds that would probably suffice for a verdict, if it is inconclusive; None if none would."""
     detectable: float | None
-    """The least threshold excess, in the estimate's scale, that would be found with 80 % probability."""
+    """The smallest change, in the estimate's scale, that would have failed with 80 % probability."""
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
@@ -62,11 +62,11 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
 
 def estimate(values: Sequence[float], level: float) -> Estimate:
     """
-    A mean over at least two worlds, or of values that are all equal, with one-sided bounds.
+    Estimate a mean with one-sided bounds, from at least two worlds or from values that are all equal.
 
     Args:
-        values: one a world.
-        level: how often each bound may be wrong.
+        values: one per world.
+        level: error probability of each bound.
     """
     n = len(values)
     if max(values) - min(values) <= ROUNDING * max(1.0, abs(values[0])):
@@ -78,9 +78,9 @@ def estimate(values: Sequence[float], level: float) -> Estimate:
 
 def log_ratios(base: Sequence[float | None], candidate: Sequence[float | None]) -> list[float] | None:
     """
-    By world the logarithm of candidate over base; None if a world lacks one, or has zero on one side alone.
+    The logarithm of candidate over base in each world; None if a value is missing, or is zero on one side only.
 
-    Worlds in which both are zero have not changed.
+    Worlds in which both are zero count as unchanged.
     """
     found = []
     for one, other in zip(base, candidate, strict=True):
@@ -90,8 +90,8 @@ def log_ratios(base: Sequence[float | None], candidate: Sequence[float | None]) 
     return found
 
 
-def gain(base: Sequence[float], candidate: Sequence[float]) -> float | None:
-    """How many times the variance of the change would be that much with worlds of their own; None if unknown."""
+def variance_reduction(base: Sequence[float], candidate: Sequence[float]) -> float | None:
+    """The variance of the change with independent worlds, divided by that with common ones; None if unknown."""
     ratios = log_ratios(base, candidate)
     if ratios is None or len(ratios) < 2 or min(*base, *candidate) <= 0:
         return None
@@ -106,16 +106,16 @@ def _variance(values: Sequence[float]) -> float:
 
 
 def threshold(gate: Gate) -> float:
-    """Of a gate in the scale of its estimate: the logarithm of a change, or a limit as it is."""
+    """The threshold in the scale of the estimate: the logarithm for a change, the value for a limit."""
     return math.log1p(gate.threshold) if gate.is_change else gate.threshold
 
 
 def judge(found: Estimate, gate: Gate) -> Judgement:
     """
-    Hold an estimate against a gate.
+    Judge an estimate by a gate.
 
-    FAIL where the bound on the near side is beyond the threshold, PASS where that on the far side is short of it. Of
-    values that are all equal, what is exactly at the threshold passes.
+    FAIL if both bounds are beyond the threshold, PASS if neither is, otherwise INCONCLUSIVE. Without spread, a value
+    exactly at the threshold passes.
     """
     sign = 1.0 if gate.fails == ">" else -1.0
     limit = sign * threshold(gate)
@@ -133,10 +133,10 @@ def judge(found: Estimate, gate: Gate) -> Judgement:
 
 
 def worlds_needed(distance: float, std: float, level: float) -> int | None:
-    """Worlds after which a bound at this level is nearer to the mean than this distance; None beyond a million."""
+    """The number of worlds whose bound at this level is closer to the mean than a distance; None above a million."""
     if distance <= 0:
         return None
     degrees = 1 + bisect_left(
-        range(1, MOST_WORLDS), True, key=lambda n: student(n, 1 - 2 * level) * std < distance * math.sqrt(n + 1)
+        range(1, MAX_WORLDS), True, key=lambda n: student(n, 1 - 2 * level) * std < distance * math.sqrt(n + 1)
     )
-    return None if degrees >= MOST_WORLDS else degrees + 1
+    return None if degrees >= MAX_WORLDS else degrees + 1

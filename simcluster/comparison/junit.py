@@ -7,17 +7,17 @@ from xml.etree import ElementTree as Xml
 
 from simcluster.comparison.comparison import Compared, Comparison, Row
 from simcluster.comparison.differences import summarised
-from simcluster.comparison.words import told
+from simcluster.comparison.words import verdict_text
 
 _UNPRINTABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 has no way to write."""
+"""Characters that XML 1.0 cannot represent."""
 
 
 def junit(found: Comparison, inconclusive_fails: bool = False) -> str:
     """
-    The XML text: FAIL is a failure, INCONCLUSIVE is skipped, or a failure where it counts as one.
+    Convert a comparison: FAIL is a failure, INCONCLUSIVE is skipped, or a failure if it counts as one.
 
-    A candidate that is identical to its base has one case that says so, beside its limits.
+    A candidate that is identical to its base has one case `identical` in addition to its limits.
     """
     root = Xml.Element("testsuites", name="simcluster compare")
     totals = dict.fromkeys(("tests", "failures", "skipped"), 0)
@@ -59,11 +59,11 @@ def _case(row: Row, suite: str, inconclusive_fails: bool) -> Xml.Element:
     case = Xml.Element("testcase", name=str(row.gate), classname=_clean(suite))
     if row.verdict == "FAIL" or (row.verdict == "INCONCLUSIVE" and inconclusive_fails):
         kind = "regression" if row.verdict == "FAIL" else "inconclusive"
-        Xml.SubElement(case, "failure", message=_clean(told(row)), type=kind)
+        Xml.SubElement(case, "failure", message=_clean(verdict_text(row)), type=kind)
     elif row.verdict == "INCONCLUSIVE":
-        Xml.SubElement(case, "skipped", message=_clean(told(row)))
+        Xml.SubElement(case, "skipped", message=_clean(verdict_text(row)))
     else:
-        Xml.SubElement(case, "system-out").text = _clean(told(row))
+        Xml.SubElement(case, "system-out").text = _clean(verdict_text(row))
     return case
 
 

@@ -1,8 +1,8 @@
 """
-Sums of the components of latencies by their length, in bins that are as narrow as memory allows.
+Sums of the components of latencies in bins by length, as narrow as memory allows.
 
-Bins begin a millionth wide, of the logarithm, and are joined two by two while there are too many of them. How wide
-they are in the end depends on the latencies and not on the order in which they come.
+Bins are at first a millionth of the logarithm wide, and are joined in pairs while there are too many. Their final
+width depends on the latencies and not on their order.
 """
 
 from __future__ import annotations
@@ -10,25 +10,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.ticks import Ticks
 
-Floats = npt.NDArray[np.float64]
-
 NARROWEST = 1e-6
-"""Of the logarithm of a length."""
-MOST_BINS = 2**14
-"""That are kept, some megabytes; latencies that lie within a factor of a thousand have bins of half a thousandth."""
+"""Initial width of a bin, in the logarithm of the length."""
+MAX_BINS = 2**14
+"""Some megabytes; latencies within a factor of a thousand get bins of 0.05 %."""
 
 
 class Sums(NamedTuple):
-    """Latencies in groups."""
+    """Sums over groups of latencies."""
 
     counts: Floats
-    """How many there are in each, shape (groups,)."""
+    """Number of latencies in each group, shape (groups,)."""
     parts: Floats
-    """Sums of their components, shape (components, groups)."""
+    """Sums of the components, shape (components, groups)."""
 
 
 class LengthBins:
@@ -42,25 +40,25 @@ class LengthBins:
         self._n_waiting = 0
 
     def add(self, parts: Ticks) -> None:
-        """Add the components of some latencies in ticks, shape (components, latencies)."""
+        """Add the components of latencies in ticks, shape (components, latencies)."""
         lengths = parts.sum(axis=0)
         starts = np.flatnonzero(
             np.diff(lengths, prepend=-1)
-        )  # tokens of a step have one length, and follow each other
+        )  # tokens of a step have the same length and are adjacent
         if len(starts):
             counts = np.diff(starts, append=len(lengths))
             self._waiting.append((counts, np.add.reduceat(parts, starts, axis=1)))
             self._n_waiting += len(starts)
-        if self._n_waiting >= MOST_BINS:
+        if self._n_waiting >= MAX_BINS:
             self._sort_in()
 
     def sums(self) -> Sums:
-        """Of the bins that are used, the shorter ones first."""
+        """Sums of the bins in use, in ascending order of length."""
         self._sort_in()
         return self._sums
 
     def _sort_in(self) -> None:
-        """Put what waits into its bins, and join bins while there are too many."""
+        """Sort waiting latencies into bins, and join bins while there are too many."""
         if not self._n_waiting:
             return
         counts, parts = (np.concatenate(some, axis=-1) for some in zip(*self._waiting, strict=True))
@@ -72,12 +70,12 @@ class LengthBins:
             np.concatenate([self._sums.counts, counts]),
             np.concatenate([self._sums.parts, parts], axis=1),
         )
-        while len(self._keys) > MOST_BINS:
+        while len(self._keys) > MAX_BINS:
             self._joined += 1
             self._group(self._keys >> 1, *self._sums)
 
     def _group(self, keys: Ticks, counts: Floats, parts: Floats) -> None:
-        """Sum what has the same key."""
+        """Sum entries with the same key."""
         self._keys, groups = np.unique(keys, return_inverse=True)
         n = len(self._keys)
         self._sums = Sums(

@@ -1,4 +1,4 @@
-"""A comparison as GitHub's Markdown, for the text of a pull request or the summary of a step."""
+"""A comparison as GitHub Markdown, for a pull request or a step summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&@])")
 
 
 def markdown(found: Comparison) -> str:
-    """A heading, a table of what fails or is not decided, and the rest folded away, for each candidate."""
+    """For each candidate a heading, a table of gates that fail or are inconclusive, and the rest folded."""
     return "\n".join(line for candidate in found.candidates for line in _candidate(found, candidate)) + "\n"
 
 
@@ -50,7 +50,7 @@ def _candidate(found: Comparison, candidate: Compared) -> Iterator[str]:
 
 
 def _table(rows: list[Row]) -> Iterator[str]:
-    yield "| metric | base | candidate | change | bounds | fails at | verdict | made of |"
+    yield "| metric | base | candidate | change | bounds | fails at | verdict | components |"
     yield "|---|--:|--:|--:|--:|--:|---|---|"
     for row in rows:
         yield f"| {' | '.join(_cells(row))} |"
@@ -68,5 +68,5 @@ def _cells(row: Row) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Text that may come from anyone, so that none of it is markup."""
+    """Escape untrusted text, so that none of it is markup."""
     return _SPECIAL.sub(r"\\\1", text.replace("\n", " "))

@@ -1,10 +1,10 @@
 """
-What a latency's mean, median, p95 and p99 are made of: their components, gathered while a run is played.
+Components of the mean, median, p95 and p99 of latencies, collected while a run is simulated.
 
-A percentile is one value, and its components are those of one token or two. So the values about it count as well,
-each by its probability of being the percentile of a sample as large as this one (of a thousand, if it is larger):
-the weights of Harrell and Davis. They change little where two values change places, so that what differs between two
-runs of a world is what has changed. Of each value its shares count, not its time, so that a long one is no more.
+A percentile is a single value, whose components are those of one or two tokens. So the values around it count too,
+each weighted with the probability that it is the percentile of a sample of this size (at most a thousand): the
+weights of Harrell and Davis. These change little when two values change places, so that runs of one world differ only
+by what has changed. Shares are averaged, not times, so that long values do not dominate.
 
 Source:
     Harrell and Davis, A new distribution-free quantile estimator, Biometrika 69 (1982), 635.
@@ -15,32 +15,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.comparison.length_bins import LengthBins, Sums
+from simcluster.numerics.arrays import Floats
 from simcluster.results.metrics import are_finished
 from simcluster.trace.columns import COMPONENTS, N_KEYS, Block
 
-Floats = npt.NDArray[np.float64]
-
 STATISTICS: dict[str, float | None] = {"mean": None, "median": 0.5, "p95": 0.95, "p99": 0.99}
-"""That are split, and which quantile each is."""
-LARGEST_SAMPLE = 1000
-"""Assumed: the weights of more values would rest on few steps, all tokens of which have one length."""
+"""Statistics that are split into components, with their quantiles."""
+MAX_SAMPLE = 1000
+"""Assumed: with more values, the weights would concentrate on few steps, whose tokens all have one length."""
 SHARE_DIGITS = 5
-"""Behind the point, that shares are compared with: those of a baseline file."""
+"""Decimals of shares that are compared, as in a baseline file."""
 _N_PARTS = len(COMPONENTS)
 
 Parts = dict[str, dict[str, float]]
-"""By metric the share of each component in it, those that are zero left out."""
+"""The share of each component by metric, without those that are zero."""
 
 
 class PartSums:
     """
-    Sums of components, block by block: of gaps by their length, and of requests by their number.
+    Sums of components, added block by block: of gaps by their length, and of requests by their index.
 
     Args:
-        has_horizon: whether some requests may not be finished, so that rows are kept until it is known which are.
+        has_horizon: whether some requests may stay unfinished, so that rows are kept until it is known which.
     """
 
     def __init__(self, has_horizon: bool = False) -> None:
@@ -59,7 +57,7 @@ class PartSums:
             self._count(block)
 
     def shares(self, requests: dict[str, Any]) -> Parts:
-        """What each metric is made of, once the run is over; metrics without values are left out."""
+        """Shares in each metric after the run; metrics without values are left out."""
         finished = are_finished(requests)
         for block in self._kept:
             rows = block[:, finished[block[0]]]
@@ -94,7 +92,7 @@ class PartSums:
                 self._later[part] += np.bincount(of, weights=ticks, minlength=n)
 
     def _grow(self, n_requests: int) -> None:
-        """Make room for requests up to a number."""
+        """Make room for `n_requests` requests."""
         more = n_requests - len(self._gap_counts)
         if more > 0:
             more = max(more, len(self._gap_counts))
@@ -113,7 +111,7 @@ def _split(latency: str, values: Sums) -> Parts:
     found = {}
     for statistic, quantile in STATISTICS.items():
         of_each = parts if quantile is None else shares * quantile_weights(counts, quantile)
-        of_each = of_each.sum(axis=1)  # not `@`, which adds in another order on another processor
+        of_each = of_each.sum(axis=1)  # not `@`, whose order of summation depends on the processor
         if total := float(of_each.sum()):
             found[f"{statistic}_{latency}_ms"] = {
                 name: float(part) / total for name, part in zip(COMPONENTS, of_each, strict=True) if part
@@ -123,22 +121,22 @@ def _split(latency: str, values: Sums) -> Parts:
 
 def quantile_weights(counts: Floats, quantile: float) -> Floats:
     """
-    Weights of values in ascending order for a quantile; they sum to 1.
+    Harrell-Davis weights of values in ascending order for a quantile; they sum to 1.
 
     Args:
         counts: how often each value occurs.
         quantile: between 0 and 1.
     """
-    from scipy.special import betainc  # slow to import, and only needed here
+    from scipy.special import betainc  # slow to import
 
     ends = np.concatenate([[0.0], np.cumsum(counts)])
-    size = min(ends[-1], LARGEST_SAMPLE) + 1
+    size = min(ends[-1], MAX_SAMPLE) + 1
     weights: Floats = np.diff(betainc(size * quantile, size * (1 - quantile), ends / ends[-1]))
     return weights
 
 
 def rounded(parts: Parts) -> Parts:
-    """Shares to as many digits as are compared; those that are zero then are left out."""
+    """Shares rounded to the compared digits, without those that become zero."""
     return {
         metric: {name: share for name, part in shares.items() if (share := round(part, SHARE_DIGITS))}
         for metric, shares in parts.items()

@@ -1,8 +1,8 @@
 """
-Rank systems by one metric in the same worlds, with an indifference zone: who is better, and who is as good.
+Rank systems by a metric in the same worlds, with an indifference zone.
 
-All pairs are compared at once, so what is said of any of them holds for all together. Two systems whose difference is
-surely within the zone are as good as each other.
+All pairs are compared simultaneously, so alpha holds for all statements together. Two systems are as good as each
+other if the bounds of their difference are within the zone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from simcluster.comparison.side import Side, require_comparable
 from simcluster.files.problems import InputError, Problem
 from simcluster.scenario.gates import METRICS, Gate
 
-Relation = Literal["better", "as good", "not decided"]
+Relation = Literal["better", "as good", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Pair:
     better: int
     other: int
     relation: Relation
-    """Of the first to the other: better by any amount, or within the zone, or not known."""
+    """Of the first to the other: better by any amount, within the zone, or unknown."""
     change: float
-    """From the better one to the other, relative."""
+    """The relative change from the better one to the other."""
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit held against one system."""
+    """A limit and its verdict on one system."""
 
     gate: Gate
     mean: float | None
@@ -53,27 +53,27 @@ class Ranking:
     alpha: float
     sides: tuple[Side, ...]
     order: tuple[int, ...]
-    """Of the sides, the best first."""
+    """Indices of sides, the best first."""
     means: tuple[float, ...]
-    """By side, in the metric's unit."""
+    """For each side, in the metric's unit."""
     limits: tuple[tuple[Limit, ...], ...]
-    """By side."""
+    """For each side."""
     pairs: tuple[Pair, ...]
 
     def meets(self, side: int) -> Verdict:
-        """Whether a system keeps all limits."""
+        """Whether a system meets all limits."""
         return worst([limit.verdict for limit in self.limits[side]])
 
     @property
     def best(self) -> tuple[int, ...]:
-        """Systems that keep all limits and that no other such is better than."""
+        """Systems that meet all limits, and than which no other such is better."""
         there = [side for side in self.order if self.meets(side) == "PASS"]
         beaten = {pair.other for pair in self.pairs if pair.relation == "better" and pair.better in there}
         return tuple(side for side in there if side not in beaten)
 
     @property
     def verdict(self) -> Verdict:
-        """PASS if the best are as good as each other, FAIL if none keeps the limits, else INCONCLUSIVE."""
+        """PASS if the best are as good as each other, FAIL if none meets the limits, else INCONCLUSIVE."""
         if all(self.meets(side) == "FAIL" for side in self.order):
             return "FAIL"
         best = self.best
@@ -82,7 +82,7 @@ class Ranking:
         return "INCONCLUSIVE" if unsure or open_ones or not best else "PASS"
 
     def _is_beaten(self, side: int) -> bool:
-        """Whether a system that surely keeps the limits is better."""
+        """Whether a system that meets the limits is better."""
         return any(p.other == side and p.relation == "better" and self.meets(p.better) == "PASS" for p in self.pairs)
 
 
@@ -92,10 +92,10 @@ def rank(sides: Sequence[Side], metric: str, zone: float, limits: Sequence[Gate]
 
     Args:
         sides: at least two, in the same worlds.
-        metric: by which.
+        metric: the metric to rank by.
         zone: relative difference within which two are as good as each other.
-        limits: what a system must keep to be chosen.
-        alpha: probability that anything said is wrong.
+        limits: gates that the best system must meet.
+        alpha: probability that any statement is wrong.
 
     Raises:
         InputError: the sides cannot be compared, or the metric has no value on some of them.
@@ -107,7 +107,7 @@ def rank(sides: Sequence[Side], metric: str, zone: float, limits: Sequence[Gate]
         raise InputError(Problem(s.file, 0, metric, "no value in some world", expected) for s in absent)
     if len(sides[0].rows) < 2:
         raise InputError(
-            [Problem(sides[0].file, 0, "", "one world, which says nothing of chance", "expected --seeds 20")]
+            [Problem(sides[0].file, 0, "", "one world, which does not show the spread", "expected --seeds 20")]
         )
     means = [math.fsum(v for v in s.values(metric) if v is not None) / len(s.rows) for s in sides]
     lower_is_better = METRICS[metric].worse == ">"
@@ -137,7 +137,7 @@ def _pair(
     assert ratios is not None
     found = estimate(ratios, level)
     within = math.log1p(zone)
-    relation: Relation = "not decided"
+    relation: Relation = "inconclusive"
     if -within <= found.low and found.high <= within:
         relation = "as good"
     elif (found.low > 0) if lower_is_better else (found.high < 0):

@@ -1,4 +1,4 @@
-"""Find out what a side of a comparison is, and read it: a scenario, a folder of runs, or a baseline."""
+"""Read a side of a comparison: a scenario, a folder of runs, or a baseline."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from simcluster.comparison import baseline
-from simcluster.comparison.play import from_folder, unplayed
 from simcluster.comparison.side import Side
+from simcluster.comparison.worlds import from_folder, scenario_side
 from simcluster.files import source
 from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import Frozen
@@ -16,22 +16,22 @@ from simcluster.scenario.files import find
 from simcluster.scenario.gates import Gate, GateError, parse_all
 from simcluster.scenario.load import load
 
-LONGEST_NAME = 120
-"""Of a side, its own changes included."""
+MAX_NAME_LENGTH = 120
+"""Characters of a side's name, its own changes included."""
 
 
 def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: int | None = None) -> Side:
     """
-    A side by name or path; one that is a scenario has no worlds yet.
+    Read a side by name or path; a scenario has no worlds yet.
 
     Args:
-        name: of a scenario, or the path of a scenario, a folder or a baseline.
-        own: changes of this side, `a.b=c`, which must be a scenario then.
-        shared: changes of all sides that are scenarios, made before.
-        seed: of a scenario's first world, instead of its own.
+        name: name of a scenario, or path of a scenario, a folder of runs or a baseline.
+        own: changes of this side, `a.b=c`, which must then be a scenario.
+        shared: changes of all scenarios, applied before.
+        seed: seed of a scenario's first world, instead of its own.
 
     Raises:
-        InputError: it is none of these, it is wrong, or something that is no scenario is to be changed.
+        InputError: it is none of these, has errors, or is to be changed without being a scenario.
     """
     if source.is_folder(name):
         _require_unchanged(name, "a folder of runs", own)
@@ -43,7 +43,7 @@ def read(name: str, own: Sequence[str] = (), shared: Sequence[str] = (), seed: i
         return baseline.from_document(document)
     scenario = load(name, (*shared, *own), seed)
     changed = f" ({', '.join(own)})" if own else ""
-    return unplayed(scenario, str(path), f"{scenario.name}{changed}"[:LONGEST_NAME])
+    return scenario_side(scenario, str(path), f"{scenario.name}{changed}"[:MAX_NAME_LENGTH])
 
 
 def _require_unchanged(name: str, what: str, settings: Sequence[str]) -> None:
@@ -61,10 +61,10 @@ class GatesFile(Frozen):
 
 def read_gates(file: Path) -> tuple[Gate, ...]:
     """
-    The gates in a file with the one key `gates`, a list as in a scenario.
+    Read gates from a file with the key `gates`, a list as in a scenario.
 
     Raises:
-        InputError: with all that is wrong, each with its line.
+        InputError: with every error and its line.
     """
     document = source.read(file)
     texts = validate(document, GatesFile).gates
@@ -73,10 +73,10 @@ def read_gates(file: Path) -> tuple[Gate, ...]:
 
 def parse_gates(texts: Sequence[str], option: str) -> tuple[Gate, ...]:
     """
-    Gates given on the command line.
+    Parse gates of the command line.
 
     Raises:
-        InputError: with all that is wrong.
+        InputError: with every error.
     """
     return _all(texts, lambda _, error: Problem(option, 0, "", error.found, error.expected))
 

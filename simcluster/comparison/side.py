@@ -1,4 +1,4 @@
-"""One side of a comparison: its metrics in each world, what they are made of, and what makes it comparable."""
+"""One side of a comparison: its metrics in each world, their components, and what makes it comparable."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from simcluster.scenario.gates import METRICS
 from simcluster.scenario.resolved import Scenario
 
 DIGITS = 8
-"""Significant digits that metrics are compared with: those of a baseline file."""
+"""Significant digits of metrics that are compared, as in a baseline file."""
 TRACE_DIGITS = 16
-"""Hexadecimal digits by which traces are told apart."""
+"""Hexadecimal digits by which traces are distinguished."""
 
 Row = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class World:
-    """What makes the worlds of two sides the same, and their metrics mean the same."""
+    """What two sides must share to be in the same worlds, with metrics of the same meaning."""
 
     seeds: tuple[int, ...]
     source_seeds: dict[str, int]
     noise: str
     noise_digest: str
     limits_ms: dict[str, float]
-    """Of the service level, which goodput and attainment are counted by."""
+    """Limits of the service level, on which goodput and attainment depend."""
     metric_definitions: str
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one system did in each of some worlds."""
+    """Results of one system in several worlds."""
 
     name: str
     kind: Literal["scenario", "runs", "baseline"]
     file: str
-    """Where it was read from, as the user named it, or the file of a scenario that was found by name."""
+    """Where it was read from: as the user named it, or the file of a scenario found by name."""
     scenario_digest: str
     world: World
     made_with: dict[str, str]
-    """Versions of simcluster, Python and the packages that can reach a result."""
+    """Versions of simcluster, Python and the packages that can affect a result."""
     gates: tuple[str, ...]
     traces: tuple[str, ...]
     """The first digits of the digest of each world's trace."""
     rows: tuple[Row, ...]
     """Metrics by world."""
     parts: tuple[Parts, ...]
-    """What metrics are made of, by world."""
+    """Components of the metrics, by world."""
     remarks: tuple[str, ...] = ()
     scenario: Scenario | None = field(default=None, compare=False)
-    """None of a baseline, which does not hold it."""
+    """None for a baseline, which does not hold it."""
 
     def values(self, metric: str) -> list[float | None]:
         """One metric in each world."""
         return [row.get(metric) for row in self.rows]
 
     def first(self, n_worlds: int) -> Side:
-        """The same with the first few worlds alone."""
+        """This side with its first `n_worlds` worlds only."""
         world = replace(self.world, seeds=self.world.seeds[:n_worlds])
         return replace(
             self, world=world, traces=self.traces[:n_worlds], rows=self.rows[:n_worlds], parts=self.parts[:n_worlds]
@@ -71,23 +71,23 @@ class Side:
 
 
 def row_of(summary: dict[str, Any]) -> Row:
-    """The metrics of a run that can be compared, rounded; None for one without a value."""
+    """The comparable metrics of a run, rounded; None for one without a value."""
     return {name: rounded(value) for name, value in metrics(summary).items() if name in METRICS}
 
 
 def rounded(value: float | None) -> float | None:
-    """As many digits as are compared."""
+    """Round to the digits that are compared."""
     return None if value is None else float(f"{value:.{DIGITS}g}")
 
 
 def noise_digest(scenario: Scenario) -> str:
-    """Of the sources of noise and their parameters, whatever the preset is called and says of its origin."""
+    """Digest of the noise sources and their parameters, without the preset's name and provenance."""
     rows = [[row.source, list(row.device_kinds), row.values] for row in scenario.noise.rows]
     return hashlib.sha256(json.dumps(sorted(rows), sort_keys=True).encode()).hexdigest()[:TRACE_DIGITS]
 
 
 def world_of(scenario: Scenario, seeds: Iterable[int], metric_definitions: str) -> World:
-    """What a scenario's worlds are told apart by."""
+    """What distinguishes the worlds of a scenario."""
     return World(
         tuple(seeds), dict(scenario.source_seeds), scenario.noise.name, noise_digest(scenario),
         dict(scenario.limits_ms), metric_definitions,
@@ -98,17 +98,17 @@ _EXPECTED = {
     "seeds": "expected the same on both sides",
     "source_seeds": "expected the same on both sides",
     "noise_digest": "expected the same noise on both sides, such as by --set noise=datacenter",
-    "limits_ms": "expected the same slo on both sides, which goodput and attainment are counted by",
-    "metric_definitions": "expected the same version, or a baseline made anew with --update-baseline",
+    "limits_ms": "expected the same slo on both sides, since goodput and attainment depend on it",
+    "metric_definitions": "expected the same version; renew the baseline with --update-baseline",
 }
 
 
 def require_comparable(base: Side, candidates: Sequence[Side]) -> None:
     """
-    Hold that all sides were in the same worlds and are measured alike.
+    Require that all sides share their worlds and definitions of metrics.
 
     Raises:
-        InputError: with what differs.
+        InputError: with the differences.
     """
     problems = []
     for candidate in candidates:
@@ -117,7 +117,7 @@ def require_comparable(base: Side, candidates: Sequence[Side]) -> None:
             if one != other:
                 what = "noise" if key == "noise_digest" else key
                 here, there = _shown(candidate.world, key), _shown(base.world, key)
-                if here == there:  # presets of one name
+                if here == there:  # equal names, different parameters
                     here, there = f"{here} ({other})", f"{there} ({one})"
                 found = f"{here}, while {base.file} has {there}"
                 problems.append(Problem(candidate.file, 0, what, f"not comparable: {found}", expected))

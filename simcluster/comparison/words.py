@@ -1,4 +1,4 @@
-"""Figures of a comparison as people read them."""
+"""Figures of a comparison as text."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ def percent(change: float | None, sign: bool = True) -> str:
 
 
 def points(change: float, n_decimals: int = 2) -> str:
-    """A part of a relative change, in percentage points."""
+    """A contribution to a relative change, in percentage points."""
     return f"{change * 100:+.{n_decimals}f}"
 
 
 def part(name: str, one: Part) -> str:
     """
-    A component with what it adds, in percentage points: `compute +2.30 ± 0.01`, or `+0.053` without a doubt.
+    A component and its contribution in percentage points: `compute +2.30 ± 0.01`, or `+0.053` without uncertainty.
 
-    Three decimals where the doubt is small; shares are not known to more.
+    Three decimals if the uncertainty is small; shares have no more digits.
     """
     half = (one.high - one.low) / 2 * 100
     n_decimals = 2 if half >= 0.005 else 3
-    doubt = f" ± {half:.{n_decimals}f}" if half >= 0.0005 else ""
-    return f"{name} {points(one.change, n_decimals)}{doubt}"
+    uncertainty = f" ± {half:.{n_decimals}f}" if half >= 0.0005 else ""
+    return f"{name} {points(one.change, n_decimals)}{uncertainty}"
 
 
 def named(found: Causes, most: int = 3) -> list[str]:
-    """The components that are worth naming, the largest first: those of at least a twentieth of the largest."""
+    """Names of components with at least a twentieth of the largest contribution, the largest first."""
     largest = max((abs(one.change) for one in found.parts.values()), default=0.0)
     names = [name for name, one in found.parts.items() if one.change and abs(one.change) >= largest / 20]
     return names[:most]
 
 
 def listed(found: Causes, most: int = 3) -> str:
-    """What a change is made of: `compute +2.30 ± 0.02, wait_for_peers -0.10 ± 0.01`, and what may be the largest."""
+    """Components of a change, `compute +2.30 ± 0.02, queue -0.10 ± 0.01`, and rivals of the largest."""
     names = named(found, most)
     text = ", ".join(part(name, found.parts[name]) for name in names) or "nothing"
     if not names or not found.rivals:
         return text
     more = len(found.rivals) - most
     rivals = ", ".join(found.rivals[:most]) + (f" and {more} more" if more > 0 else "")
-    return f"{text} ({names[0]} not told apart from {rivals})"
+    return f"{text} ({names[0]} not distinguished from {rivals})"
 
 
 def counted(n: int, what: str, more: str = "") -> str:
@@ -69,7 +69,7 @@ def counted(n: int, what: str, more: str = "") -> str:
 
 
 def sentence(parts: Iterable[str]) -> str:
-    """Parts with commas between them."""
+    """Join non-empty parts with commas."""
     return ", ".join(part for part in parts if part)
 
 
@@ -79,18 +79,18 @@ def allowed(gate: Gate) -> str:
 
 
 def figure(row: Row, value: float | None) -> str:
-    """A value of a row as its gate has it: of a limit in the metric's unit, else a relative change."""
+    """A value of a row in the scale of its gate: in the metric's unit for a limit, else a relative change."""
     is_limit = row.gate is not None and not row.gate.is_change
     return shown(row.metric, value) if is_limit else percent(value)
 
 
 def bounds(row: Row) -> str:
-    """From the lower one to the upper one."""
+    """The bounds of a row, `low to high`."""
     return f"{figure(row, row.low)} to {figure(row, row.high)}"
 
 
 def judged(row: Row, word: str) -> str:
-    """A row's verdict, which is called so, with the worlds that it needs, and why."""
+    """A row's verdict in a given word, with the worlds that it needs and the reason."""
     verdict = word + (f", needs {row.needs:,} worlds" if row.needs else "")
     return f"{verdict}: {row.why}" if row.why and row.verdict else row.why or verdict
 
@@ -100,14 +100,14 @@ def where(world: World) -> str:
     return f"{len(world.seeds)} worlds from seed {world.seeds[0]}, noise {world.noise}"
 
 
-def told(row: Row) -> str:
-    """A row in one line: how far it went, how far it may go, and what it is made of."""
+def verdict_text(row: Row) -> str:
+    """A row in one line: the change, what is allowed, and the components."""
     title, gate = METRICS[row.metric].title, row.gate
     if row.low is None or row.high is None:
         return f"{title} {row.why or 'has no bounds'}"
     is_limit = gate is not None and not gate.is_change
     value = figure(row, row.candidate if is_limit else row.change)
     limit = f", allowed {allowed(gate)}" if gate is not None else ""
-    needs = f"; {row.needs:,} worlds would probably decide it" if row.needs else ""
+    needs = f"; {row.needs:,} worlds would probably suffice" if row.needs else ""
     cause = f": {listed(row.causes)}" if row.causes.parts and row.change else ""
     return f"{title} {value} ({bounds(row)}){limit}{cause}{needs}"

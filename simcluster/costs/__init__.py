@@ -1,1 +1,1 @@
-"""What the parts of a step cost: pure functions of sizes and constants, in seconds."""
+"""Durations of the parts of a step on an idle device and idle links, in seconds: pure functions of sizes."""

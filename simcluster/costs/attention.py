@@ -1,8 +1,7 @@
 """
-Attention on a device that fetches from its memory: what of an op depends on how long the contexts are.
+Attention on a device that fetches from its memory: the ops whose durations depend on the lengths of contexts.
 
-Layers with a sliding window attend to their window only, and an op stands for the mean of the layers with and without
-one.
+Layers with a sliding window attend to their window only; an op is the mean of the layers with and without one.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Attention:
         self._window = max(windows, default=0)
 
     def decode(self, n_tokens: int, context: int) -> OpSeconds:
-        """Decoding so many tokens with this sum of contexts."""
+        """Time the decoding of `n_tokens` whose contexts add up to `context`."""
         if not n_tokens:
             return IDLE
         parts = self._decode_parts(n_tokens, context)
@@ -37,19 +36,19 @@ class Attention:
         return OpSeconds(self._launch_s, *parts, 0.0)
 
     def _decode_parts(self, n_tokens: int, context: int) -> tuple[float, float]:
-        """Compute and fetch of a layer that attends to all these entries."""
+        """Time compute and fetch of a layer that attends to all these entries."""
         inputs = float(n_tokens * self._activation_bytes)
         flop, kv_bytes = float(self._flop * context), float(self._kv_bytes * context)
         return parts_s(self._attained, flop, kv_bytes, inputs, 0.0, 0.0, 0.0, 0.0)
 
     def prefill(self, batch: Batch) -> OpSeconds:
-        """The prompts of a step, whose work is that of their tokens, pairs and entries read."""
+        """Time the prompts of a step, whose work follows from their tokens, pairs and entries read."""
         n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
         if not n_tokens:
             return IDLE
         parts = self._prefill_parts(n_tokens, pairs, context)
         if self._windowed:
-            # How many prompts there are is not told: one, and its window behind it.
+            # The batch does not say how many prompts it has: assume one, with its window before it.
             seen = min(pairs, n_tokens * self._window), min(context, n_tokens + self._window)
             parts = self._mean(parts, self._prefill_parts(n_tokens, *seen))
         return OpSeconds(self._launch_s, *parts, 0.0)
@@ -60,6 +59,6 @@ class Attention:
         return parts_s(self._attained, flop, kv_bytes, inputs, 0.0, 0.0, 0.0, keys)
 
     def _mean(self, whole: tuple[float, float], windowed: tuple[float, float]) -> tuple[float, float]:
-        """Compute and fetch of a layer on the average: some attend to everything, the others to a window."""
+        """Average compute and fetch over layers that attend to everything and layers that attend to a window."""
         share = self._windowed
         return (1 - share) * whole[0] + share * windowed[0], (1 - share) * whole[1] + share * windowed[1]

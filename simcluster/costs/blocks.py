@@ -1,13 +1,13 @@
 """
-Durations of the ops of one block (a layer, embedding, head, the host's part): what all devices have in common.
+Durations of the ops of one block (a layer, embedding, head, the host's part): the interface of all devices.
 
 Two families of devices implement it: those that fetch from memory and compute (`costs.memory_device`), and wafers
-(`costs.wafer_device`). Both give, for every op, launch, compute and fetch side by side, and exchange.
+(`costs.wafer_device`). Both give for every op its launch, its compute and its fetch, which overlap, and its exchange.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ ExchangeTime = Callable[[Collective, float], float]
 """Seconds of an exchange among the ranks of a group, for a size in bytes."""
 
 DecodeAttention = Callable[[Op, int, Integers], Floats]
-"""Launch, compute, fetch and exchange in seconds for so many tokens and each sum of contexts, shape (4, contexts)."""
+"""Launch, compute, fetch and exchange in seconds by op, tokens and sums of contexts, shape (4, contexts)."""
 
 
 class OpSeconds(NamedTuple):
@@ -38,32 +38,29 @@ class OpSeconds(NamedTuple):
 
 
 class BlockCosts(Protocol):
-    """The ops of each block, and how long they take for a batch."""
-
-    @property
-    def names(self) -> Iterable[BlockName]:
-        """The kinds of block there are."""
+    """The ops of each block, and their durations for a batch."""
 
     def ops(self, name: BlockName) -> list[Op]:
-        """The ops of a block that this device plays, in order."""
+        """List the ops of a block that take time on this device, in order."""
 
     def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
         """
-        Their durations in the same order, without noise, attention left idle.
+        Find their durations in the same order, without noise, attention left idle.
 
-        They depend on the numbers of tokens, outputs and sequences only, and on how many distinct experts of a layer
-        the tokens touch: as many as expected if it is not said.
+        They depend only on the numbers of tokens, outputs and sequences, and on `n_experts`, the number of distinct
+        experts of a layer that the tokens touch: the expected number if it is None.
         """
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
-        """Duration of an attention op, which depends on how long the contexts are."""
+        """Find the duration of an attention op, which depends on the lengths of contexts."""
 
     @property
     def decode_attention(self) -> DecodeAttention | None:
         """
-        Finds a decode attention op at many sums of contexts at once, the same numbers as `attention`.
+        The durations of a decode attention op for many sums of contexts at once, the same numbers as `attention`.
 
-        None from a device whose durations change so evenly with contexts that chords between a few of them will do.
+        None on a device whose durations are smooth in the contexts, so that chords between a few of them are exact
+        enough.
         """
 
 
@@ -73,7 +70,7 @@ IDLE = OpSeconds(0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class WeightStream:
-    """Weights come from a memory node in every step instead of staying in the device."""
+    """Weights that come from a memory node in every step instead of staying in the device."""
 
     bytes_per_s: float
     latency_s: float
@@ -87,6 +84,6 @@ class HostTime:
     per_sequence_s: float
 
     def seconds(self, batch: Batch, stream: WeightStream | None) -> list[OpSeconds]:
-        """The host block: its time is launch; the first byte of streamed weights is awaited here too."""
+        """Time the host block: the engine's time counts as launch, the latency of streamed weights as exchange."""
         launch = self.fixed_s + self.per_sequence_s * batch.sequences
         return [OpSeconds(launch, 0.0, 0.0, stream.latency_s if stream else 0.0)]

@@ -1,11 +1,11 @@
 """
-How long a collective operation takes on an idle fabric, and what it puts on the links.
+Durations of collective operations on an idle fabric.
 
-Every algorithm is two numbers: how many rounds follow one another, and how many bytes pass one after another over the
-link of the busiest rank, in one direction. A fit (`calibration.collectives`) adds what a start costs, what a round
-costs and the bandwidth attained. Counted: start, rounds, bytes. Left out: contention (the fabric of the kernel does
-that), the adding itself, skew between ranks, and pipelining between the phases of a hierarchical all-reduce.
-Rank counts that are no power of two take ceil(log2 N) rounds where a logarithm appears.
+Every algorithm is two numbers: its successive rounds, and the bytes that pass one after another over the link of the
+busiest rank, in one direction. A fit (`calibration.collectives`) adds the cost of a start, the cost of a round and
+the bandwidth attained. Counted: start, rounds, bytes. Left out: contention (see the kernel's fabric), the additions,
+skew between ranks, and pipelining between the phases of a hierarchical all-reduce. Where a logarithm appears, N ranks
+take ceil(log2 N) rounds, also when N is not a power of two.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from simcluster.files.problems import nearest
 from simcluster.numerics.arrays import Floats
 
 Size = TypeVar("Size", float, Floats)
-"""Bytes, one number or an array of them; times come back in the same shape."""
+"""Bytes, one number or an array; durations have the same shape."""
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """The form of one algorithm, free of hardware."""
+    """The closed form of one algorithm, independent of hardware."""
 
     steps: Callable[[int], int]
-    """Rounds that follow one another, by number of ranks."""
+    """Successive rounds, by number of ranks."""
     share: Callable[[int], float]
     """Bytes that pass one after another over the busiest link direction, for each byte of the array, by ranks."""
 
@@ -41,7 +41,7 @@ def _log2(n_ranks: int) -> int:
 
 
 def _once(n_ranks: int) -> float:
-    """Every part of the array but one's own."""
+    """All parts of the array but a rank's own."""
     return (n_ranks - 1) / n_ranks
 
 
@@ -57,8 +57,8 @@ ALL_REDUCE: dict[str, Algorithm] = {
 All-reduce of n bytes that every one of N ranks holds.
 
 ring: reduce-scatter and all-gather around a ring. tree: reduce to a root and broadcast, whole messages, not
-pipelined: its bytes are those of all rounds in sequence. halving_doubling: Rabenseifner. one_shot: everyone sends
-all to all others at once. two_shot: everyone collects one part from all others, adds, and hands the sum out.
+pipelined: its bytes are those of all rounds in sequence. halving_doubling: Rabenseifner. one_shot: every rank sends
+all to all others at once. two_shot: every rank collects one part from all others, adds, and sends the sum to all.
 nvls: the switch adds and multicasts; a rank supplies its n bytes to the switch and sends back the n/N it was given
 to sum, so the bytes tend to n for many ranks.
 Source: Thakur, Rabenseifner, Gropp, Optimization of Collective Communication Operations in MPICH, 2005 (ring, tree,
@@ -72,7 +72,7 @@ ALL_GATHER: dict[str, Algorithm] = {
 """All-gather to n bytes: n/N from every rank. direct: all pairs at once."""
 
 REDUCE_SCATTER: dict[str, Algorithm] = dict(ALL_GATHER)
-"""Reduce-scatter of n bytes on every rank, of which each keeps n/N: the all-gather run backwards."""
+"""Reduce-scatter of n bytes on every rank, each of which keeps n/N: the all-gather in reverse."""
 
 ALL_TO_ALL: dict[str, Algorithm] = {
     "pairwise": Algorithm(lambda n: n - 1, _once),
@@ -95,7 +95,7 @@ Fits = tuple[CollectiveFit, ...]
 
 
 class Line(NamedTuple):
-    """The time of an algorithm by the bytes of the array, for a number of ranks."""
+    """The duration of an algorithm as a straight line over the bytes of the array, for a number of ranks."""
 
     start_s: float
     """Start and rounds."""
@@ -104,25 +104,25 @@ class Line(NamedTuple):
     bytes_per_s: float
 
     def at(self, n_bytes: Size) -> Size:
-        """Seconds for so many bytes."""
+        """Find the seconds for `n_bytes`."""
         return self.start_s + self.share * n_bytes / self.bytes_per_s
 
 
 class Phase(NamedTuple):
-    """A collective among the ranks of a group, as it is played for arrays of any size."""
+    """A collective among the ranks of a group, for arrays of any size."""
 
     lines: tuple[Line, ...]
-    """Of the algorithms that are available: the fastest one is taken."""
+    """The lines of the available algorithms, of which the fastest is taken."""
     parts: int = 1
-    """It has one of so many parts of the array to do."""
+    """Number of equal parts of the array, of which it processes one."""
 
 
 Phases = tuple[Phase, ...]
-"""One after the other; none for a single rank."""
+"""Successive phases; none for a single rank."""
 
 
 def phases_s(phases: Phases, n_bytes: Size) -> Size:
-    """Time of all phases in the shape of `n_bytes`, the bytes of the array; never less for more bytes."""
+    """Add the durations of all phases in the shape of `n_bytes`, the bytes of the array; monotonic in them."""
     total = n_bytes * 0.0
     for lines, parts in phases:
         times = [line.at(n_bytes / parts) for line in lines]
@@ -134,22 +134,22 @@ def flat(
     name: Collective, fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto", parts: int = 1
 ) -> Phases:
     """
-    A collective inside one fabric.
+    Find the phases of a collective inside one fabric.
 
-    Its array is the one that every rank holds in the end, or began with; uneven parts of an all-to-all, as of experts
-    that are not equally popular, last as long as the busiest rank: pass its bytes.
+    Its array is the one that every rank holds in the end, or began with. An all-to-all with uneven parts, as with
+    experts that are not equally popular, lasts as long as its busiest rank: pass the bytes of that one.
 
     Args:
         name: of the collective.
         fits: of the fabric, `Fabric.all_reduce` and its like.
         n_ranks: in the group.
         launch: how the kernels are started.
-        algorithm: `auto` takes the fastest form available, as the libraries' tuners mean to; else the name of an
+        algorithm: `auto` takes the fastest form available, as the libraries' tuners intend to; else the name of an
             algorithm or of a library, which narrows the choice to its forms.
-        parts: of the array, one of which it has to do.
+        parts: of the array, of which it processes one.
 
     Raises:
-        ValueError: an unknown name, no form for so many ranks in this mode, or fewer than one rank.
+        ValueError: an unknown name, no form for this number of ranks in this mode, or fewer than one rank.
     """
     usable = available(fits, n_ranks, launch, algorithm)
     forms = COLLECTIVES[name]
@@ -161,11 +161,11 @@ def hierarchical_all_reduce(
     inside: Fabric, across: Fabric, ranks_per_node: int, n_nodes: int, launch: Launch
 ) -> Phases:
     """
-    An all-reduce over several nodes: reduce-scatter inside, all-reduce across, all-gather inside.
+    Find the phases of an all-reduce over several nodes: reduce-scatter inside, all-reduce across, all-gather inside.
 
-    Across nodes the ranks of equal place form one group each, with n/R bytes and a network port of its own (rail
-    optimised); the groups run side by side. The phases follow one another: large messages, which libraries cut and
-    pipeline, take up to twice as long here. With one node, or one rank a node, it is the plain all-reduce there.
+    Across nodes the ranks with the same index form one group each, with n/R bytes and a network port of its own (rail
+    optimised); the groups run in parallel. The phases follow one another: large messages, which libraries cut and
+    pipeline, take up to twice as long here. With one node, or one rank per node, it is a plain all-reduce.
 
     Args:
         inside: fabric of one node.
@@ -184,14 +184,14 @@ def hierarchical_all_reduce(
 
 
 def line_of(form: Algorithm, fit: CollectiveFit, n_ranks: int) -> Line:
-    """What a fit says of an algorithm among so many ranks."""
+    """Apply a fit to an algorithm among `n_ranks`."""
     return Line(fit.fixed_s + form.steps(n_ranks) * fit.step_s, form.share(n_ranks), fit.bytes_per_s)
 
 
 def fastest(
     name: Collective, fits: Fits, n_ranks: int, n_bytes: float, launch: Launch, algorithm: str = "auto"
 ) -> CollectiveFit:
-    """The line that `flat` takes for one size, the first of equals: it tells what to load."""
+    """Find the fit that `flat` uses for one size, the first of equals."""
     forms = COLLECTIVES[name]
     usable = available(fits, n_ranks, launch, algorithm)
     return min(usable, key=lambda fit: line_of(forms[fit.algorithm], fit, n_ranks).at(n_bytes))
@@ -199,10 +199,10 @@ def fastest(
 
 def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto") -> Fits:
     """
-    The lines that can be used for so many ranks in this mode.
+    List the fits that can be used for `n_ranks` in this mode.
 
     Raises:
-        ValueError: see `flat`; it lists the names that would do.
+        ValueError: see `flat`; it lists the names that can be used.
     """
     if n_ranks < 1:
         raise ValueError(f"n_ranks is {n_ranks}; expected at least 1")
@@ -224,5 +224,5 @@ def available(fits: Fits, n_ranks: int, launch: Launch, algorithm: str = "auto")
 
 
 def _names(fits: Iterable[CollectiveFit]) -> set[str]:
-    """Algorithms and libraries."""
+    """Collect the names of algorithms and libraries."""
     return {name for fit in fits for name in (fit.algorithm, fit.library)}

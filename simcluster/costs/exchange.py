@@ -1,13 +1,13 @@
 """
-What a collective puts on the links of a graph: phases for a fabric to play, or every message of every round.
+Loads of collectives on the links of a graph: phases that a fabric simulates, or every message of every round.
 
-A phase is a latency, then one flow that loads all links at once: what the fit calls bytes over bandwidth, with the
-messages of all rounds added up by directed link. On an idle graph its time is the closed form of `costs.collectives`,
-whatever the graph: fits were measured on a group's own links, so a flow alone is taken to fill its bottleneck, the
-link with the most load for its capacity, and to slow down only when that link is shared or degraded.
-Left out: that rounds load different links at different times (`messages` shows it), that a message between distant
-ranks waits for the switches on its way (fits include that), and that a group may hinder itself where its ranks share
-links that those of the fit did not; `messages` shows the last one too.
+A phase is a latency, then one flow that loads all links at once: the fit's bytes over bandwidth, with the messages of
+all rounds added up by directed link. On an idle graph its duration is the closed form of `costs.collectives`,
+whatever the graph: fits were measured on a group's own links, so a flow alone is assumed to fill its bottleneck, the
+link with the most load for its capacity, and to slow down only when that link is shared or degraded. Left out: rounds
+load different links at different times (`messages` models it), a message between distant ranks waits for the switches
+on its route (fits include that), and a group may contend with itself where its ranks share links that those of the
+fit did not; `messages` models that too.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from simcluster.numerics.maxmin import Uses
 Group = tuple[str, ...]
 """Nodes of a graph, by rank."""
 Groups = tuple[Group, ...]
-"""Groups of equal size that do the same at the same time."""
+"""Groups of equal size that run the same collective at the same time."""
 Route = Callable[[str, str], tuple[int, ...]]
 """The directed links from one node to another."""
 SwitchOf = Callable[[Group], str]
-"""The switch that adds for a group; asked only for `nvls`."""
+"""The switch that reduces for a group; needed only for `nvls`."""
 LoadsOf = Callable[[Collective, str, Groups], dict[int, Fraction]]
-"""The same as bytes by directed link for each byte of the array; see `loads_over`."""
+"""Bytes by directed link for each byte of the array, when groups run an algorithm; see `loads_over`."""
 UsesOf = Callable[[Collective, str, Groups], Uses]
-"""What an algorithm puts on the links when some groups run it; see `uses_over`."""
+"""Weights of the links as a flow, when groups run an algorithm; see `uses_over`."""
 
 
 class Leg(NamedTuple):
-    """One collective of groups side by side, by one line of a fit; an exchange is a sequence of legs."""
+    """One collective that groups run in parallel, by one line of a fit; an exchange is a sequence of legs."""
 
     collective: Collective
     fit: CollectiveFit
     groups: Groups
     n_bytes: float
-    """Of the array of each rank."""
+    """Size of the array of each rank."""
 
 
 class Phase(NamedTuple):
@@ -51,7 +51,7 @@ class Phase(NamedTuple):
 
     latency_s: float
     alone_s: float
-    """Of the flow, alone on the idle graph."""
+    """Duration of the flow, alone on the idle graph."""
     uses: Uses
 
 
@@ -59,12 +59,12 @@ class Transfer(NamedTuple):
     """One message as a flow."""
 
     alone_s: float
-    """At the bandwidth of the fit, alone on the idle graph."""
+    """Duration at the bandwidth of the fit, alone on the idle graph."""
     uses: Uses
 
 
 class MessageRound(NamedTuple):
-    """A latency, and then messages at once; the round is over when the last has arrived."""
+    """A latency, and then concurrent messages; the round ends when the last has arrived."""
 
     latency_s: float
     transfers: tuple[Transfer, ...]
@@ -73,7 +73,7 @@ class MessageRound(NamedTuple):
 def legs(
     collective: Collective, fits: Fits, group: Group, n_bytes: float, launch: Launch, algorithm: str = "auto"
 ) -> tuple[Leg, ...]:
-    """A collective inside one fabric, by the line that is fastest on an idle graph; no leg for a single rank."""
+    """Choose the fit of a collective inside one fabric that is fastest on an idle graph; no leg for a single rank."""
     if len(group) == 1:
         return ()
     fit = fastest(collective, fits, len(group), n_bytes, launch, algorithm)
@@ -84,17 +84,17 @@ def hierarchical_legs(
     inside: Fabric, across: Fabric, nodes: Groups, n_bytes: float, launch: Launch
 ) -> tuple[Leg, ...]:
     """
-    An all-reduce over several nodes, as `hierarchical_all_reduce`.
+    Find the legs of an all-reduce over several nodes, as in `hierarchical_all_reduce`.
 
-    All nodes reduce-scatter side by side; then the ranks of equal place form a group each, all groups side by side;
-    then all nodes gather.
+    All nodes reduce-scatter in parallel; then the ranks with the same index form a group each, and all groups reduce
+    in parallel; then all nodes gather.
 
     Raises:
-        ValueError: the nodes do not hold equally many ranks.
+        ValueError: the nodes have different numbers of ranks.
     """
     sizes = {len(node) for node in nodes}
     if len(sizes) != 1:
-        raise ValueError(f"nodes of {', '.join(map(str, sorted(sizes)))} ranks; expected equally many in each")
+        raise ValueError(f"nodes of {', '.join(map(str, sorted(sizes)))} ranks; expected the same number in each")
     if len(nodes) == 1:
         return legs("all_reduce", inside.all_reduce, nodes[0], n_bytes, launch)
     places, (n_ranks,) = tuple(zip(*nodes, strict=True)), sizes
@@ -108,9 +108,9 @@ def hierarchical_legs(
 
 def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
     """
-    A phase for each leg.
+    Make a phase for each leg.
 
-    `seconds` of them is, bit for bit, the time of the closed form.
+    Their `seconds` equal the closed form bit for bit.
     """
     found = []
     for leg in exchange:
@@ -120,30 +120,30 @@ def phases(exchange: Sequence[Leg], uses: UsesOf) -> tuple[Phase, ...]:
     return tuple(found)
 
 
-def seconds(played: Sequence[Phase]) -> float:
-    """Time of phases one after another on an idle graph."""
+def seconds(successive: Sequence[Phase]) -> float:
+    """Add the durations of successive phases on an idle graph."""
     total_s = 0.0
-    for phase in played:
+    for phase in successive:
         total_s += phase.latency_s + phase.alone_s
     return total_s
 
 
 def messages(exchange: Sequence[Leg], route: Route, switch_of: SwitchOf) -> tuple[MessageRound, ...]:
     """
-    The rounds of all legs, one after another.
+    List the rounds of all legs in order.
 
-    A message is a plain flow that would take its bytes over the fit's bandwidth alone. Where messages of a round
-    meet only at the ports of ranks, rounds add up to the phases, to the tick that each round is rounded by; where
-    they meet elsewhere they take longer.
-    The start of a leg is paid before its first round. What two ranks send each other in one round is one message.
+    A message is a plain flow that alone lasts its bytes over the fit's bandwidth. Where the messages of a round share
+    only the ports of ranks, rounds add up to the phases, but for the rounding of each round to a tick; where they
+    share other links they take longer. The start of a leg comes before its first round. All bytes from one rank to
+    another in a round are one message.
     """
     found = []
     for collective, fit, groups, n_bytes in exchange:
-        for number, played in enumerate(rounds(collective, fit.algorithm, len(groups[0]))):
+        for number, sent in enumerate(rounds(collective, fit.algorithm, len(groups[0]))):
             transfers = tuple(
                 Transfer(float(share) * n_bytes / fit.bytes_per_s, tuple((link, 1.0) for link in route(*ends)))
                 for group in groups
-                for ends, share in _between(played, group, switch_of)
+                for ends, share in _between(sent, group, switch_of)
             )
             found.append(MessageRound(fit.step_s + (0.0 if number else fit.fixed_s), transfers))
     return tuple(found)
@@ -151,13 +151,13 @@ def messages(exchange: Sequence[Leg], route: Route, switch_of: SwitchOf) -> tupl
 
 def uses_over(route: Route, switch_of: SwitchOf, capacities_bytes_per_s: Sequence[float]) -> UsesOf:
     """
-    A function that finds what an algorithm puts on the links, and remembers it.
+    Make a cached function that finds the weights of an algorithm on the links.
 
     The weights are bytes of all rounds, scaled so that the bottleneck's is 1: alone, the flow's rate is the
-    bottleneck's capacity, and against another flow there it counts as a plain message does.
+    bottleneck's capacity, and in competition with another flow there it counts as a plain message does.
 
     Args:
-        route: links of the way of a message, by number.
+        route: links of the route of a message, by number.
         switch_of: see `SwitchOf`.
         capacities_bytes_per_s: of the links, by number, on the graph as it was built.
     """
@@ -176,14 +176,14 @@ def uses_over(route: Route, switch_of: SwitchOf, capacities_bytes_per_s: Sequenc
 
 
 def loads_over(route: Route, switch_of: SwitchOf) -> LoadsOf:
-    """A function that adds up the messages of an algorithm by directed link, and remembers it."""
+    """Make a cached function that adds up the messages of an algorithm by directed link."""
 
     @cache
     def loads_of(collective: Collective, algorithm: str, groups: Groups) -> dict[int, Fraction]:
         loads: dict[int, Fraction] = {}
         for group in groups:
-            for played in rounds(collective, algorithm, len(group)):
-                for ends, share in _between(played, group, switch_of):
+            for sent in rounds(collective, algorithm, len(group)):
+                for ends, share in _between(sent, group, switch_of):
                     for link in route(*ends):
                         loads[link] = loads.get(link, Fraction(0)) + share
         return loads
@@ -191,10 +191,10 @@ def loads_over(route: Route, switch_of: SwitchOf) -> LoadsOf:
     return loads_of
 
 
-def _between(played: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tuple[str, str], Fraction]]:
-    """From which node to which how much goes in a round."""
+def _between(sent: Round, group: Group, switch_of: SwitchOf) -> list[tuple[tuple[str, str], Fraction]]:
+    """Add up the shares that a round sends, by pair of nodes."""
     shares: dict[tuple[str, str], Fraction] = {}
-    for source, target, share, _ in played:
+    for source, target, share, _ in sent:
         ends = (
             switch_of(group) if source == SWITCH else group[source],
             switch_of(group) if target == SWITCH else group[target],

@@ -1,4 +1,4 @@
-"""How long one op takes on a device that fetches from memory and computes: GPUs, LPUs, RDUs."""
+"""The duration of one op on a device that fetches from memory and computes: GPUs, LPUs, RDUs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from simcluster.numerics.arrays import Floats
 Value = TypeVar("Value", float, Floats)
 
 PEAK_FORMATS = {16: ("bf16", "fp16"), 8: ("fp8", "int8"), 4: ("fp4",)}
-"""Number formats whose data-sheet peak stands for arithmetic on so many bits, in order of preference."""
+"""Number formats whose data-sheet peak is used, by bits of the operands and in order of preference."""
 
 
 class Work(NamedTuple, Generic[Value]):
-    """What one op does on one device; numbers, or arrays of one shape."""
+    """The work of one op on one device; numbers, or arrays of one shape."""
 
     flop: Value
     bytes_: Value
@@ -26,34 +26,34 @@ class Work(NamedTuple, Generic[Value]):
     inputs: Value
     """Bytes of activations read."""
     outputs: Value
-    """Bytes of activations written; of experts, the vectors of all tokens of the step, routed here or not."""
+    """Bytes of activations written; for experts, the vectors of all tokens of the step, routed here or not."""
     rows: Value
     """Tokens of a matrix product; 0 of other ops, which have no tiles."""
     reduction: Value
     """Length of a matrix product's reduction."""
     keys: Value
-    """Cached entries that a prompt's token looks at on the average."""
+    """Cached entries that a prompt's token attends to on average."""
 
 
 def op_s(work: Work[Any], fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> tuple[Floats, Floats, Floats]:
     """
     Find the three parts of an op's duration: it lasts `fixed_s + max(compute_s, fetch_s)`.
 
-    A roofline with a fixed cost, and what the constants of a fit say beyond it, each only where a fit has it:
+    It is a roofline with a fixed cost, and these corrections where the fit has constants for them:
 
-    * compute = flop / (peak · compute_efficiency). A matrix product works on tiles of 64 rows, or 128 when there are
-      more, whole ones; and its last wave of tiles keeps the device as busy as `wave_columns` more columns would.
-    * fetch = (bytes + ramp_slowdown · first) / (bandwidth · memory_efficiency): the first bytes come slower, while
-      few blocks of threads ask for them; first = bytes / (1 + (bytes / ramp)³)^(1/3), all of few and `ramp` of many.
-    * where both are of a size they disturb each other: the longer one becomes (compute^p + fetch^p)^(1/p).
+    * compute = flop / (peak · compute_efficiency). A matrix product works on whole tiles of 64 rows, or of 128 rows
+      if it has more than 64; and its last wave of tiles keeps the device busy like `wave_columns` more columns.
+    * fetch = (bytes + ramp_slowdown · first) / (bandwidth · memory_efficiency): the first bytes are slower, while few
+      thread blocks fetch; first = bytes / (1 + (bytes / ramp)³)^(1/3), which is all of few bytes and `ramp` of many.
+    * compute and fetch of similar lengths slow each other down: the longer becomes (compute^p + fetch^p)^(1/p).
     * activations are fetched like weights, unless the fit has an `activation_efficiency`: then they pass before
       and after the arithmetic, in passes that overlap with nothing (quantising, gathering the tokens of an expert,
-      first and last tile of attention), and their time is part of both compute and fetch; outputs at a share of
-      their own if the fit has an `output_efficiency`.
-    * attention to a prompt passes over the keys one block after the other: `key_s` for each, times two, as the last
-      rows see twice as many as the mean.
+      first and last tile of attention), and their time is part of both compute and fetch; outputs have an efficiency
+      of their own if the fit has an `output_efficiency`.
+    * attention to a prompt passes over the keys block by block: `key_s` for each, times two, as the last rows attend
+      to twice as many as the mean.
 
-    Never faster with more work; an op without any work takes no time, its fixed cost included.
+    More work never makes it shorter; an op without any work takes no time, not even its fixed cost.
     Left out: cache hits, clocks that fall under load, launches (see `launch_s`).
 
     Args:
@@ -77,17 +77,17 @@ def op_s(work: Work[Any], fit: OpFit, peak_flop_per_s: float, bytes_per_s: float
 
 
 class Rates(NamedTuple):
-    """A fit on a device: what an op attains."""
+    """The rates that an op attains: a fit applied to a device."""
 
     fixed_s: float
     flop_per_s: float
     bytes_per_s: float
     input_bytes_per_s: float
-    """Of activations that pass before the arithmetic; infinite where they are fetched with the rest."""
+    """For activations that pass before the arithmetic; infinite where they are fetched with the rest."""
     output_bytes_per_s: float
-    """The same of those that pass after it."""
+    """For activations that pass after it, likewise."""
     fetched_share: float
-    """Of the activations that is fetched with the rest: all or nothing."""
+    """Share of the activations that is fetched with the rest: 1 or 0."""
     ramp_bytes: float
     ramp_slowdown: float
     passage: float
@@ -96,7 +96,7 @@ class Rates(NamedTuple):
 
 
 def rates(fit: OpFit, peak_flop_per_s: float, bytes_per_s: float) -> Rates:
-    """What an op of this fit attains on a device with this peak and this memory bandwidth."""
+    """Apply a fit to a device with this peak and this memory bandwidth."""
     serial = fit.activation_efficiency
     return Rates(
         fixed_s=fit.fixed_s,
@@ -117,7 +117,7 @@ def parts_s(
     attained: Rates, flop: Value, bytes_: Value, inputs: Value, outputs: Value, rows: Value, reduction: Value,
     keys: Value,
 ) -> tuple[Value, Value]:  # fmt: skip
-    """Compute and fetch of `op_s`, of one op or of many with the same rates; the parts of a `Work` in order."""
+    """Find compute and fetch of `op_s`, for one op or many with the same rates; the parts of a `Work` in order."""
     fetched = bytes_ + attained.fetched_share * (inputs + outputs)
     if attained.wave_columns:
         flop = _tiled_flop(flop, rows, reduction, attained.wave_columns)
@@ -133,7 +133,7 @@ def parts_s(
 
 
 def _tiled_flop(flop: Value, rows: Value, reduction: Value, wave_columns: float) -> Value:
-    """The arithmetic of whole tiles, and of the last wave of them."""
+    """Round the arithmetic up to whole tiles and add the last wave of tiles."""
     if isinstance(rows, float):
         if rows <= 0:
             return flop
@@ -146,7 +146,7 @@ def _tiled_flop(flop: Value, rows: Value, reduction: Value, wave_columns: float)
 
 
 def _blended(compute_s: Value, fetch_s: Value, passage: float) -> tuple[Value, Value]:
-    """Both lengthened by the factor that makes the longer one (compute^p + fetch^p)^(1/p)."""
+    """Lengthen both by the factor that makes the longer one (compute^p + fetch^p)^(1/p)."""
     if isinstance(compute_s, float):
         longer, shorter = (compute_s, fetch_s) if compute_s > fetch_s else (fetch_s, compute_s)
         factor = (1 + (shorter / longer) ** passage) ** (1 / passage) if shorter > 0 else 1.0
@@ -158,7 +158,7 @@ def _blended(compute_s: Value, fetch_s: Value, passage: float) -> tuple[Value, V
 
 def peak_flop_per_s(device: Device, compute_bits: int) -> float:
     """
-    The data-sheet peak for arithmetic on operands of `compute_bits` bits.
+    Look up the data-sheet peak for arithmetic on operands of `compute_bits` bits.
 
     Raises:
         ValueError: the device has no arithmetic of that width.

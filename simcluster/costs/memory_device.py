@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from math import fsum
 
 from simcluster.catalog.calibration.gpu import GpuCalibration, OpClass
@@ -16,14 +16,14 @@ from simcluster.work.op import ACTIVATION_BYTES, Op, features
 from simcluster.work.programs import BlockName, RankWork
 
 OpTime = Callable[[Mapping[str, float]], OpSeconds]
-"""How long an op takes, by the features of a batch."""
+"""The duration of an op, from the features of a batch."""
 
 
 class MemoryDevice:
     """
-    Blocks on one rank of a tensor-parallel group; all ranks do the same.
+    Blocks on one rank of a tensor-parallel group; all ranks do the same work.
 
-    Streamed weights pass over their link while the op computes: the longer of memory and link counts.
+    Streamed weights pass over their link while the op computes; the slower of memory and link counts.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class MemoryDevice:
         stream: WeightStream | None = None,
         skew_s: float = 0.0,
     ) -> None:
-        """`skew_s` is how long the ranks of a collective wait for their last one."""
+        """Fit the ops to the device; `skew_s` is the time for which ranks wait for the last one at a collective."""
         shape, block_scales = work.shape, work.precision.block_scales
         self._shape = shape
         self._skew_s = skew_s
@@ -57,17 +57,12 @@ class MemoryDevice:
     decode_attention = None
     """Its durations are smooth."""
 
-    @property
-    def names(self) -> Iterable[BlockName]:
-        """The kinds of block there are."""
-        return self._ops
-
     def ops(self, name: BlockName) -> list[Op]:
-        """The ops of a block, in order."""
+        """List the ops of a block, in order."""
         return self._ops[name]
 
     def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
-        """Durations without noise, attention left idle; `n_experts` of a layer are touched."""
+        """Find durations without noise, attention left idle; `n_experts` of a layer are touched."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
         of_batch = features(batch, self._shape, n_experts)
@@ -77,9 +72,9 @@ class MemoryDevice:
 
     def _launched(self, rows: list[OpSeconds]) -> list[OpSeconds]:
         """
-        A block launched op by op: where the host is slower than the device, the first op waits for the difference.
+        Delay the first op of a block that is launched op by op, by the time that the host is slower than the device.
 
-        The host runs ahead within a block; attention, timed apart, counts as one launch and as no work.
+        The host runs ahead within a block. Attention is timed elsewhere; here it counts as one launch without work.
         """
         n_launched = sum(any(row) for row in rows) + any(not any(row) for row in rows)
         busy = fsum(row.total for row in rows)
@@ -89,13 +84,13 @@ class MemoryDevice:
         return [rows[0]._replace(launch=rows[0].launch + missing), *rows[1:]]
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
-        """Duration of an attention op."""
+        """Find the duration of an attention op."""
         if op.kind != "attention_decode":
             return self._attention[op].prefill(batch)
         return self._attention[op].decode(batch.decode_tokens, batch.decode_context)
 
     def _time(self, op: Op) -> OpTime:
-        """How long an op takes that is no attention, which is left idle; without work it takes no time."""
+        """Make the function that times an op; attention is left idle, and an op without work takes no time."""
         if op.is_attention:
             return lambda of_batch: IDLE
         attained, stream, kind, exchange_s = self._rates[op], self._stream, op.exchange, self._exchange_s
@@ -119,7 +114,7 @@ class MemoryDevice:
         return time
 
     def _vectors(self, op: Op) -> tuple[str, float, float, float]:
-        """The vectors that go through an op: what they are, bytes of each read and written, and rows of a product."""
+        """Describe the vectors that pass an op: their feature, bytes of each read and written, rows of a product."""
         vectors, n_bytes = op.activation_bytes
         if op.kind == "gemm":
             read = float(op.in_features * ACTIVATION_BYTES)
@@ -132,10 +127,10 @@ class MemoryDevice:
 
 def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> list[OpSeconds]:
     """
-    A block whose time is mostly arithmetic, with the clocks that a device keeps up then.
+    Slow down the arithmetic of a block that computes most of the time, as its device lowers its clock.
 
-    A device at the limit of its power lowers its clock; fetching and exchanging need less of it. The kernel tables
-    were measured in bursts, which are over before that.
+    A device at its power limit lowers its clock; fetches and exchanges need less power. The kernel tables were
+    measured in bursts, which end before that.
     """
     total = computing = 0.0
     for launch, compute, fetch, exchange in rows:
@@ -149,13 +144,13 @@ def _under_load(rows: list[OpSeconds], slowdown: float, from_share: float) -> li
 
 
 def _attained(op: Op, shape: ModelShape, device: Device, calibration: GpuCalibration, block_scales: bool) -> Rates:
-    """What an op attains on a device, by its class and the bits of its operands."""
+    """Find the rates of an op on a device, by its class and the bits of its operands."""
     fit = calibration.ops[op_class(op, shape, calibration, block_scales)][nearest_width(op.bits)]
     return rates(fit, peak_flop_per_s(device, fit.compute_bits), device.memory_bytes_per_s)
 
 
 def op_class(op: Op, shape: ModelShape, calibration: GpuCalibration, block_scales: bool) -> OpClass:
-    """The class whose constants an op uses: a special case of its kind where the device has constants for it."""
+    """Find the class whose constants an op uses: a special case of its kind if the device has constants for it."""
     assert op.kind != "host"
     special: str = ""
     if op.is_attention:
@@ -170,5 +165,5 @@ def op_class(op: Op, shape: ModelShape, calibration: GpuCalibration, block_scale
 
 
 def nearest_width(bits: float) -> int:
-    """The calibrated width nearest to so many bits: 16, 8 or 4 (4.25 bit, with its scales, counts as 4)."""
+    """Find the calibrated width nearest to `bits`: 16, 8 or 4 (4.25 bit, scales included, counts as 4)."""
     return min((4, 8, 16), key=lambda width: abs(width - bits))

@@ -1,14 +1,14 @@
 """
 The messages of every collective, round by round.
 
-For each algorithm of `costs.collectives` there are as many rounds as its `steps`, and the greatest load of a rank's
-port, out or in, summed over the rounds, is its `share`: the closed form is what these messages take on equal links.
-A round begins when all messages of the one before have arrived. Left out: pipelining between rounds, and the order in
-which a library starts the messages of one round.
+An algorithm of `costs.collectives` has as many rounds as its `steps`, and the largest load of a rank's port, out or
+in, summed over the rounds, is its `share`: the closed form is the duration of these messages on equal links.
+A round begins when all messages of the previous one have arrived. Left out: pipelining between rounds, and the order
+in which a library starts the messages of one round.
 
-Ranks in any number: ring, direct and the shots need no power of two, and a binomial tree only leaves some partners
-out. Halving and doubling goes around a circle instead of pairing ranks by a bit of their numbers: for powers of two
-it sends as much in each round as Rabenseifner's, for others it still needs ceil(log2 N) rounds and no byte more.
+Any number of ranks will do: ring, direct and the shots need no power of two, and a binomial tree only skips some
+partners. Halving and doubling goes around a circle instead of pairing ranks by a bit of their numbers: for powers of
+two it sends as much in each round as Rabenseifner's, for others it still needs ceil(log2 N) rounds and no more bytes.
 
 Source:
     Thakur, Rabenseifner, Gropp, Optimization of Collective Communication Operations in MPICH, 2005 (ring, tree).
@@ -25,7 +25,7 @@ from typing import NamedTuple
 from simcluster.catalog.calibration.collectives import Collective
 
 SWITCH = -1
-"""In place of a rank: the switch that adds and multicasts."""
+"""The switch that reduces and multicasts, in place of a rank."""
 
 
 class Message(NamedTuple):
@@ -36,9 +36,9 @@ class Message(NamedTuple):
     target: int
     """A rank, or SWITCH."""
     share: Fraction
-    """Of the bytes of the array."""
+    """Share of the bytes of the array."""
     begins: Fraction
-    """Where in the array the bytes begin, from 0 below 1; past its end they go on at its start."""
+    """Start of the bytes in the array, from 0 below 1; beyond its end they continue at its start."""
 
 
 Round = tuple[Message, ...]
@@ -46,42 +46,42 @@ Round = tuple[Message, ...]
 
 @cache
 def rounds(collective: Collective, algorithm: str, n_ranks: int) -> tuple[Round, ...]:
-    """The messages of each round; no round for a single rank, which has nobody to talk to."""
+    """List the messages of each round; a single rank has no rounds."""
     return () if n_ranks == 1 else _ROUNDS[collective][algorithm](n_ranks)
 
 
 def _parts(source: int, target: int, first: int, n_parts: int, n_ranks: int) -> Message:
-    """Some of N equal parts of the array, counted around the end."""
+    """Make a message with some of N equal parts of the array, which wrap around its end."""
     return Message(source, target, Fraction(n_parts, n_ranks), Fraction(first % n_ranks, n_ranks))
 
 
 def _ring_reduce_scatter(n: int) -> tuple[Round, ...]:
-    """A part that begins at rank p + 1 passes all ranks, who add theirs, and ends at rank p."""
+    """Part p starts at rank p + 1, passes all ranks, each of which adds its own, and ends at rank p."""
     return tuple(tuple(_parts(r, (r + 1) % n, r - k, 1, n) for r in range(n)) for k in range(1, n))
 
 
 def _ring_all_gather(n: int) -> tuple[Round, ...]:
-    """Everyone hands on what came last, its own part first."""
+    """Every rank passes on the part that it received last, at first its own."""
     return tuple(tuple(_parts(r, (r + 1) % n, r - k, 1, n) for r in range(n)) for k in range(n - 1))
 
 
 def _to_owners(n: int) -> tuple[Round, ...]:
-    """Everyone sends part p to rank p, all at once."""
+    """Every rank sends part p to rank p, all at once."""
     return (tuple(_parts(r, p, p, 1, n) for r in range(n) for p in range(n) if p != r),)
 
 
 def _from_owners(n: int) -> tuple[Round, ...]:
-    """Rank p sends part p to everyone, all at once."""
+    """Every rank p sends part p to all others, all at once."""
     return (tuple(_parts(p, r, p, 1, n) for p in range(n) for r in range(n) if p != r),)
 
 
 def _one_shot(n: int) -> tuple[Round, ...]:
-    """Everyone sends everything to everyone."""
+    """Every rank sends the whole array to all others."""
     return (tuple(_parts(r, p, 0, n, n) for r in range(n) for p in range(n) if p != r),)
 
 
 def _tree(n: int) -> tuple[Round, ...]:
-    """Up a binomial tree to rank 0 and down again; who has no partner in a round is idle in it."""
+    """Go up a binomial tree to rank 0 and down again; a rank without a partner in a round is idle in it."""
     up = [
         tuple(_parts(r, r - distance, 0, n, n) for r in range(distance, n, 2 * distance))
         for distance in (1 << k for k in range((n - 1).bit_length()))
@@ -92,9 +92,9 @@ def _tree(n: int) -> tuple[Round, ...]:
 
 def _halving_doubling(n: int) -> tuple[Round, ...]:
     """
-    Rank r sends the parts furthest from its own to the rank half a circle on, who adds them; then half of the rest.
+    Rank r sends the parts furthest from its own to the rank half a circle on, which adds them; then half of the rest.
 
-    After that rank r has the sum of part r, and the same messages go back in reverse order.
+    Then rank r has the sum of part r, and the same messages go back in reverse order.
     """
     halving = []
     kept = n
@@ -103,28 +103,28 @@ def _halving_doubling(n: int) -> tuple[Round, ...]:
         n_parts = kept - sent_from
         halving.append(tuple(_parts(r, (r + sent_from) % n, r + sent_from, n_parts, n) for r in range(n)))
         kept = sent_from
-    doubling = [tuple(m._replace(source=m.target, target=m.source) for m in played) for played in halving[::-1]]
+    doubling = [tuple(m._replace(source=m.target, target=m.source) for m in sent) for sent in halving[::-1]]
     return (*halving, *doubling)
 
 
 def _nvls(n: int) -> tuple[Round, ...]:
     """
-    The switch adds what everyone supplies, hands each part to its rank, and multicasts what the rank sends back.
+    The switch adds the arrays of all ranks, sends each part to its rank, and multicasts what the rank sends back.
 
-    The two steps overlap: while the sums of some bytes come down to everyone, the next bytes go up. Played one after
-    the other, adding is bound by the way up and the multicast by the way down, and together they would load ports
-    with 2; overlapped, each direction carries 1 + 1/N, as the closed form counts. So each of the two rounds here
-    takes half of the array through both steps, a few bytes at a time.
+    The two steps overlap: while the sums of some bytes come down to all ranks, the next bytes go up. One after the
+    other, the additions would be bound by the upward direction and the multicast by the downward direction, and ports
+    would carry 2 in all; overlapped, each direction carries 1 + 1/N, as in the closed form. So each of the two rounds
+    here takes half of the array through both steps, a few bytes at a time.
     """
     half, part = Fraction(1, 2), Fraction(1, 2 * n)
-    played = []
+    found = []
     for begins in (Fraction(0), half):
         supplied = [Message(r, SWITCH, half, begins) for r in range(n)]
         summed = [Message(SWITCH, r, part, begins + r * part) for r in range(n)]
         returned = [Message(r, SWITCH, part, begins + r * part) for r in range(n)]
         multicast = [Message(SWITCH, r, half, begins) for r in range(n)]
-        played.append((*supplied, *summed, *returned, *multicast))
-    return tuple(played)
+        found.append((*supplied, *summed, *returned, *multicast))
+    return tuple(found)
 
 
 def _pairwise(n: int) -> tuple[Round, ...]:

@@ -1,15 +1,16 @@
 """
-What one op costs on the rectangle of cores that a layer occupies on a wafer.
+The duration of one op on the rectangle of cores that a layer occupies on a wafer.
 
 Decode is bound by latency: a matrix-vector product is a little local work, then partial sums cross the
 rectangle to its middle and the result crosses it back, and a fixed overhead. More cores make the local work
 shorter and the crossing longer, so a larger rectangle can be slower. Prefill is bound by work: a matrix-matrix
 product (MeshGEMM) takes as many shifts as the longer side has cores, each with an overhead.
+Activations have 16 bit on the fabric.
 
 Counted: multiply-adds at the attainable rate, reads of weights and KV through the core's SRAM port (they overlap
 the multiply-adds), reductions and broadcasts by the closed forms of `wafer_collectives`, all-reduces of norms and
 softmax. In the fitted overheads: task start, the arithmetic of norms, activation, rotary embedding and residual,
-and whatever else the measured kernels do. Left out: tiles that do not divide evenly, turns, contention between
+and everything else in the measured kernels. Left out: tiles that do not divide evenly, turns, contention between
 ops, routing set-up.
 
 An op lasts `overhead + max(compute, fetch) + interconnect`. Its ops per layer, as the constants were fitted:
@@ -17,7 +18,7 @@ decode: qkv (normed), attention, o, gate and up as one (normed), down; after the
 prefill: the same products by `matmul_s`, and `attention_prefill_s`.
 
 Source: He et al.: WaferLLM: Large Language Model Inference at Wafer Scale, OSDI 2025, arXiv 2502.04563, and its
-published kernels (github.com/MeshInfra/WaferLLM): where the root of an all-reduce stands, how many a layer has.
+published kernels (github.com/MeshInfra/WaferLLM): the place of the root of an all-reduce, their number per layer.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class OpTime(NamedTuple):
     overhead_s: Floats
     compute_s: Floats
     fetch_s: Floats
-    """Of weights or KV out of the cores' SRAM, at the same time as the compute."""
+    """Reads of weights or KV from the cores' SRAM, at the same time as the compute."""
     interconnect_s: Floats
 
     @property
@@ -87,7 +88,7 @@ def matvec_s(
     normed: bool = False,
 ) -> OpTime:
     """
-    A linear layer over a few tokens (decode).
+    Time a linear layer over a few tokens (decode).
 
     Each core holds in/rows x out/columns of the weights and multiplies them with every token in turn, reading them
     each time; the sums over the rows are then reduced to the middle and broadcast. Kernels turn the axes from op
@@ -129,7 +130,7 @@ def attention_decode_s(
     kv_bytes: float = 2.0,
 ) -> OpTime:
     """
-    Scores, softmax and values of one query token per sequence over its cached context.
+    Time scores, softmax and values of one query token per sequence over its cached context.
 
     Two matrix-vector products whose weights are the cached keys and values, spread over all cores of the rectangle.
     Four all-reduces: scores, the softmax's maximum and sum (one number per head and token), values.
@@ -171,11 +172,11 @@ def matmul_s(
     weight_bytes: float = 2.0,
 ) -> OpTime:
     """
-    A linear layer over many tokens (prefill), by MeshGEMM.
+    Time a linear layer over many tokens (prefill), by MeshGEMM.
 
-    Both operands are cut into a tile per core and shifted by two hops in each step, while the tiles at hand are
+    Both operands are cut into a tile per core and shifted by two hops in each step, while the present tiles are
     multiplied.
-    Arguments as of `matvec_s`; norms are in the overhead. For few tokens `matvec_s` can be the faster of the two.
+    The arguments are those of `matvec_s`; norms are in the overhead. For few tokens `matvec_s` can be faster.
     """
     inputs, outputs, tokens = _floats(in_features, out_features, n_tokens)
     return _mesh_product(
@@ -200,27 +201,27 @@ def attention_prefill_s(
     kv_bytes: float = 2.0,
 ) -> OpTime:
     """
-    Scores, softmax and values of a chunk of prompt, as two matrix-matrix products by MeshGEMM.
+    Time scores, softmax and values of a chunk of a prompt, as two matrix-matrix products by MeshGEMM.
 
     Args:
         region: where the op runs.
         heads: of the queries.
         kv_heads: of the cache.
         head_dim: numbers per head.
-        pairs: of a query and a key it may look at, n (n + 1) / 2 for a whole prompt of n tokens.
+        pairs: of a query and a key that it attends to, n (n + 1) / 2 for a whole prompt of n tokens.
         context_tokens: keys, the chunk's own included.
         n_tokens: queries; zero costs nothing.
         kv_bytes: of one cached number.
     """
-    looked_at, context, tokens = _floats(pairs, context_tokens, n_tokens)
+    attended, context, tokens = _floats(pairs, context_tokens, n_tokens)
     cached_bytes = 2 * context * kv_heads * head_dim * kv_bytes
     # Keys against queries, then values against scores.
-    shifted_bytes = cached_bytes + (tokens * heads * head_dim + looked_at * heads) * ACTIVATION_BYTES
+    shifted_bytes = cached_bytes + (tokens * heads * head_dim + attended * heads) * ACTIVATION_BYTES
     return _mesh_product(
         region,
         tokens,
         n_products=2,
-        flop=4 * looked_at * heads * head_dim,
+        flop=4 * attended * heads * head_dim,
         held_bytes=cached_bytes,
         shifted_bytes=shifted_bytes,
     )
@@ -228,13 +229,13 @@ def attention_prefill_s(
 
 def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: int = 1) -> Floats:
     """
-    Time to move activations from one rectangle of cores to another on the same wafer.
+    Time the transfer of activations from one rectangle of cores to another on the same wafer.
 
     Args:
         grid: the wafer.
         hops: between the two, along the mesh.
-        n_bytes: in all; nothing costs nothing.
-        links: mesh links side by side that carry them.
+        n_bytes: in total; zero bytes cost nothing.
+        links: parallel mesh links that carry them.
     """
     distance, size = _floats(hops, n_bytes)
     wavelets = np.ceil(size / (links * grid.link_bytes_per_cycle))
@@ -243,7 +244,7 @@ def move_s(grid: WaferGrid, hops: npt.ArrayLike, n_bytes: npt.ArrayLike, links: 
 
 
 def _all_reduce_cycles(region: Region, column_bytes: Floats) -> Floats:
-    """Sum over the rows of what each column holds; the middle gets it first and sends it to all."""
+    """Time the sum over the rows of each column's values; the middle receives it first and broadcasts it."""
     grid, rows, columns = region.grid, region.rows, region.columns
     wavelets = np.ceil(column_bytes / grid.link_bytes_per_cycle)
     if wavelets.ndim == 0:
@@ -257,7 +258,7 @@ def _all_reduce_of(wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles
 
 
 _one_all_reduce_cycles = lru_cache(maxsize=65536)(_all_reduce_of)
-"""For one size: the same few sizes come up in every step."""
+"""A cache for single sizes, as the same few occur in every step."""
 
 
 def _mesh_product(
@@ -269,7 +270,7 @@ def _mesh_product(
     held_bytes: Floats,
     shifted_bytes: Floats,
 ) -> OpTime:
-    """MeshGEMM: what the shifts take beyond the multiplying and reading that hide them is interconnect."""
+    """Time MeshGEMM: shifts are hidden by multiplication and reads, and their excess counts as interconnect."""
     grid, calibration = region.grid, region.calibration
     steps = n_products * max(region.rows, region.columns)
     # Each product shifts its own operands once per step.
@@ -290,11 +291,11 @@ def _mesh_product(
 def _op_time(
     grid: WaferGrid, tokens: Floats, *, overhead: Floats, compute: Floats, fetch: Floats, interconnect: Floats
 ) -> OpTime:
-    """Cycles to seconds; all parts are zero where there is no token."""
+    """Convert cycles to seconds; all parts are zero where there is no token."""
     parts = np.broadcast_arrays(overhead, compute, fetch, interconnect)
     return OpTime(*(np.where(tokens > 0, part, 0.0) / grid.clock_hz for part in parts))
 
 
 def _floats(*values: npt.ArrayLike) -> tuple[Floats, ...]:
-    """As float64 arrays of one shape."""
+    """Broadcast to float64 arrays of one shape."""
     return tuple(np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values)))

@@ -1,5 +1,5 @@
 """
-How many cycles a reduction or a broadcast takes on the mesh of a wafer, in closed form.
+Cycles of reductions and broadcasts on the mesh of a wafer, in closed form.
 
 The model is `max(C, E / N + L) + (2 T_R + 1) D` for a row of P cores that hold B wavelets (32-bit words) each:
 contention C (wavelets through the busiest core), energy E (wavelet-hops) over the N = P - 1 links, distance L,
@@ -10,7 +10,7 @@ Left out: turns at a corner, other traffic on the same links, the cycles of the 
 A study of WSE-3 silicon found 16 cycles per relaying core, where a chain step is 2 T_R + 2 = 6 here.
 
 All functions take wavelets as a number or an array and give float64 of the same shape.
-One core, or nothing to send, costs nothing.
+A single core, or zero wavelets, cost nothing.
 
 Source: Luczynski et al.: Near-Optimal Wafer-Scale Reduce, HPDC 2024, arXiv 2404.15888.
 The energies of tree and two-phase are counted for any number of cores; where the paper's form holds
@@ -29,12 +29,12 @@ from simcluster.numerics.arrays import Floats
 
 
 def star_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
-    """Every core sends straight to the first, which takes them one after the other."""
+    """Every core sends directly to the first, which receives one after the other."""
     return _reduce(wavelets, cores, cores - 1, cores * (cores - 1) / 2, 1, ramp_cycles, hop_cycles)
 
 
 def chain_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
-    """Every core adds what it hears from one side and passes it on to the other."""
+    """Every core adds what it receives from one side and passes it on to the other."""
     return _reduce(wavelets, cores, 1, cores - 1, cores - 1, ramp_cycles, hop_cycles)
 
 
@@ -63,13 +63,13 @@ REDUCE: dict[str, Callable[[npt.ArrayLike, int, float, float], Floats]] = {
 
 
 def best_reduce_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
-    """The fastest of `REDUCE`, chosen for each number of wavelets."""
+    """Time the fastest of `REDUCE`, chosen for each number of wavelets."""
     times = [reduce(wavelets, cores, ramp_cycles, hop_cycles) for reduce in REDUCE.values()]
     return np.asarray(np.min(times, axis=0), dtype=np.float64)
 
 
 def broadcast_cycles(wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0) -> Floats:
-    """From the first core of a row to all others: routers copy a wavelet on the way, so one pass is enough."""
+    """Time a broadcast from the first core of a row: routers copy wavelets as they pass, so one pass is enough."""
     words = np.asarray(wavelets, dtype=np.float64)
     # B + P + 2 T_R, written so that only the P - 1 hops scale with the hop.
     return _unless_idle(words, cores, words + (cores - 1) * hop_cycles + 2 * ramp_cycles + 1)
@@ -79,7 +79,7 @@ def reduce_to_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
 ) -> Floats:
     """
-    Reduction to the middle core of a row: both halves reduce at once, the root takes one result after the other.
+    Time a reduction to the middle core of a row: both halves reduce at once, the root receives one after the other.
 
     This is where WaferLLM (OSDI 2025) puts the root in its published kernels, and it halves the distance.
     """
@@ -91,7 +91,7 @@ def reduce_to_centre_cycles(
 def broadcast_from_centre_cycles(
     wavelets: npt.ArrayLike, cores: int, ramp_cycles: float, hop_cycles: float = 1.0
 ) -> Floats:
-    """From the middle core of a row to both ends at once."""
+    """Time a broadcast from the middle core of a row to both ends at once."""
     return broadcast_cycles(wavelets, cores // 2 + 1, ramp_cycles, hop_cycles)
 
 
@@ -104,7 +104,7 @@ def _reduce(
     ramp_cycles: float,
     hop_cycles: float,
 ) -> Floats:
-    """The model's formula; contention and energy are per wavelet of the vector."""
+    """Apply the model's formula; contention and energy are per wavelet of the vector."""
     words = np.asarray(wavelets, dtype=np.float64)
     links = max(cores - 1, 1)
     moving = np.maximum(contention * words, energy_hops / links * words + links * hop_cycles)
@@ -112,7 +112,7 @@ def _reduce(
 
 
 def _unless_idle(wavelets: Floats, cores: int, cycles: Floats) -> Floats:
-    """Zero where there is one core or nothing to send."""
+    """Set cycles to zero where there is one core or nothing to send."""
     return np.where((wavelets > 0) & (cores > 1), cycles, 0.0)
 
 

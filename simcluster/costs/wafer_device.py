@@ -1,17 +1,17 @@
 """
-Blocks on a wafer: its layers lie side by side in strips of columns, equally wide, and each op runs on its strip.
+Blocks on a wafer: its layers are placed next to each other in strips of columns, equally wide; each op runs on a
+strip.
 
 A token passes the strips one after another. Several tokens of a step are multiplied together, or follow each other
-through matrix–vector products, so that each strip works on another one: n of them then keep a layer of L on the wafer
-for 1 + (n - 1) / L times the time of one. Prompts may also go through MeshGEMM. Each op takes the fastest of these.
-Embedding and head have the whole grid. Left out: the way from one strip to the next, some 0.1 us.
-Norms, activation functions and residuals are inside the fitted overhead of the matrix products, so their ops are not
-played. Experts are spread like dense layers: every chosen expert of every token is one more strip of columns.
+through matrix–vector products, so that each strip works on a different one: n of them then occupy a layer of L on the
+wafer for 1 + (n - 1) / L times the time of one. Prompts may also go through MeshGEMM. Each op takes the fastest.
+Embedding and head use the whole grid. Left out: the transfer from one strip to the next, some 0.1 us.
+Norms, activation functions and residuals are inside the fitted overhead of the matrix products, so they are not
+timed as ops. Experts are spread like dense layers: every chosen expert of every token is one more strip of columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from math import fsum
 
@@ -28,14 +28,14 @@ from simcluster.work.op import ACTIVATION_BYTES, Op, features
 from simcluster.work.programs import BlockName, RankWork
 
 _AFTER_NORM = {"qkv", "latent_down", "ffn_up", "shared_up", "router", "head"}
-"""Products whose input is normed first, which costs one more all-reduce of one number per token."""
+"""Products with a norm before them, which costs one more all-reduce of one number per token."""
 
 
 class WaferDevice:
     """
     Blocks on a wafer's region of `rows` x `columns` cores.
 
-    `strips` is the number of layers that share it; weights that are streamed have the whole region in turn.
+    `strips` is the number of layers that share it; layers whose weights are streamed use the whole region in turn.
     """
 
     def __init__(
@@ -62,17 +62,12 @@ class WaferDevice:
         self._matvec = lru_cache(maxsize=4096)(self._matvec_parts)
         self._matmul = lru_cache(maxsize=4096)(self._matmul_parts)
 
-    @property
-    def names(self) -> Iterable[BlockName]:
-        """The kinds of block there are."""
-        return self._ops
-
     def ops(self, name: BlockName) -> list[Op]:
-        """The ops of a block that are played on a wafer, in order."""
+        """List the ops of a block that take time on a wafer, in order."""
         return self._ops[name]
 
     def seconds(self, name: BlockName, batch: Batch, n_experts: float | None = None) -> list[OpSeconds]:
-        """Durations without noise, attention left idle; `n_experts` of a layer are streamed, if any are."""
+        """Find durations without noise, attention left idle; `n_experts` of a layer are streamed, if any are."""
         if name == "host":
             return self._host.seconds(batch, self._stream)
         rows = [IDLE if op.is_attention else self._one(op, batch) for op in self._ops[name]]
@@ -83,19 +78,19 @@ class WaferDevice:
         return [row._replace(fetch=max(row.fetch, s)) for row, s in zip(rows, streamed, strict=True)]
 
     def attention(self, op: Op, batch: Batch) -> OpSeconds:
-        """Duration of an attention op."""
+        """Find the duration of an attention op."""
         if op.kind == "attention_decode":
             n_tokens, context = batch.decode_tokens, batch.decode_context
             return _sum([self._decode_attention_time(context, n_tokens)]) if n_tokens else IDLE
         return self._prefill_attention(batch) if batch.prefill_tokens else IDLE
 
     def decode_attention(self, op: Op, n_tokens: int, contexts: Integers) -> Floats:
-        """Durations of a decode attention op for each of these sums of contexts, shape (4, contexts)."""
+        """Find the durations of a decode attention op for each sum of contexts, shape (4, contexts)."""
         time = self._decode_attention_time(contexts, n_tokens)
         return np.stack([time.overhead_s, time.compute_s, time.fetch_s, time.interconnect_s])
 
     def _one(self, op: Op, batch: Batch) -> OpSeconds:
-        """One op that is no attention."""
+        """Time one op other than attention."""
         if op.kind == "embedding":
             return OpSeconds(0.0, 0.0, 0.0, self._look_up_s(batch.tokens))
         if op.per == "outputs":
@@ -103,23 +98,23 @@ class WaferDevice:
         return self._product(op, batch.decode_tokens, batch.prefill_tokens)
 
     def _look_up_s(self, n_tokens: int) -> float:
-        """Time for the vectors of so many tokens from where the table is to where the first layer wants them."""
+        """Time the transfer of the tokens' vectors from the embedding table to the first layer."""
         vector_bytes = n_tokens * self._shape.hidden * ACTIVATION_BYTES
         grid, rows, columns = self._whole.grid, self._whole.rows, self._whole.columns
         return float(wafer.move_s(grid, (rows + columns) // 2, vector_bytes, links=columns))
 
     def _product(self, op: Op, n_decode: int, n_prefill: int) -> OpSeconds:
-        """A matrix product of so many decode tokens and so many prompt tokens, one after the other."""
+        """Time a matrix product of decode tokens and then one of prompt tokens."""
         decode = self._matvec(op, n_decode) if n_decode else []
         return _sum([*decode, *self._matmul(op, n_prefill)] if n_prefill else decode)
 
     def _matvec_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
-        """Decode tokens together, or in a row through the strips."""
+        """Time decode tokens, together or in a row through the strips."""
         together = self._together(op, n_tokens)
         return together if n_tokens == 1 else _faster(together, self._in_a_row(op, n_tokens))
 
     def _matmul_parts(self, op: Op, n_tokens: int) -> list[wafer.OpTime]:
-        """Tokens of prompts by MeshGEMM, or in a row."""
+        """Time tokens of prompts, by MeshGEMM or in a row."""
         mesh = [
             wafer.matmul_s(self._region(op), n_in, n_out, n_tokens, weight_bytes=op.bits / 8)
             for n_in, n_out in self._matrices(op)
@@ -138,11 +133,11 @@ class WaferDevice:
         return [_passing(time, n_tokens, strips) for time in self._together(op, 1)]
 
     def _region(self, op: Op) -> wafer.Region:
-        """Where an op runs."""
+        """Find the region in which an op runs."""
         return self._whole if op.per == "outputs" else self._strip
 
     def _matrices(self, op: Op) -> list[tuple[int, int]]:
-        """Inputs and outputs of an op's matrices: one, or for experts the way up and the way down."""
+        """List inputs and outputs of an op's matrices: one, or for experts the projections up and down."""
         moe = self._shape.moe
         if op.kind != "moe" or moe is None:
             return [(op.in_features, op.out_features)]
@@ -151,7 +146,7 @@ class WaferDevice:
         return [(self._shape.hidden, n_up * chosen), (chosen, self._shape.hidden)]
 
     def _heads(self) -> tuple[int, int, float]:
-        """Heads that read the cache, numbers per head, and bytes of a cached number (latent attention: one head)."""
+        """Find the heads that read the cache, numbers per head, and bytes of a cached number; one head if latent."""
         shape, kv_bytes = self._shape, self._precision.kv_bits / 8
         if shape.mla is None:
             return shape.kv_heads, shape.head_dim, kv_bytes
@@ -186,18 +181,18 @@ class WaferDevice:
 
 
 def _passing(one: wafer.OpTime, n_tokens: int, strips: int) -> wafer.OpTime:
-    """An op of so many tokens that follow each other through the strips, by the time of one of them."""
+    """Time an op of tokens that follow each other through the strips, from the time of one of them."""
     times = 1 + (n_tokens - 1) / strips
     return wafer.OpTime(*(times * part for part in one))
 
 
 def _faster(some: list[wafer.OpTime], others: list[wafer.OpTime]) -> list[wafer.OpTime]:
-    """The sequence of ops that takes less time, the first of equals."""
+    """Choose the sequence of ops that takes less time, the first of equals."""
     return min(some, others, key=lambda times: fsum(float(time.total_s) for time in times))
 
 
 def _sum(times: list[wafer.OpTime]) -> OpSeconds:
-    """One after the other; where one is bound by its fetch and another by its compute, each keeps its longer side."""
+    """Add successive ops; where one is bound by its fetch and another by its compute, each keeps its longer side."""
     launch = fsum(float(time.overhead_s) for time in times)
     exchange = fsum(float(time.interconnect_s) for time in times)
     if len(times) == 1:

@@ -1,1 +1,1 @@
-"""Text into checked values: YAML with its lines, problems with their places, units, quantities, atomic writing."""
+"""Text to checked values: YAML with line numbers, problems with their places, units, quantities, atomic writing."""

@@ -1,4 +1,4 @@
-"""What is wrong with an input: where it is, what was found, what would be right."""
+"""Problems of an input: where each is, what was found, what would be right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-LONGEST_SHOWN = 60
+MAX_SHOWN = 60
 """Characters of a value that a message repeats."""
 
 
@@ -31,27 +31,27 @@ class Problem:
 
 
 class InputError(ValueError):
-    """An input cannot be used; `problems` holds all that was found wrong with it, sorted by place."""
+    """An input cannot be used; `problems` holds all its problems, sorted by place."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(sorted(set(problems)))
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
-        """As it goes from one process to another."""
+        """Pickle the problems, for other processes."""
         return type(self), (self.problems,)
 
 
 class Impossible(InputError):
-    """Everything is well-formed and known, but cannot be together: the model does not fit, say."""
+    """Well-formed and known settings that cannot be combined, such as a model that does not fit in memory."""
 
 
 def all_or_problems(read: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """
-    What a function gives for each of some items.
+    List what a function returns for each item.
 
     Raises:
-        InputError: with the problems of all of them.
+        InputError: with the problems of all items.
     """
     found: list[R] = []
     problems: list[Problem] = []
@@ -84,7 +84,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it stood in a file, cut short, or what sort of thing it is."""
+    """Quote a value as it stands in a file, cut short, or name its type."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):
@@ -94,6 +94,6 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    if len(text) > LONGEST_SHOWN:
-        return f"'{text[:LONGEST_SHOWN]}…'"
+    if len(text) > MAX_SHOWN:
+        return f"'{text[:MAX_SHOWN]}…'"
     return f"'{text}'" if isinstance(value, str) else text

@@ -1,4 +1,4 @@
-"""Field types of the files people write: text with a unit in, SI floats out; and values that carry their source."""
+"""Field types of input files: text with a unit in, SI floats out; and values that carry their source."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Frozen(BaseModel):
 
 
 def fault(found: str, expected: str) -> PydanticCustomError:
-    """An error for validators that keeps what was found and what would be right apart."""
+    """Make an error for validators that keeps what was found apart from what would be right."""
     return PydanticCustomError("fault", "{found}; {expected}", {"found": found, "expected": expected})
 
 
 def _reader(dimension: str, minimum: float, exclusive: bool) -> Callable[[Any], float]:
-    """A validator that turns `900 GB/s` into SI and holds the lower bound."""
+    """Make a validator that turns `900 GB/s` into SI and checks the lower bound."""
 
     def read(value: Any) -> float:
         example = units.EXAMPLES[dimension]
@@ -55,11 +55,11 @@ def _schema(dimension: str) -> WithJsonSchema:
 
 
 class Dimension(str):
-    """What a quantity measures, among the metadata of its field."""
+    """The dimension of a quantity, kept in the metadata of its field."""
 
 
 def dimension(metadata: Iterable[Any]) -> str | None:
-    """What a field's quantity measures, a key of `units.UNITS`; None if it is none."""
+    """Find the dimension of a field, a key of `units.UNITS`; None if it is not a quantity."""
     return next((str(item) for item in metadata if isinstance(item, Dimension)), None)
 
 
@@ -79,7 +79,7 @@ T = TypeVar("T")
 
 
 class Fact(Frozen, Generic[T]):
-    """One value of the catalogue with its parent: a key of the file's `sources`, and how sure it is."""
+    """One value of the catalogue with a key of the file's `sources`, and how sure it is."""
 
     value: T
     source: str
@@ -88,7 +88,7 @@ class Fact(Frozen, Generic[T]):
 
 
 class Source(Frozen):
-    """Where values come from: a title a person can find, and the address and date when there is one."""
+    """The origin of values: a title that can be found, and an address and a date of reading if known."""
 
     title: str
     url: str = ""

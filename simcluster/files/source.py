@@ -1,9 +1,9 @@
 """
-Read YAML files that may come from anyone: plain data, and the line of every value.
+Read untrusted YAML files: plain data, and the line of every value.
 
-The reading is YAML 1.2's core schema with decimal numbers only: `no` and `12:30` stay text, `1e-6` is a number,
-a repeated key is a fault instead of a silent last-one-wins. Aliases, tags and documents past the limits below are
-refused, so that a hostile file costs a bounded amount of memory and time and nothing in it is ever executed.
+The schema is YAML 1.2's core schema with decimal numbers only: `no` and `12:30` stay text, `1e-6` is a number,
+a repeated key is an error instead of the last one winning silently. Aliases, tags and documents beyond the limits
+below are rejected, so that a hostile file costs a bounded amount of memory and time and nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_DEPTH = 40
 MAX_SCALAR_CHARACTERS = 10_000
 MAX_INTEGER_DIGITS = 19
 MAX_PROBLEMS = 100
-"""Faults that are told of one file."""
+"""Problems that are reported for one file."""
 
 Path = tuple[str | int, ...]
 
@@ -37,23 +37,23 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """Plain data read from one file, and for each value (by its path of keys and indices) the line it stands on."""
+    """Plain data read from one file, and the line of each value, keyed by its path of keys and indices."""
 
     file: str
     data: Any
     lines: dict[Path, int]
     given: dict[Path, Given] = field(default_factory=dict)
-    """Paths whose values did not stand in the file but were set from elsewhere, and from where."""
+    """Origins of values that are not in the file but were set from elsewhere, by path."""
 
     def line(self, path: Path) -> int:
-        """Line of the value at `path`, or of the nearest enclosing value that is in the file; 0 if none."""
+        """Find the line of the value at `path`, or of the nearest enclosing value in the file; 0 if none."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.lines:
                 return self.lines[path[:length]]
         return 0
 
     def problem(self, path: Path, found: str, expected: str) -> Problem:
-        """A fault at `path`, with its line, wherever the value there came from."""
+        """Make a problem at `path`, with file and line of the place that the value came from."""
         inside = [key for key in self.given if path[: len(key)] == key]
         around = [key for key in self.given if key[: len(path)] == path] if path not in self.lines else []
         if inside or around:
@@ -64,25 +64,25 @@ class Document:
         return Problem(self.file, self.line(path), show_path(path), found, expected)
 
     def folder(self, path: Path) -> FilePath:
-        """Where a file named at `path` is looked for: beside the file that names it."""
+        """Find the folder in which a file named at `path` is looked up: that of the file that names it."""
         origins = [self.given[path[:length]] for length in range(1, len(path) + 1) if path[:length] in self.given]
         return FilePath((origins[-1].document if origins else self).file).parent
 
 
 @dataclass(frozen=True)
 class Given:
-    """Where a value comes from that was set in a document: from a path of another one."""
+    """The origin of a value that was set in a document: a path of another document."""
 
     document: Document
     at: Path = ()
 
 
 COMMAND_LINE = Given(Document("--set", None, {}))
-"""Files named there are as the shell sees them."""
+"""Values set on the command line; relative file names start from the current folder, as in the shell."""
 
 
 def show_path(path: Path) -> str:
-    """Write a path as people do: `nodes[3].name`."""
+    """Write a path as `nodes[3].name`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
@@ -95,7 +95,7 @@ def read(file: str | FilePath) -> Document:
 
     Raises:
         InputError: the file cannot be read or parsed, is larger than the limits, repeats a key, or uses
-            aliases or tags; all repeated keys are told at once.
+            aliases or tags; all repeated keys are reported together.
     """
     name = str(file)
     return parse(read_text(file), name)
@@ -103,7 +103,7 @@ def read(file: str | FilePath) -> Document:
 
 def read_text(file: str | FilePath, max_bytes: int = MAX_FILE_BYTES) -> str:
     """
-    The text of a UTF-8 file of bounded size.
+    Read the text of a UTF-8 file of bounded size.
 
     Raises:
         InputError: no such file, not a regular file, too large, or not UTF-8.
@@ -112,10 +112,10 @@ def read_text(file: str | FilePath, max_bytes: int = MAX_FILE_BYTES) -> str:
     path = FilePath(file)
     try:
         if not path.is_file():
-            found = "is a folder" if path.is_dir() else ("is no regular file" if path.exists() else "no such file")
+            found = "is a folder" if path.is_dir() else ("is not a regular file" if path.exists() else "no such file")
             raise InputError([Problem(name, 0, "", found, "expected a readable file")])
         with path.open("rb") as handle:
-            content = handle.read(max_bytes + 1)  # whatever its size was said to be
+            content = handle.read(max_bytes + 1)  # the size may be wrong: files grow, and devices have none
         if len(content) > max_bytes:
             raise InputError([Problem(name, 0, "", "a larger file", f"at most {max_bytes:,} bytes are read")])
         return content.decode("utf-8")
@@ -126,7 +126,7 @@ def read_text(file: str | FilePath, max_bytes: int = MAX_FILE_BYTES) -> str:
 
 
 def is_file(path: FilePath) -> bool:
-    """Whether a regular file is there; a path that the system does not even look up is none."""
+    """Whether a regular file exists; a path that the system cannot look up, such as one too long, does not."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -134,7 +134,7 @@ def is_file(path: FilePath) -> bool:
 
 
 def is_folder(path: str | FilePath) -> bool:
-    """Whether a folder is there; a path that the system does not even look up is none."""
+    """Whether a folder exists; a path that the system cannot look up, such as one too long, does not."""
     try:
         return FilePath(path).is_dir()
     except (OSError, ValueError):
@@ -142,7 +142,7 @@ def is_folder(path: str | FilePath) -> bool:
 
 
 def shipped(kind: str) -> FilePath:
-    """Where files that come with simcluster are: inside the installed package, or beside it in a checkout."""
+    """Find a folder of files that come with simcluster: in the installed package, or next to it in a checkout."""
     package = FilePath(__file__).parent.parent
     packaged = package / "data" / kind
     return packaged if packaged.is_dir() else package.parent / kind
@@ -175,7 +175,7 @@ def parse(text: str, name: str = "<text>") -> Document:
 
 
 class _Reader:
-    """Builds plain data from the parser's events, keeping lines, within the limits."""
+    """Builds plain data from the parser's events, with lines and within the limits."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -219,7 +219,7 @@ class _Reader:
         return scalar(event.value) if event.implicit[0] else event.value
 
     def _require_plain(self, event: Any, path: Path) -> None:
-        """Hold that a value or a key is written out, of a bounded length."""
+        """Check that a value or a key is written out and of a bounded length."""
         if isinstance(event, yaml.AliasEvent):
             self._refuse(event, f"alias '*{event.anchor}'", "aliases are not read; write the value out", path)
         if event.anchor:
@@ -270,7 +270,7 @@ class _Reader:
 
 def scalar(text: str) -> str | int | float | bool | None:
     """
-    A plain (unquoted) scalar as YAML 1.2 core reads it: null, true/false, decimal integer, float, else text.
+    Read a plain (unquoted) scalar as YAML 1.2 core does: null, true/false, decimal integer, float, else text.
 
     `1e-6` and `5e9` are numbers; `no`, `12:30`, `0x10` and `.inf` are text. Integers of more than 19 digits stay
     text, so that nothing huge is computed on the way in.

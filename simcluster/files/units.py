@@ -1,10 +1,10 @@
 """
-Quantities as people write them, to SI numbers and back.
+Convert quantities between text with units and SI numbers.
 
-Inside the program there are only seconds, bytes, FLOP, hertz, watts and rates of them, as floats.
-Text with units lives at the doors: scenario, topology and catalogue files on the way in, tables on the way out.
-`GB` is 10^9 bytes, `GiB` 2^30, `Gb` 10^9 bits; what is not in the lists below is refused,
-because guessing reads `1 mB` as a millibyte and `400 Gb/s` as amperes. A value is rounded once: `5 us` is 5e-06.
+The program computes with seconds, bytes, FLOP, hertz, watts and rates of them, as floats. Text with units occurs
+only in scenario, topology and catalogue files and in printed tables. `GB` is 10^9 bytes, `GiB` 2^30, `Gb` 10^9 bits.
+Units outside the lists below are rejected, because a guess would read `1 mB` as a millibyte. A value is rounded
+once: `5 us` is 5e-06.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "bits": _exact(bit="1"),
     "ratio": {"%": Fraction(1, 100), "x": Fraction(1)},
 }
-"""Allowed units per dimension and what one of each is in SI (bits per parameter and ratios stay as they are)."""
+"""Allowed units of each dimension and their values in SI (bits per parameter and ratios have none)."""
 
 EXAMPLES = {
     "time": "250 ms", "bytes": "80 GB", "bandwidth": "900 GB/s", "speed": "989 TFLOP/s", "frequency": "1.1 GHz",
@@ -45,17 +45,17 @@ EXAMPLES = {
 }  # fmt: skip
 
 NAMES = {name: f"a {name}" for name in UNITS} | {"bytes": "a size", "bits": "a number of bits"}
-"""What a quantity of each dimension is called in messages."""
+"""Names of quantities in messages, by dimension."""
 
 DIGITS = r"[0-9](?:_?[0-9])*"
 NUMBER = rf"[+-]?(?:{DIGITS}(?:\.(?:{DIGITS})?)?|\.{DIGITS})(?:[eE][+-]?[0-9]+)?"
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*(\S*)\s*")
-_LONGEST_TEXT = 64
-_LARGEST = Fraction(10) ** 308
+_MAX_TEXT = 64
+_MAX_VALUE = Fraction(10) ** 308
 
 
 class UnitError(ValueError):
-    """A text is not a quantity of the wanted dimension; `found` and `expected` say why."""
+    """A text is not a quantity of the expected dimension; `found` and `expected` say why."""
 
     def __init__(self, found: str, expected: str) -> None:
         self.found = found
@@ -77,10 +77,10 @@ def parse(text: str, dimension: str) -> float:
     Raises:
         UnitError: no number, no unit, a unit of another dimension or an unknown one, or a value that overflows.
     """
-    shown = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    shown = text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
     units = UNITS[dimension]
     example = f"expected {NAMES[dimension]} such as '{EXAMPLES[dimension]}'"
-    match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
+    match = _QUANTITY.fullmatch(text) if len(text) <= _MAX_TEXT else None
     if match is None:
         raise UnitError(f"'{shown}' is not {NAMES[dimension]}", example)
     number, unit = match.groups()
@@ -93,14 +93,14 @@ def parse(text: str, dimension: str) -> float:
         value = approximate
     else:
         exact = Fraction(number.replace("_", "")) * units[unit]
-        value = float(exact) if abs(exact) < _LARGEST else math.inf
+        value = float(exact) if abs(exact) < _MAX_VALUE else math.inf
     if not math.isfinite(value):
         raise UnitError(f"'{shown}' is too large", example)
     return value
 
 
 def _unit_hint(unit: str, dimension: str) -> str:
-    """Which unit of the dimension was probably meant."""
+    """Say which unit of the dimension was probably meant."""
     units = UNITS[dimension]
     same_letters = [known for known in units if known.lower() == unit.lower()]
     if len(same_letters) == 1:
@@ -125,7 +125,7 @@ _SHOWN: dict[str, list[tuple[float, str]]] = {
 
 def show(value: float, dimension: str, digits: int = 4) -> str:
     """
-    Write an SI value with the unit that keeps it between 1 and 1000, for people.
+    Write an SI value with the unit that keeps it between 1 and 1000.
 
     Args:
         value: in SI units.
@@ -139,7 +139,7 @@ def show(value: float, dimension: str, digits: int = 4) -> str:
 
 
 def number(value: float | None, unit: str = "", digits: int = 4) -> str:
-    """Four significant digits, or so many, without exponents in the range people read; a dash for no value."""
+    """Write a number with `digits` significant digits, without an exponent where possible; a dash for None."""
     if value is None:
         return "-"
     least_whole = 10 ** min(digits, 3) - (0.5 if digits < 4 else 0)  # which `g` would round up to an exponent

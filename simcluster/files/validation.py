@@ -1,4 +1,4 @@
-"""Check plain data against a pydantic model and tell all faults at once, each with its file and line."""
+"""Check plain data against a pydantic model and report all problems together, each with its file and line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TYPES = {
     "bool_type": "true or false", "list_type": "a list", "tuple_type": "a list", "dict_type": "a mapping",
     "model_type": "a mapping", "model_attributes_type": "a mapping",
 }  # fmt: skip
-"""What pydantic's faults of type ask for, in words."""
+"""Types that pydantic's type errors expect, in words."""
 
 _BOUNDS = {
     "less_than_equal": "at most", "less_than": "less than", "greater_than_equal": "at least",
     "greater_than": "more than",
 }  # fmt: skip
-"""Pydantic's faults of size, in words."""
+"""Bounds of pydantic's errors of size, in words."""
 
 _WORDINGS = (
     ("Value error, ", ""), ("Input should be", "expected"), ("String should have", "expected"),
@@ -42,12 +42,12 @@ def validate(document: Document, model: type[Model], path: Path = (), *, from_js
 
     Args:
         document: as read.
-        model: what it must be.
+        model: the type to make.
         path: of the part.
-        from_json: read as JSON is: lists stand for tuples and text keys for numbers, as in what a program wrote.
+        from_json: read it like JSON: lists may be tuples and text keys numbers, as in files that a program wrote.
 
     Raises:
-        InputError: with every fault that pydantic finds, or the first `MAX_PROBLEMS` and how many there are.
+        InputError: with every problem that pydantic finds, or the first `MAX_PROBLEMS` and their number.
     """
     data = at(document.data, path)
     if not isinstance(data, dict):
@@ -60,7 +60,7 @@ def validate(document: Document, model: type[Model], path: Path = (), *, from_js
 
 
 def at(data: Any, path: Path) -> Any:
-    """The value at `path`; None when there is none."""
+    """Look up the value at `path`; None if it does not exist."""
     for part in path:
         try:
             data = data[part]
@@ -73,7 +73,7 @@ def _problems(error: ValidationError, document: Document, model: type[BaseModel]
     data = at(document.data, path)
     items = [(_in_data(data, item["loc"], _of_key(item, model)), item) for item in error.errors(include_url=False)]
     if len(items) > MAX_PROBLEMS:
-        yield document.problem(path, f"{len(items):,} faults", f"the first {MAX_PROBLEMS} are told")
+        yield document.problem(path, f"{len(items):,} problems", f"the first {MAX_PROBLEMS} are reported")
     types: dict[Path, list[str]] = {}
     inner = {where[:length] for where, _ in items for length in range(len(where))}
     inner |= {where for where, item in items if item["type"] not in _TYPES}
@@ -83,19 +83,19 @@ def _problems(error: ValidationError, document: Document, model: type[BaseModel]
         else:
             yield document.problem((*path, *where), *_words(item, model, at(data, where)))
     for where, wanted in types.items():
-        if where not in inner:  # else another member of a union fits better, and tells what is wrong
+        if where not in inner:  # else another member of a union fits better, and its problem is reported
             expected = "expected " + " or ".join(dict.fromkeys(wanted))
             yield document.problem((*path, *where), shown(at(data, where)), expected)
 
 
 def _of_key(item: Any, model: type[BaseModel]) -> bool:
-    """Whether the last part of a fault's location is a key, which may be missing, and not a union's member."""
+    """Whether the last part of an error's location is a key, which may be missing, and not a union's member."""
     *where, last = item["loc"] or ("",)
     return item["type"] == "missing" or (item["type"] == "fault" and last in _keys_at(model, tuple(where)))
 
 
 def _in_data(data: Any, loc: tuple[str | int, ...], may_be_missing: bool) -> Path:
-    """The part of pydantic's location that exists in the data, and a key that is missing: union members' names go."""
+    """Keep of pydantic's location what exists in the data, and a missing key; names of union members are dropped."""
     where: list[str | int] = []
     for index, part in enumerate(loc):
         if isinstance(data, dict) and part in data:
@@ -109,7 +109,7 @@ def _in_data(data: Any, loc: tuple[str | int, ...], may_be_missing: bool) -> Pat
 
 
 def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
-    """What was found (`value`, as in the file) and what would be right, in plain words."""
+    """Say in words what was found (`value`, as in the file) and what would be right."""
     kind = item["type"]
     context = item.get("ctx", {})
     if kind == "fault":
@@ -145,7 +145,7 @@ def _words(item: Any, model: type[BaseModel], value: Any) -> tuple[str, str]:
 
 
 def _with_unit(limit: float, text: str) -> str:
-    """A bound in SI units as text of the dimension of this text."""
+    """Write a bound in SI units as a quantity of the same dimension as `text`."""
     for dimension in units.UNITS:
         try:
             units.parse(text, dimension)
@@ -160,7 +160,7 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """The keys allowed at a location, found by walking the models' annotations; empty when unclear."""
+    """List the keys allowed at a location, found in the models' annotations; none if unclear."""
     candidates = [model]
     for part in loc:
         found: list[type[BaseModel]] = []
@@ -185,7 +185,7 @@ def _has_tag(model: type[BaseModel], tag: str) -> bool:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """All pydantic models that appear in an annotation."""
+    """List the pydantic models that appear in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]

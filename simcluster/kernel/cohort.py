@@ -11,9 +11,10 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from simcluster.kernel.kv_cache import Growth
 from simcluster.kernel.request import Request
 from simcluster.numerics.ticks import Ticks
-from simcluster.policies.schedulers import blocks_for
+from simcluster.policies.views import blocks_for
 
 
 class Cohort:
@@ -25,6 +26,8 @@ class Cohort:
 
     def _clear(self) -> None:
         self.requests: list[Request] = []
+        self.growth = Growth(self._block_size)
+        """KV blocks that their steps take."""
         self._rows = np.empty((2, 16), np.int64)
         """Numbers and bases, negative, of the requests, and room for more."""
         self._last_steps: list[tuple[int, int, Request]] = []
@@ -32,16 +35,14 @@ class Cohort:
         self._n_joined = 0
         self._known = 0
         """Sum over the requests of prompt tokens less base."""
-        self._phases = [0] * self._block_size
-        """Requests that take a KV block in the steps of a number, modulo the block size."""
         self._members: Ticks | None = None
-        """A copy of both, handed out until somebody joins or leaves."""
+        """A copy of both, handed out until a request joins or leaves."""
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def join(self, request: Request, step: int) -> None:
-        """It takes part from this step on; its KV cache lacks its last token only."""
+        """Take a request in from this step on; its KV cache lacks its last token only."""
         base, n = step - request.generated, len(self.requests)
         self.requests.append(request)
         if n == self._rows.shape[1]:
@@ -50,7 +51,7 @@ class Cohort:
         heappush(self._last_steps, (base + request.output_tokens, self._n_joined, request))
         self._n_joined += 1
         self._known += request.prompt_tokens - base
-        self._phases[(base + 1 - request.prompt_tokens) % self._block_size] += 1
+        self.growth.add(base + 1 - request.prompt_tokens)
         self._members = None
 
     def context(self, step: int) -> int:
@@ -58,33 +59,8 @@ class Cohort:
         return self._known + len(self.requests) * step
 
     def last_step(self) -> int:
-        """How many steps have been made when the first request has its last token."""
+        """Number of steps made when the first request has its last token."""
         return self._last_steps[0][0]
-
-    def new_blocks(self, step: int, n_steps: int) -> int:
-        """KV blocks that so many steps from this one on take."""
-        size = self._block_size
-        if n_steps == 1:
-            return self._phases[step % size]
-        rounds, rest = divmod(n_steps, size)
-        phase = step % size
-        more = sum(self._phases[phase : phase + rest]) + sum(self._phases[: max(0, phase + rest - size)])
-        return rounds * len(self.requests) + more
-
-    def steps_within(self, step: int, most: int, free_blocks: int) -> int:
-        """Steps from this one on for which so many free blocks last, at most `most`."""
-        if len(self.requests) * (most // self._block_size + 1) <= free_blocks:
-            return most  # nobody takes more than that
-        if self.new_blocks(step, most) <= free_blocks:
-            return most
-        fits, exceeds = 0, most
-        while exceeds - fits > 1:
-            middle = (fits + exceeds) // 2
-            if self.new_blocks(step, middle) <= free_blocks:
-                fits = middle
-            else:
-                exceeds = middle
-        return fits
 
     def members(self) -> Ticks:
         """Numbers of the requests, and by how much a token's index is above that of its step, shape (2, requests)."""
@@ -93,7 +69,7 @@ class Cohort:
         return self._members
 
     def pop_finished(self, step: int, tick: int) -> list[Request]:
-        """Take out the requests that got their last token at this tick, when so many steps had been made."""
+        """Take out the requests that got their last token at this tick, when `step` steps had been made."""
         finished = []
         while self._last_steps and self._last_steps[0][0] == step:
             request = heappop(self._last_steps)[2]
@@ -102,7 +78,7 @@ class Cohort:
             del self.requests[place]
             self._rows[:, place : n - 1] = self._rows[:, place + 1 : n]
             self._known -= request.prompt_tokens - base
-            self._phases[(base + 1 - request.prompt_tokens) % self._block_size] -= 1
+            self.growth.add(base + 1 - request.prompt_tokens, -1)
             self._bring_up_to_date(request, step - base, tick)
             finished.append(request)
         if finished:
@@ -110,13 +86,13 @@ class Cohort:
         return finished
 
     def dissolve(self, step: int, tick: int) -> None:
-        """Everybody leaves at this tick, when so many steps have been made."""
+        """Let all requests go at this tick, when `step` steps have been made."""
         for request, offset in zip(self.requests, self._rows[1].tolist(), strict=False):
             self._bring_up_to_date(request, step + offset, tick)
         self._clear()
 
     def _bring_up_to_date(self, request: Request, generated: int, tick: int) -> None:
-        """Write what it has become into the request, whose last token so far came at this tick."""
+        """Write its state into the request, whose last token so far came at this tick."""
         request.generated = generated
         request.computed = request.prompt_tokens + generated - 1
         request.blocks = blocks_for(request.computed, self._block_size)

@@ -1,8 +1,9 @@
-"""Play a set of requests on replicas until all are done or the horizon is reached."""
+"""Simulate a set of requests on replicas until all are done or the horizon is reached."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import simpy
@@ -13,25 +14,36 @@ from simcluster.kernel.events import EventPlayer
 from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.replica import Replica
 from simcluster.kernel.request import Request
-from simcluster.kernel.steady import SteadyReplica
-from simcluster.kernel.watched import Watch
+from simcluster.kernel.watch import Watch
 from simcluster.noise.renewals import Renewals
 from simcluster.numerics.ticks import Ticks
 from simcluster.plans.conditions import EventPlan
 from simcluster.plans.replica_plan import ReplicaPlan
-from simcluster.policies.routers import Arrival, Router
+from simcluster.policies.checks import require_replica
+from simcluster.policies.routers import ROUTERS, Router
+from simcluster.policies.views import ReplicaView, RouterView
 from simcluster.trace.columns import ROWS_PER_BLOCK, Block
 from simcluster.trace.recorder import Recorder
 from simcluster.workload.materialise import Requests
 
-MOST_RESTARTS = 100
-"""Of a request whose replicas fail under it, after which it fails: they may fail faster than it can be served."""
+MAX_RESTARTS = 100
+"""Restarts of a request after which it fails: its replicas may fail faster than it can be served."""
 
 
-def _kind(plan: ReplicaPlan, fidelity: str, watch: Watch | None) -> type[Replica]:
-    """How a replica is played: many decode steps at a time where that is the same and nobody watches them."""
-    alone = plan.n_stages == 1 and not plan.pipeline.rounds
-    return SteadyReplica if plan.steady is not None and fidelity == "auto" and alone and watch is None else Replica
+@dataclass(frozen=True)
+class Surroundings:
+    """What the replicas of a simulation have around them."""
+
+    events: EventPlan | None = None
+    """What happens to devices and links."""
+    capacities_bytes_per_s: Sequence[float] = ()
+    """Of the fabric's links by number; none without a fabric."""
+    pauses: Sequence[Renewals | None] = ()
+    """Of the hosts that deliver tokens, by replica, None for a host that never pauses; empty where none does."""
+
+
+_SHIPPED = frozenset(ROUTERS.values())
+"""Their choices need no check for every request; the tests check them."""
 
 
 class Engine:
@@ -42,27 +54,23 @@ class Engine:
         plans: Sequence[ReplicaPlan],
         router: Router,
         load: Requests,
-        max_model_len: int,
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
-        rows_per_block: int = ROWS_PER_BLOCK,
-        world: EventPlan | None = None,
-        capacities_bytes_per_s: Sequence[float] = (),
-        pauses: Sequence[Renewals | None] = (),
+        surroundings: Surroundings = Surroundings(),  # frozen
         watch: Watch | None = None,
+        rows_per_block: int = ROWS_PER_BLOCK,
     ) -> None:
         self._env = simpy.Environment()
         self._router = router
         self._load = load
-        self._max_model_len = max_model_len
+        pauses, events = surroundings.pauses, surroundings.events
         self._delivery = Delivery(pauses, self.n_requests) if pauses else None
         deliver = None if self._delivery is None else self._delivery.deliver
         self._recorder = Recorder(sinks, len(plans), self._complete_until, rows_per_block, deliver)
-        fabric = Fabric(self._env, capacities_bytes_per_s) if capacities_bytes_per_s else None
+        capacities = surroundings.capacities_bytes_per_s
+        fabric = Fabric(self._env, capacities) if capacities else None
         self._replicas = [
-            _kind(plan, fidelity, watch)(
-                self._env, number, plan, fidelity, fabric, self._recorder, self._finished, watch
-            )
+            Replica(self._env, number, plan, fidelity, fabric, self._recorder, self._finished, watch)
             for number, plan in enumerate(plans)
         ]
         self._n_arrived = 0
@@ -76,10 +84,10 @@ class Engine:
         """Why requests of a closed loop never came."""
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
-        self._weather: EventPlayer | None = None
-        if world is not None and world.events:
-            self._weather = EventPlayer(
-                self._env, world, self._replicas, fabric, self._displace, self._recover, self._is_over
+        self._events: EventPlayer | None = None
+        if events is not None and events.events:
+            self._events = EventPlayer(
+                self._env, events, self._replicas, fabric, self._displace, self._recover, self._is_over
             )
 
     @property
@@ -89,10 +97,10 @@ class Engine:
 
     def run(self, horizon_ticks: int | None = None) -> int:
         """
-        Play until nothing happens any more, or until the horizon.
+        Simulate until no event is left, or until the horizon.
 
         Returns:
-            The tick at which the last thing happened, or the horizon if requests were left.
+            The tick of the last token, or the horizon if requests were left.
         """
         if self._load.concurrency is None:
             self._await_next()
@@ -114,12 +122,12 @@ class Engine:
         return made if self._delivery is None else max(made, int(self._delivery.last_at.max(initial=0)))
 
     def _complete_until(self) -> int:
-        """Before which tick the rows of all replicas are recorded."""
+        """Return the tick before which the rows of all replicas are recorded."""
         instant = now(self._env)
         return min((r.complete_until for r in self._replicas if r.complete_until is not None), default=instant)
 
     def _await_next(self) -> None:
-        """Open loop: the next request comes at its time."""
+        """Let the next request of an open loop come at its time."""
         if self._n_arrived < self.n_requests:
             due = int(self._load.arrival_ticks[self._n_arrived])
             after(self._env, due - now(self._env), ARRIVE, self._arrive_and_await)
@@ -129,7 +137,7 @@ class Engine:
         self._await_next()
 
     def _finished(self, request: Request) -> None:
-        """Closed loop: one done, one to come, after everything else that ends at this instant."""
+        """Let another request of a closed loop come for one that is done, after all that ends at this instant."""
         if self._load.concurrency is not None:
             if not self._n_replacing:
                 after(self._env, 0, ARRIVE, self._replace)
@@ -142,64 +150,86 @@ class Engine:
                 self._arrive()
 
     def _arrive(self) -> None:
-        """One request arrives and is routed, or is refused when no replica could ever hold it."""
+        """Let one request arrive: it is routed, or refused when it is too long for every replica."""
         number = self._n_arrived
         self._n_arrived += 1
         load = self._load
         request = Request(number, now(self._env), int(load.prompt_tokens[number]), int(load.output_tokens[number]))
         self.requests.append(request)
         n_tokens = request.prompt_tokens + request.output_tokens
-        if n_tokens > self._max_model_len:
-            self._refuse(request, f"longer than max_model_len ({self._max_model_len} tokens)")
+        if not any(replica.serves(n_tokens) for replica in self._replicas):
+            longest = max(replica.max_model_len or 0 for replica in self._replicas)
+            self._refuse(request, f"longer than max_model_len ({longest} tokens)")
             return
         self._route(request)
 
     def _route(self, request: Request) -> None:
-        """To one of the replicas that are up; when none is, the request waits for one."""
-        replicas = self._replicas
-        if self._weather is not None and self._weather.down:
-            replicas = [r for number, r in enumerate(replicas) if number not in self._weather.down]
-            if not replicas:
-                self._stranded.append(request)
-                return
-        chosen = replicas[0]
-        if len(self._replicas) > 1:
-            arrival = Arrival(self._n_routed, request.prompt_tokens, tuple(r.in_system for r in replicas))
+        """Send a request to a replica that is up and can hold it; while none is up, it waits for one."""
+        down: Container[int] = self._events.down if self._events is not None else ()
+        fitting = [replica for replica in self._replicas if self._fits(replica, request)]
+        if any(r.number not in down for r in (fitting or self._replicas)):
+            number = self._n_routed
             self._n_routed += 1
-            chosen = replicas[self._router(arrival)]
-        if not chosen.can_hold(request.prompt_tokens + request.output_tokens - 1):
-            self._refuse(request, "longer than the KV cache of a replica")
-            return
-        chosen.arrive(request)
+            if fitting:
+                self._choose(request, fitting, down, number).arrive(request)
+            else:
+                self._refuse(request, "longer than the KV cache of a replica")
+        else:
+            self._stranded.append(request)
+
+    def _choose(self, request: Request, fitting: list[Replica], down: Container[int], number: int) -> Replica:
+        """Ask the router, unless there is nothing to choose."""
+        if len(self._replicas) == 1:
+            return fitting[0]
+        able = {replica.number for replica in fitting}
+        view = RouterView(
+            number,
+            request.prompt_tokens,
+            tuple(
+                ReplicaView(r.number, r.pool, r.in_system, r.number in able and r.number not in down)
+                for r in self._replicas
+            ),
+        )
+        chosen = self._router(view)
+        if self._router not in _SHIPPED:
+            require_replica(self._router, request.number, view, chosen)
+        return self._replicas[chosen]
 
     def _displace(self, requests: list[Request]) -> None:
-        """A replica went down: everybody who was there goes to another."""
+        """Send the requests of a replica that went down to others."""
         for request in requests:
-            if request.restarts > MOST_RESTARTS:
+            if request.restarts > MAX_RESTARTS:
                 self._refuse(request, f"its replica failed {request.restarts} times")
             else:
                 self._route(request)
 
     def _recover(self) -> None:
-        """A replica is up again: who had none goes there."""
+        """Route the requests that waited for a replica: one is up again."""
         stranded, self._stranded = self._stranded, []
         for request in stranded:
             self._route(request)
 
     def _give_up(self) -> None:
-        """No replica will ever be up: who waits for one fails, and in a closed loop who waits to come."""
-        assert self._weather is not None
-        self._given_up = next(iter(self._weather.down.values()))
+        """Let requests fail that wait for a replica, or in a closed loop to come: none will ever be up."""
+        assert self._events is not None
+        self._given_up = next(iter(self._events.down.values()))
         for request in self._stranded:
             self.failures[request.number] = self._given_up
         self._stranded = []
 
-    def _is_over(self, comes_back: bool) -> bool:
-        """Whether no request is here or to come, but such as wait for a replica that never comes back."""
+    def _is_over(self, lost: set[int]) -> bool:
+        """Whether no request is here, to come, or waiting for a replica; those `lost` will never be up again."""
         here = any(r.in_system for r in self._replicas)
         open_loop = self._load.concurrency is None
         to_come = self._n_arrived < self.n_requests and (open_loop or self._n_replacing > 0)
-        return not here and not to_come and not (self._stranded and comes_back)
+        wait = any(self._fits(replica, request) for request in self._stranded for replica in self._replicas
+                   if replica.number not in lost)  # fmt: skip
+        return not here and not to_come and not wait
+
+    @staticmethod
+    def _fits(replica: Replica, request: Request) -> bool:
+        n_tokens = request.prompt_tokens + request.output_tokens
+        return replica.serves(n_tokens) and replica.can_hold(n_tokens)
 
     def _refuse(self, request: Request, reason: str) -> None:
         self.failures[request.number] = reason

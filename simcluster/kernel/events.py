@@ -29,43 +29,51 @@ class TooManyEvents(OverflowError):
 
 class EventPlayer:
     """
-    Plays a world; `displaced` takes the requests of replicas that go down, `recovered` is told that one is up.
+    Lets the events of a plan begin and end.
 
-    `is_over` says that nothing more can come of it, so that what would go on for ever may stop: it is told whether
-    any replica is up or may come back.
+    Args:
+        env: the clock.
+        plan: the events, and the replicas that they may concern.
+        replicas: those that are simulated, by number.
+        fabric: whose links change; None without one.
+        displaced: called with the requests of replicas that go down.
+        recovered: called when a replica is up again.
+        is_over: whether no event matters any more, so that those which recur for ever may stop; called with the
+            replicas that never come back.
     """
 
     def __init__(
         self,
         env: simpy.Environment,
-        world: EventPlan,
+        plan: EventPlan,
         replicas: Sequence[Replica],
         fabric: Fabric | None,
         displaced: Callable[[list[Request]], None],
         recovered: Callable[[], None],
-        is_over: Callable[[bool], bool],
+        is_over: Callable[[set[int]], bool],
     ) -> None:
         self._env = env
-        self._world = world
+        self._plan = plan
         self._replicas = replicas
         self._fabric = fabric
         self._displaced = displaced
         self._recovered = recovered
         self._is_over = is_over
         self._n_begun = 0
-        self._happening: dict[int, PlannedEvent] = {}
-        self._touched: set[int] = set()
-        self._for_good: list[PlannedEvent] = []
-        """What has begun and has no end."""
+        self._under_way: dict[int, PlannedEvent] = {}
+        self._changed_links: set[int] = set()
+        """Links whose capacity was changed last time."""
+        self._permanent: list[PlannedEvent] = []
+        """Events that have begun and have no end."""
         self._lost: set[int] = set()
         """Replicas that these alone keep down, so that they never come back."""
         self.down: dict[int, str] = {}
         """Replicas that cannot run, and why."""
-        for number, happening in enumerate(world.events):
-            self._await(number, happening.times())
+        for number, event in enumerate(plan.events):
+            self._await(number, event.times())
 
     def _await(self, number: int, times: Iterator[tuple[int, int | None]]) -> None:
-        """The next time that something happens."""
+        """Wait for the next time that an event begins."""
         for begin, end in times:
             begin = max(begin, now(self._env))
             if begin > MAX_TICK:
@@ -78,54 +86,53 @@ class EventPlayer:
             return
 
     def _begin(self, number: int, end: int | None, times: Iterator[tuple[int, int | None]]) -> None:
-        happening = self._world.events[number]
-        if self._is_over(len(self._lost) < len(self._replicas)):
+        event = self._plan.events[number]
+        if self._is_over(self._lost):
             return
         self._n_begun += 1
         if self._n_begun > MAX_EVENTS:
-            raise TooManyEvents(f"more than {MAX_EVENTS:,} happenings")
-        if happening.kind == "transfer":
-            assert happening.load is not None and self._fabric is not None
-            load = happening.load(self._conditions())
+            raise TooManyEvents(f"more than {MAX_EVENTS:,} events")
+        if event.kind == "transfer":
+            assert event.load is not None and self._fabric is not None
+            load = event.load(self._conditions())
             if load is None:
                 self._await(number, times)
             else:
                 self._fabric.start(load, lambda: self._await(number, times))
             return
-        self._happening[number] = happening
-        self._apply(happening)
+        self._under_way[number] = event
+        self._apply(event)
         if end is None:
-            self._for_good.append(happening)
-            found = conditions(self._for_good)
-            self._lost = {n for n, place in enumerate(self._world.sites) if isinstance(place.plan(found), str)}
+            self._permanent.append(event)
+            found = conditions(self._permanent)
+            self._lost = {n for n, place in enumerate(self._plan.sites) if isinstance(place.plan(found), str)}
             return
 
         def ends() -> None:
-            del self._happening[number]
-            self._apply(happening)
+            del self._under_way[number]
+            self._apply(event)
             self._await(number, times)
 
         if end <= MAX_TICK:
             after(self._env, max(end - now(self._env), 0), CHANGE, ends)
 
     def _conditions(self) -> Conditions:
-        """Under all that happens now."""
-        return conditions(self._happening[number] for number in sorted(self._happening))
+        """Find the state of devices and links under all events of now."""
+        return conditions(self._under_way[number] for number in sorted(self._under_way))
 
-    def _apply(self, happening: PlannedEvent) -> None:
-        """Links and replicas that it concerns are now as all that happens makes them."""
+    def _apply(self, event: PlannedEvent) -> None:
+        """Give the links and replicas that an event concerns the state that all events of now make."""
         found = self._conditions()
         if self._fabric is not None:
-            changed = self._world.capacities(found)
-            for link in sorted(self._touched | changed.keys()):
+            changed = self._plan.capacities(found)
+            for link in sorted(self._changed_links | changed.keys()):
                 built = self._fabric.built_bytes_per_s[link]
                 self._fabric.set_capacity(link, changed.get(link, built))
-            self._touched = set(changed)
-        places = self._world.sites
+            self._changed_links = set(changed)
         concerned = [
             (number, place.plan(found))
-            for number, place in enumerate(places)
-            if happening.link in place.links or not place.devices.isdisjoint(happening.devices)
+            for number, place in enumerate(self._plan.sites)
+            if event.link in place.links or not place.devices.isdisjoint(event.devices)
         ]
         failing = {n: plan for n, plan in concerned if isinstance(plan, str) and n not in self.down}
         self.down |= failing

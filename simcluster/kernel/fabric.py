@@ -3,7 +3,7 @@ The links of a topology under load: flows that share them fairly, each until its
 
 A link is one direction; full duplex is two of them. Flows that share links, directly or through others, form a
 component. Whenever a component changes, its rates are found anew (`maxmin`), and no other component is touched.
-What is left of a flow is kept as the time that it would take alone on the idle graph, so a flow that nobody disturbs
+What is left of a flow is kept as the time that it would take alone on the idle graph, so an undisturbed flow
 lasts exactly that, rounded to ticks once; each change of its speed rounds once more.
 Left out: latency (paid before a flow starts), packets, and how long a transport takes to find its rate.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import simpy
 
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.numerics.maxmin import alone_rate, rates
+from simcluster.numerics.maxmin import alone_rate, alone_speed, rates
 from simcluster.numerics.ticks import MAX_TICK, TICKS_PER_S, to_ticks
 from simcluster.plans.replica_plan import FlowLoad
 
@@ -39,7 +39,7 @@ class Flow:
     end_tick: int | None
     """When it ends at this speed; None when it stands still, or would end after all that a trace can hold."""
     alone_bytes_per_s: float | None = None
-    """Its rate at speed 1; None until somebody meets it."""
+    """Its rate at speed 1; None until another flow meets it."""
     component: _Component | None = None
     """None once it is over or cancelled."""
     cancelled: bool = False
@@ -82,21 +82,37 @@ class Fabric:
         self._agenda: dict[int, list[_Component]] = {}  # by tick, components whose next flow may end then
         self._over: list[Flow] = []  # off the links, `done` to be called at this tick
         self._started = 0
+        self._watched: dict[int, list[Callable[[], None]]] = {}  # by link, to be called before it is disturbed
 
     @property
     def built_bytes_per_s(self) -> tuple[float, ...]:
         """Capacities as built."""
         return self._built
 
-    @property
-    def capacities_bytes_per_s(self) -> tuple[float, ...]:
-        """As they are now."""
-        return tuple(self._capacities)
-
     def idle(self, links: Iterable[int]) -> bool:
-        """Whether no flow is on any of the links; one that ends at this tick is gone already."""
+        """Whether no flow is on any of the links; one that ends at this tick does not count."""
         tick = now(self._env)
         return all(flow.end_tick == tick for link in links for flow in self._on[link])
+
+    def watch(self, links: Iterable[int], disturbed: Callable[[], None]) -> None:
+        """
+        Call `disturbed` before a flow enters one of the links, and before its capacity changes.
+
+        A user of links that does without flows while it is alone learns so that it has to put its own on them, with
+        `began_tick`. It is called for its own flows too.
+        """
+        for link in sorted(set(links)):
+            self._watched.setdefault(link, []).append(disturbed)
+
+    def _announce(self, links: Iterable[int]) -> None:
+        """Tell the watchers of some links, each once, that these are about to be disturbed."""
+        if self._watched:
+            for disturbed in dict.fromkeys(call for link in links for call in self._watched.get(link, ())):
+                disturbed()
+
+    def alone_ticks(self, load: FlowLoad) -> int:
+        """How long a flow takes that has its links, as they are now, to itself."""
+        return load.alone_ticks(self._alone_speed(load))
 
     def start(self, load: FlowLoad, done: Callable[[], None], began_tick: int | None = None) -> Flow:
         """
@@ -113,6 +129,8 @@ class Fabric:
             ValueError: `began_tick` lies in the future, or the flow was not alone, or is over since.
             OverflowError: it would end after all that a trace can hold, 106 days.
         """
+        if began_tick is None:
+            self._announce(link for link, _ in load.uses)
         tick = now(self._env)
         began = tick if began_tick is None else began_tick
         flow = self._alone(load, done, began)
@@ -137,6 +155,7 @@ class Fabric:
         """As `start` of one after the other, now; the rates are found once for all of them."""
         if len(loads) == 1:
             return [self.start(loads[0], done)]
+        self._announce(link for load in loads for link, _ in load.uses)
         tick = now(self._env)
         flows = []
         for load in loads:
@@ -175,6 +194,7 @@ class Fabric:
             raise ValueError(f"link {link} set to {bytes_per_s} bytes/s; expected 0 or more")
         if bytes_per_s == self._capacities[link]:
             return
+        self._announce([link])
         flows = self._detach(self._on[link])
         self._capacities[link] = bytes_per_s
         if bytes_per_s == self._built[link]:
@@ -191,17 +211,15 @@ class Fabric:
         return Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
 
     def _alone_speed(self, load: FlowLoad) -> float:
-        """Of a load that has its links, as they are now, to itself."""
-        if not load.uses or self._degraded.isdisjoint(link for link, _ in load.uses):
-            return 1.0
-        return alone_rate(load.uses, self._capacities) / alone_rate(load.uses, self._built)
+        """Speed of a load that has its links, as they are now, to itself."""
+        return alone_speed(load.uses, self._capacities, self._built) if self._degraded else 1.0
 
     def _detach(self, flows: Iterable[Flow]) -> list[Flow]:
         """
         Take apart the components of some flows, and return those of their flows that are still on links, in order.
 
-        Flows that end at this tick leave the links first: who comes at the tick at which another ends does not
-        meet it, whichever of the two events SimPy plays first.
+        Flows that end at this tick leave the links first: a flow that starts at the tick at which another ends does
+        not meet it, whichever of the two events comes first.
         """
         components = dict.fromkeys(flow.component for flow in flows)
         tick = now(self._env)
@@ -259,7 +277,7 @@ class Fabric:
         return parts
 
     def _enter(self, component: _Component) -> None:
-        """Give the flows their component, and come back when the first of them ends; one timer a tick serves all."""
+        """Give the flows their component, and return when the first of them ends; one timer a tick serves all."""
         for flow in component.flows:
             flow.component = component
         tick = component.end_tick()
@@ -271,7 +289,7 @@ class Fabric:
         self._agenda[tick].append(component)
 
     def _end(self) -> None:
-        """End the flows whose time has come, go on with those they leave behind, then tell who waits."""
+        """End the flows whose time has come, go on with those they leave behind, then call what waits for them."""
         tick = now(self._env)
         due = [component for component in self._agenda.pop(tick) if component.valid]
         staying = self._detach(flow for component in due for flow in component.flows)

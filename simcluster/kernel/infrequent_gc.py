@@ -1,4 +1,4 @@
-"""How often Python looks for garbage while it works for us."""
+"""Garbage collection at longer intervals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ALLOCATIONS = 50_000
 
 
 @contextmanager
-def looked_for_seldom() -> Iterator[None]:
+def infrequent_gc() -> Iterator[None]:
     """
-    Look for cycles of garbage after 50,000 allocations more than releases, where Python does after 700.
+    Collect cycles after 50,000 allocations more than releases, where Python does after 700.
 
-    Simulations and imports make next to no cycles and many things that stay, which would be looked through each time.
+    Simulations and imports make next to no cycles and many objects that stay, which each collection would go through.
     """
     before = gc.get_threshold()
     gc.set_threshold(max(_ALLOCATIONS, before[0]) if before[0] else 0, *before[1:])

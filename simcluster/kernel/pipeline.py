@@ -1,17 +1,17 @@
 """
-The pipeline of a replica: stages and the wires between them, played event by event or by their closed form.
+The pipeline of a replica: stages and the wires between them, event by event or by their closed form.
 
 Stages and wires are first-in first-out servers in a row; behind each wire comes its latency, the same for every step.
-With services S and delays L behind them, the nth step leaves server i at
-D[n, i] = max(D[n, i-1] + L[i-1], D[n-1, i]) + S[n, i]. Later steps cannot touch earlier ones, so the whole way is
-known when a step enters. Measured from X[i] = sum of S[j] + L[j] over the servers before i, the start at server i is
-the running maximum of the time of entry and of the previous departures less X: one `np.maximum.accumulate` for all
-servers (Baccelli et al., Synchronization and Linearity, 1992).
+With services S, delays L behind them and times O after which a server takes the next step, the nth step starts at
+server i at B[n, i] = max(B[n, i-1] + S[n, i-1] + L[i-1], B[n-1, i] + O[n-1, i]), and leaves no server before the step
+ahead of it does. Later steps cannot touch earlier ones, so the whole way is known when a step enters. Measured from
+X[i] = sum of S[j] + L[j] over the servers before i, the start at server i is the running maximum of the time of entry
+and of what the steps ahead allow, less X: one `np.maximum.accumulate` for all servers (Baccelli et al.,
+Synchronization and Linearity, 1992).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import mul
 from typing import Protocol
 
@@ -19,32 +19,32 @@ import numpy as np
 import simpy
 
 from simcluster.kernel.clock import NORMAL, after, now
-from simcluster.kernel.exchange import Crossing, FlowExchange
+from simcluster.kernel.crossing import Crossing
+from simcluster.kernel.exchange import FlowExchange
 from simcluster.kernel.fabric import Fabric
-from simcluster.kernel.stage import FusedStage, OpStage
+from simcluster.kernel.stage import Left, Stage, StepPlay, occupied_components
 from simcluster.kernel.step import Step
+from simcluster.kernel.watch import Watch, served
 from simcluster.numerics.ticks import MAX_TICK, Ticks
 from simcluster.plans.replica_plan import PipelinePlan
-from simcluster.stages.timed import StageModel
-
-Left = Callable[[Step], None]
+from simcluster.stages.timed import Service
 
 
 class Pipeline(Protocol):
-    """Stages in a row; calls back when a step leaves the first stage, and when it leaves the last."""
+    """Stages in a row; calls back when the first stage can take the next step, and when a step leaves the last."""
 
     @property
     def busy(self) -> bool:
-        """Whether the first stage serves a step."""
+        """Whether the first stage cannot take a step."""
 
     def enter(self, step: Step) -> None:
-        """A step enters the first stage, which must be free."""
+        """Let a step enter the first stage, which must be free."""
 
     def change(self, plan: PipelinePlan) -> None:
-        """Ops that start and steps that leave a stage from now on are played so."""
+        """Let ops that start and steps that leave a stage from now on follow another plan."""
 
     def clear(self) -> None:
-        """All steps are lost."""
+        """Lose all steps."""
 
 
 class Tandem:
@@ -55,11 +55,11 @@ class Tandem:
     leaves each of them is found only if another one enters before it is through.
     """
 
-    def __init__(self, env: simpy.Environment, plan: PipelinePlan, first_left: Left, last_left: Left) -> None:
+    def __init__(self, env: simpy.Environment, plan: PipelinePlan, freed: Left, left: Left) -> None:
         models, wires = plan.stages, plan.wires
         self._env = env
-        self._first_left = first_left
-        self._last_left = last_left
+        self._freed = freed
+        self._left = left
         self._busy = False
         self._ahead_has_prefill = False
         self._models = tuple(dict.fromkeys(models))
@@ -74,11 +74,16 @@ class Tandem:
         self._delays = np.zeros(len(self._kind), np.int64)
         self._delays[1::2] = [wire.latency_ticks for wire in wires]
         self._latency = sum(wire.latency_ticks for wire in wires)
-        self._departures = np.zeros(len(self._kind), np.int64)
-        self._ahead: tuple[int, list[int]] | None = None
-        """Entry and services of the last step if it waits nowhere; its departures are not known yet."""
+        self._bounds = np.zeros(len(self._kind), np.int64)
+        """Before when the next step cannot start at each server."""
+        self._departures = self._bounds
+        """When the last step leaves each server."""
+        self._ahead: tuple[int, list[Service], list[int]] | None = None
+        """Entry, services and times on wires of the last step if it waits nowhere; its bounds are not known yet."""
         self._empty_at = 0
         """When the last step is through."""
+        self._overlaps = False
+        """Whether a stage has taken a step before it let the one ahead go."""
 
     @property
     def busy(self) -> bool:
@@ -93,112 +98,138 @@ class Tandem:
         for service, count in zip(services, self._n_stages, strict=True):
             step.serve(service, count)
         first = services[self._kind.item(0)]
-        step.in_first_stage = first.components
-        if not self._wires:
-            after(self._env, first.ticks, NORMAL, lambda: self._leave_both(step))
+        self._overlaps = self._overlaps or any(service.occupied_ticks is not None for service in services)
+        if not self._wires and not self._overlaps:
+            step.in_first_stage = first.components
+            after(self._env, first.ticks, NORMAL, lambda: self._leave_only_stage(step))
             return
         entered = now(self._env)
-        on_stages = [service.ticks for service in services]
         on_wires = [wire.busy_ticks(step.batch.tokens) for wire in self._wires]
         travelled = sum(map(mul, self._n_wires, on_wires)) + self._latency
-        ticks = sum(map(mul, self._n_stages, on_stages)) + travelled
+        ticks = sum(map(mul, self._n_stages, [service.ticks for service in services])) + travelled
         if entered >= self._empty_at:
-            self._ahead = entered, on_stages + on_wires
+            self._ahead = entered, services, on_wires
         elif ticks <= MAX_TICK:  # else the clock refuses it below
-            waited, waited_for_wires = self._follow(entered, on_stages + on_wires)
+            waited, waited_for_wires = self._follow(entered, services, on_wires)
             step.wait(waited - waited_for_wires, behind_prefill=behind_prefill)
             travelled += waited_for_wires
             ticks += waited
         step.travel(travelled)
         self._empty_at = entered + ticks
-        after(self._env, first.ticks, NORMAL, lambda: self._leave_first(step))
-        after(self._env, ticks, NORMAL, lambda: self._last_left(step))
+        occupied, step.in_first_stage = first.ticks, first.components
+        if first.occupied_ticks is not None:
+            occupied = first.occupied_ticks
+            step.in_first_stage = occupied_components(first.components, occupied)
+        after(self._env, occupied, NORMAL, lambda: self._free(step))
+        after(self._env, ticks, NORMAL, lambda: self._left(step))
 
-    def _follow(self, entered: int, of_kind: list[int]) -> tuple[int, int]:
-        """A step enters behind others: how long it waits on its way, and how long of that for wires."""
+    def _follow(self, entered: int, services: list[Service], on_wires: list[int]) -> tuple[int, int]:
+        """Let a step enter behind others: how long it waits on its way, and how long of that for wires."""
         if self._ahead is not None:
-            earlier, of_ahead = self._ahead
-            ticks, way = self._times(of_ahead)
-            self._departures = earlier + way + ticks
+            earlier, of_stages, of_wires = self._ahead
+            ticks, occupied, way = self._times(of_stages, of_wires)
+            self._bound(earlier + way, ticks, occupied, np.zeros_like(ticks))
             self._ahead = None
-        ticks, way = self._times(of_kind)
-        starts = np.maximum(self._departures - way, entered)  # less X of the text above
+        ticks, occupied, way = self._times(services, on_wires)
+        starts = np.maximum(self._bounds - way, entered)  # less X of the text above
         np.maximum.accumulate(starts, out=starts)
-        self._departures = starts + way + ticks
-        return starts.item(-1) - entered, int((starts[1::2] - starts[:-1:2]).sum())
+        waited, waited_for_wires = starts.item(-1) - entered, int((starts[1::2] - starts[:-1:2]).sum())
+        starts += way
+        self._bound(starts, ticks, occupied, self._departures)
+        if occupied is not None:  # steps that are over wait in their stage for the one ahead to leave it
+            held = self._departures - starts - ticks
+            waited += held.item(-1)
+            waited_for_wires -= int(held[:-1:2].sum())
+        return waited, waited_for_wires
 
-    def _times(self, of_kind: list[int]) -> tuple[Ticks, Ticks]:
-        """S and X of the text above, from the services of each kind of server, shape (servers,)."""
+    def _bound(self, starts: Ticks, ticks: Ticks, occupied: Ticks | None, ahead: Ticks) -> None:
+        """Find when the step that starts so lets the next one start; `ahead` is when the step ahead departs."""
+        self._bounds = self._departures = starts + ticks
+        if occupied is not None:
+            self._departures = np.maximum(self._departures, ahead)
+            self._bounds = starts + occupied
+            arrivals = (self._departures + self._delays)[:-1]
+            np.maximum(self._bounds[1:], arrivals, out=self._bounds[1:])
+
+    def _times(self, services: list[Service], on_wires: list[int]) -> tuple[Ticks, Ticks | None, Ticks]:
+        """S, O and X of the text above, shape (servers,) each; no O where it is S."""
+        of_kind = [service.ticks for service in services] + on_wires
         ticks = np.array(of_kind, np.int64)[self._kind]
+        occupied = None
+        if self._overlaps:
+            of_kind = [s.ticks if s.occupied_ticks is None else s.occupied_ticks for s in services] + on_wires
+            occupied = np.array(of_kind, np.int64)[self._kind]
         way = np.zeros_like(ticks)
         np.cumsum((ticks + self._delays)[:-1], out=way[1:])
-        return ticks, way
+        return ticks, occupied, way
 
     def change(self, plan: PipelinePlan) -> None:
-        """Not this one, whose steps are known to their ends: it is for replicas that nothing happens to."""
+        """Not for this pipeline, whose steps are known to their ends: no event concerns it."""
         raise AssertionError("a pipeline in closed form cannot change")
 
     def clear(self) -> None:
         """Likewise."""
         raise AssertionError("a pipeline in closed form cannot lose its steps")
 
-    def _leave_first(self, step: Step) -> None:
+    def _free(self, step: Step) -> None:
         self._busy = False
-        self._first_left(step)
+        self._freed(step)
 
-    def _leave_both(self, step: Step) -> None:
-        self._leave_first(step)
-        self._last_left(step)
-
-
-class StagePlayer(Protocol):
-    """One stage of a chain."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether it serves a step."""
-
-    def arrive(self, step: Step) -> None:
-        """A step joins its queue."""
-
-    def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
-        """Ops that start from now on are played so."""
-
-    def clear(self) -> None:
-        """All its steps are lost."""
+    def _leave_only_stage(self, step: Step) -> None:
+        self._free(step)
+        self._left(step)
 
 
 class Chain:
     """
-    A pipeline in which every stage is played by itself.
+    A pipeline in which every stage is simulated by itself.
 
     Args:
         env: the clock.
         plan: stages and wires, and what they share with others.
-        op_by_op: whether to play every op, or a step of a stage in one go.
-        fabric: on which exchanges and sends are flows, or None.
-        first_left: called when a step leaves the first stage.
-        last_left: called when it leaves the last.
+        op_by_op: whether every op is an event, or a step of a stage.
+        fabric: on which exchanges and sends are flows while others use their links; None where none ever does.
+        freed: called with a step when the first stage can take the next one.
+        left: called with a step when it leaves the last stage.
+        replica: its number.
+        watch: called with every stage's service of every step, when it is over.
     """
 
     def __init__(
-        self, env: simpy.Environment, plan: PipelinePlan, op_by_op: bool, fabric: Fabric | None, first_left: Left,
-        last_left: Left,
+        self, env: simpy.Environment, plan: PipelinePlan, op_by_op: bool, fabric: Fabric | None, freed: Left,
+        left: Left, replica: int = 0, watch: Watch | None = None,
     ) -> None:  # fmt: skip
         self._env = env
-        self._wires = plan.wires
         self._fabric = fabric
-        self._first_left = first_left
-        self._last_left = last_left
-        self._epoch = 0
+        self._freed = freed
+        self._left = left
+        self._replica = replica
+        self._watch = watch
         self._stages = [self._stage(plan, index, op_by_op) for index in range(len(plan.stages))]
-        self._clear_wires()
+        self._crossings = [
+            Crossing(env, wire, stage.arrive, fabric, op_by_op)
+            for wire, stage in zip(plan.wires, self._stages[1:], strict=True)
+        ]
+        if fabric is not None and not op_by_op:
+            links = {link for of_stage in plan.links for link in of_stage}
+            fabric.watch(links.union(*(wire.links for wire in plan.wires)), self._refine)
 
-    def _stage(self, plan: PipelinePlan, index: int, op_by_op: bool) -> StagePlayer:
-        model, deliver = plan.stages[index], self._leaver(index, len(plan.stages))
-        if not op_by_op and self._fabric is None:
-            return FusedStage(self._env, model, deliver)
-        return OpStage(self._env, model, deliver, self._exchange(plan, index))
+    def _stage(self, plan: PipelinePlan, index: int, op_by_op: bool) -> Stage:
+        is_last, fabric, watcher, is_alone = index == len(plan.stages) - 1, self._fabric, None, None
+        if fabric is not None and not op_by_op:
+            is_alone = lambda: fabric.idle(plan.links[index])  # noqa: E731
+        if (watch := self._watch) is not None:
+            watcher = lambda arrived: watch(served(self._replica, index, arrived, now(self._env)))  # noqa: E731
+        return Stage(
+            self._env,
+            plan.stages[index],
+            self._freed if index == 0 else lambda step: None,
+            self._left if is_last else lambda step: self._crossings[index].cross(step),
+            self._exchange(plan, index),
+            op_by_op,
+            is_alone,
+            watcher,
+        )
 
     def _exchange(self, plan: PipelinePlan, index: int) -> FlowExchange | None:
         rounds = plan.rounds[index] if plan.rounds else None
@@ -206,68 +237,29 @@ class Chain:
 
     @property
     def busy(self) -> bool:
-        """Whether the first stage serves a step."""
+        """Whether the first stage cannot take a step."""
         return self._stages[0].busy
 
     def enter(self, step: Step) -> None:
-        """A step enters the first stage."""
+        """Let a step enter the first stage."""
         self._stages[0].arrive(step)
 
     def change(self, plan: PipelinePlan) -> None:
-        """Ops that start and steps that leave a stage from now on are played so."""
+        """Let ops that start and steps that leave a stage from now on follow another plan."""
         for index, stage in enumerate(self._stages):
             stage.change(plan.stages[index], self._exchange(plan, index))
-        self._wires = plan.wires
         for crossing, wire in zip(self._crossings, plan.wires, strict=False):
-            assert wire.load is not None
-            crossing.change(wire.load, wire.latency_ticks)
+            crossing.change(wire)
 
     def clear(self) -> None:
-        """All steps are lost."""
-        self._epoch += 1
+        """Lose all steps."""
         for stage in self._stages:
             stage.clear()
         for crossing in self._crossings:
             crossing.clear()
-        self._clear_wires()
 
-    def _clear_wires(self) -> None:
-        self._free_at = [0] * len(self._wires)
-        self._last_at = [0] * len(self._wires)
-        self._crossings: list[Crossing] = []
-        if self._fabric is not None:
-            for wire, stage in zip(self._wires, self._stages[1:], strict=True):
-                assert wire.load is not None
-                self._crossings.append(Crossing(self._env, self._fabric, wire.load, wire.latency_ticks, stage.arrive))
-
-    def _leaver(self, index: int, n_stages: int) -> Left:
-        """What happens when a step leaves stage `index`."""
-
-        def leave(step: Step) -> None:
-            if index == 0:
-                step.in_first_stage = list(step.for_prefill)
-                self._first_left(step)
-            if index == n_stages - 1:
-                self._last_left(step)
-            elif self._fabric is None:
-                self._cross(step, index)
-            else:
-                self._crossings[index].cross(step)
-
-        return leave
-
-    def _cross(self, step: Step, index: int) -> None:
-        """The step goes over a wire, after those that are on it."""
-        left, epoch = now(self._env), self._epoch
-        wire = self._wires[index]
-        self._free_at[index] = max(left, self._free_at[index]) + wire.busy_ticks(step.batch.tokens)
-        # No step overtakes another, even when the latency has fallen in between.
-        self._last_at[index] = max(self._free_at[index] + wire.latency_ticks, self._last_at[index])
-        ticks = self._last_at[index] - left
-        step.travel(ticks)
-
-        def arrived() -> None:
-            if epoch == self._epoch:
-                self._stages[index + 1].arrive(step)
-
-        after(self._env, ticks, NORMAL, arrived)
+    def _refine(self) -> None:
+        """Put on the links what is under way on them: another flow is about to enter, or their capacity to change."""
+        users: list[StepPlay | Crossing] = [play for stage in self._stages for play in stage.refinable()]
+        for user in sorted([*users, *self._crossings], key=lambda user: user.flow_since()):
+            user.refine()

@@ -1,8 +1,9 @@
-"""A request on its way through a replica."""
+"""A request on its way through a replica: what it has, where it is, and where its time went."""
 
 from __future__ import annotations
 
-from simcluster.policies.schedulers import Seen
+from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.policies.views import RequestView
 from simcluster.trace.columns import COMPONENT, COMPONENTS
 
 _QUEUE, _STALL = COMPONENT["queue"], COMPONENT["stall"]
@@ -11,16 +12,16 @@ _INTERCONNECT = COMPONENT["interconnect"]
 
 class Request:
     """
-    What the kernel keeps of a request; its true output length is known to the kernel only.
+    The state of a request; its true output length is known to the kernel only.
 
-    Its time is split into components as it passes: `accounted` is until when, `head_start` what was gathered since
-    its last token before the step that makes the next one, None if nothing.
+    Its time is split into components as it passes: `accounted` is until when, `time_before_step` what was gathered
+    since its last token before the step that makes the next one, None if nothing.
     """
 
     __slots__ = (
-        "accounted", "arrived", "blocks", "chunks_under_way", "computed", "first_token", "generated",
-        "head_start", "in_flight", "last_token", "number", "output_tokens", "preemptions", "prompt_tokens",
-        "queued", "replica", "restarts", "returning", "scheduled", "seen_from",
+        "accounted", "arrived", "blocks", "chunks_under_way", "computed", "first_token", "generated", "in_flight",
+        "last_token", "number", "output_tokens", "preemptions", "prompt_tokens", "queued", "replica", "restarts",
+        "returning", "scheduled", "seen_from", "time_before_step",
     )  # fmt: skip
 
     def __init__(self, number: int, arrived: int, prompt_tokens: int, output_tokens: int) -> None:
@@ -43,23 +44,25 @@ class Request:
         self.returning = 0
         """Ticks that its last token takes back to the first stage."""
         self.accounted = arrived
-        self.head_start: list[int] | None = None
+        self.time_before_step: list[int] | None = None
         self.preemptions = 0
         self.restarts = 0
-        """How often its replica failed while it was there."""
+        """Failures of its replica while it was there."""
         self.replica = -1
         self.scheduled = -1
         self.first_token = -1
         self.last_token = -1
 
-    def seen(self) -> Seen:
-        """The request as a scheduler may see it."""
-        pending = self.prompt_tokens + self.generated - self.computed
-        return Seen(self.number, pending, self.computed, self.blocks)
+    def view(self) -> RequestView:
+        """The request as a scheduler sees it."""
+        prompt_tokens, generated, computed = self.prompt_tokens, self.generated, self.computed
+        pending = prompt_tokens + generated - computed
+        arrived_s = self.arrived / TICKS_PER_S
+        return RequestView(self.number, pending, computed, self.blocks, prompt_tokens, generated, arrived_s)
 
     @property
     def only_decodes(self) -> bool:
-        """Its KV cache lacks its last token only."""
+        """Whether its KV cache lacks its last token only."""
         return self.generated > 0 and self.computed + 1 == self.prompt_tokens + self.generated
 
     def account_wait(self, until: int, waited_as: int) -> None:
@@ -67,37 +70,37 @@ class Request:
         if self.scheduled < 0:
             self.scheduled = until
         if until != self.accounted:
-            self.add_head_start(_INTERCONNECT, self.returning)
-            self.add_head_start(_QUEUE if self.queued else waited_as, until - self.accounted - self.returning)
+            self.add_time(_INTERCONNECT, self.returning)
+            self.add_time(_QUEUE if self.queued else waited_as, until - self.accounted - self.returning)
         self.returning = 0
         self.queued = False
         self.accounted = until
 
     def lose(self, tick: int) -> None:
-        """The replica that computes it fails: all but its tokens is lost, and so is the time since its step began."""
+        """Lose all but its tokens, as its replica fails; the time since its step began is stall."""
         self.computed = self.blocks = self.returning = 0
         self.in_flight = False
         self.queued = True
         if tick != self.accounted:
-            self.add_head_start(_STALL, tick - self.accounted)
+            self.add_time(_STALL, tick - self.accounted)
         self.accounted = tick
 
     def gather(self, components: list[int], tick: int) -> None:
-        """A chunk of its prompt took these components, until this tick."""
+        """Account for a chunk of its prompt that took these components, until this tick."""
         for component, ticks in enumerate(components):
-            self.add_head_start(component, ticks)
+            self.add_time(component, ticks)
         self.accounted = tick
 
-    def add_head_start(self, component: int, ticks: int) -> None:
-        """Time before the step that makes its next token."""
-        if self.head_start is None:
-            self.head_start = [0] * len(COMPONENTS)
-        self.head_start[component] += ticks
+    def add_time(self, component: int, ticks: int) -> None:
+        """Add to the time before the step that makes its next token."""
+        if self.time_before_step is None:
+            self.time_before_step = [0] * len(COMPONENTS)
+        self.time_before_step[component] += ticks
 
     def emit(self, tick: int) -> None:
-        """It gets a token now."""
+        """Give it a token now."""
         self.generated += 1
-        self.head_start = None
+        self.time_before_step = None
         self.accounted = self.last_token = tick
         if self.first_token < 0:
             self.first_token = tick

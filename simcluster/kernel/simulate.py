@@ -1,17 +1,18 @@
-"""Play a resolved scenario."""
+"""Simulate a resolved scenario."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from simcluster.kernel.engine import Engine
-from simcluster.kernel.infrequent_gc import looked_for_seldom
-from simcluster.kernel.watched import Watch
+from simcluster.kernel.engine import Engine, Surroundings
+from simcluster.kernel.infrequent_gc import infrequent_gc
+from simcluster.kernel.watch import Watch
 from simcluster.numerics.ticks import to_ticks
 from simcluster.plans.planner import Planner
 from simcluster.plans.replica_plan import ReplicaPlan
+from simcluster.policies.chosen import Policies
 from simcluster.policies.routers import ROUTERS
 from simcluster.scenario.requests import requests_of
 from simcluster.scenario.resolved import Scenario
@@ -31,33 +32,41 @@ class Outcome:
     """What a reader should know about the requests."""
 
 
-def play(scenario: Scenario, sinks: Iterable[Callable[[Block], None]], watch: Watch | None = None) -> Outcome:
+def run_scenario(
+    scenario: Scenario,
+    sinks: Iterable[Callable[[Block], None]],
+    watch: Watch | None = None,
+    policies: Policies = Policies(),  # noqa: B008  # frozen
+) -> Outcome:
     """
     Simulate a scenario; token rows go to the sinks in blocks as they arise.
 
     Args:
         scenario: resolved.
         sinks: called with every block of rows.
-        watch: called whenever a stage has served a step; the same is played, in more events.
+        watch: called whenever a stage has served a step; the result is the same, in more events.
+        policies: instead of those that the scenario names.
 
     Raises:
         InputError: the workload's files are not usable.
+        PolicyError: one of the policies given decides what is not possible.
     """
     horizon_s, requests = scenario.requests_spec().horizon_s, requests_of(scenario)
     planner = Planner(scenario)
-    plans = [planner.plan(number) for number in range(len(scenario.replicas))]
+    plans = []
+    for number in range(len(scenario.replicas)):
+        plan = planner.plan(number)
+        assert isinstance(plan, ReplicaPlan)  # all of them can run, before any event
+        plans.append(replace(plan, scheduler=policies.scheduler_of(plan.pool) or plan.scheduler))
     engine = Engine(
-        [plan for plan in plans if isinstance(plan, ReplicaPlan)],  # all of them, while nothing happens
-        ROUTERS[scenario.router],
+        plans,
+        policies.chosen_router() or ROUTERS[scenario.router],
         requests,
-        max(pool.engine.max_model_len for pool in scenario.pools),
         scenario.fidelity,
         sinks,
-        world=planner.event_plan(),
-        capacities_bytes_per_s=planner.capacities_bytes_per_s,
-        pauses=planner.pauses(),
-        watch=watch,
+        Surroundings(planner.event_plan(), planner.capacities_bytes_per_s, planner.pauses()),
+        watch,
     )
-    with looked_for_seldom():
+    with infrequent_gc():
         duration_ticks = engine.run(None if horizon_s is None else to_ticks(horizon_s))
     return Outcome(engine.table(), duration_ticks, requests.dropped, requests.notes)

@@ -1,10 +1,16 @@
-"""A pipeline stage: a first-in first-out server that plays steps, op by op or each in one go."""
+"""
+A pipeline stage: a first-in first-out server of steps.
+
+A step takes one event, or one for every op. It begins op by op where every op is asked for, and where something else
+is on the links of the stage; and it goes on op by op from the op under way when another flow is about to enter them.
+The next step is one event again, once the stage is alone. Both ways give the same ticks.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
 import simpy
 
@@ -14,94 +20,149 @@ from simcluster.kernel.step import Step
 from simcluster.stages.timed import Service, StageModel, spliced
 
 Events = Generator[simpy.Event, Any, None]
+Left = Callable[[Step], None]
 
 
-class OpStage:
+class StepPlay:
     """
-    One stage of a replica's pipeline, played op by op; `deliver` is called with every step that leaves it.
+    A step that a stage has been serving since `began`; `over` is called at its end, which may still change.
 
-    An op lasts as the model says that is there when it starts. Where an exchange is given, collectives are flows on a
-    fabric and last as long as these do.
+    Args:
+        env: the clock.
+        model: of the stage.
+        step: which is served.
+        over: called at its end.
+        exchange: how its exchanges are flows while it is simulated op by op; None where they never are.
+        op_by_op: whether to begin so.
+        began: when it began, if that was before now.
     """
 
     def __init__(
-        self,
-        env: simpy.Environment,
-        model: StageModel,
-        deliver: Callable[[Step], None],
-        exchange: FlowExchange | None,
-    ) -> None:
+        self, env: simpy.Environment, model: StageModel, step: Step, over: Callable[[StepPlay], None],
+        exchange: FlowExchange | None = None, op_by_op: bool = False, began: int | None = None,
+    ) -> None:  # fmt: skip
         self._env = env
-        self._model = model
-        self._deliver = deliver
+        self._over = over
         self._exchange = exchange
-        self._queue: deque[tuple[Step, int]] = deque()
-        self._ahead_has_prefill = False
+        self.step = step
+        self.began = now(env) if began is None else began
+        self.service = model.service(step.number, step.batch, step.entered)
+        self._changed: StageModel | None = None
+        self._n_awaited = 0
         self._process: simpy.Process | None = None
-        self.busy = False
+        self.ended = -1
+        """Tick of its end; -1 before that."""
+        if op_by_op:
+            self._process = env.process(self._serve(0, None))
+        else:
+            self._await()
 
-    def arrive(self, step: Step) -> None:
-        """A step joins the queue; it starts at once when the stage is free."""
-        self._queue.append((step, now(self._env)))
-        if not self.busy:
-            self.busy = True
-            self._process = self._env.process(self._serve())
+    def flow_since(self) -> int:
+        """When what is on the links now was put on them, if it is to become a flow; else -1."""
+        if self._process is not None or self._exchange is None:
+            return -1
+        op, exchange_at = self._op_under_way()
+        return self._exchange.flow_since(op, self.step.batch, exchange_at)
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
-        """Ops that start from now on are played by another model, exchanges by another plan."""
-        self._model, self._exchange = model, exchange
-
-    def clear(self) -> None:
-        """All steps in the stage are lost."""
-        self._queue.clear()
-        if self.busy and self._process is not None:
-            self._process.interrupt()
-        self.busy = self._ahead_has_prefill = False
-
-    def _serve(self) -> Events:
-        """Process: serve the queue until it is empty, or until the steps are lost."""
-        try:
-            while self._queue:
-                step, arrived = self._queue.popleft()
-                step.wait(now(self._env) - arrived, behind_prefill=self._ahead_has_prefill)
-                began = now(self._env)
-                service = yield from self._play(step)
-                step.serve(service)
-                step.exchange_longer(now(self._env) - began - service.ticks)
-                self._ahead_has_prefill = step.has_prefill
-                self.busy = bool(self._queue)
-                self._deliver(step)
-        except simpy.Interrupt:
+        """Let ops that start after this instant last as another model says."""
+        if self._exchange is not None:
+            self.refine()  # the exchange of the op under way is the new one, if it has not begun
+        self._exchange = exchange
+        if self._process is not None:
+            self._changed = model
             return
+        starts = self.began + self.service.detail().starts()
+        first = int(starts.searchsorted(now(self._env), side="right"))
+        if first < len(starts):
+            self._go_over_to(model, first)
+            self._await()
 
-    def _play(self, step: Step) -> Generator[simpy.Event, Any, Service]:
+    def refine(self) -> None:
+        """Go on op by op from here: another flow is about to enter the links of the stage."""
+        if self._process is not None:
+            return
+        self._n_awaited += 1
+        op, exchange_at = self._op_under_way()
+        if self._exchange is not None and exchange_at <= now(self._env):
+            self._process = self._env.process(
+                self._serve(op + 1, self._exchange.resume(op, self.step.batch, exchange_at))
+            )
+        else:
+            self._process = self._env.process(self._serve(op, None, exchange_at - now(self._env)))
+
+    def cancel(self) -> None:
+        """Lose the step; it will never be over."""
+        self._n_awaited += 1
+        if self._process is not None and self._process.is_alive:
+            self._process.interrupt()
+
+    def _op_under_way(self) -> tuple[int, int]:
+        """The last op that has started, and when its exchange begins."""
+        detail = self.service.detail()
+        starts = self.began + detail.starts()
+        op = int(starts.searchsorted(now(self._env), side="right")) - 1
+        return op, int(starts[op]) + sum(_before_exchange(_rows(self.service)[op]))
+
+    def _go_over_to(self, model: StageModel, first_op: int) -> None:
+        """Let ops from this one on last as a model says."""
+        step = self.step
+        self.service = spliced(self.service, model.service(step.number, step.batch, step.entered), first_op)
+
+    def _await(self) -> None:
+        """Come back at the end, unless it changes before."""
+        self._n_awaited += 1
+        awaited = self._n_awaited
+
+        def over() -> None:
+            if awaited == self._n_awaited:
+                self._end()
+
+        after(self._env, self.began + self.service.ticks - now(self._env), NORMAL, over)
+
+    def _end(self) -> None:
+        self.ended = now(self._env)
+        self._over(self)
+
+    def _serve(self, first_op: int, resumed: Events | None, left_of_first: int | None = None) -> Events:
         """
         Process: every op's launch, compute and memory fetch side by side, the wait for the last rank, the exchange.
 
         The op goes on when the later of compute and fetch is over; the earlier one's event passes meanwhile.
         """
-        env, model = self._env, self._model
-        service = model.service(step.number, step.batch, step.entered)
-        rows = _rows(service)
-        for op in range(len(rows)):
-            if self._model is not model:
-                model = self._model
-                service = spliced(service, model.service(step.number, step.batch, step.entered), op)
-                rows = _rows(service)
-            launch, compute, fetch, wait, exchange = rows[op]
-            if launch:
-                yield env.timeout(launch)
-            if compute or fetch:
-                computed, fetched = env.timeout(compute), env.timeout(fetch)
-                yield computed if compute >= fetch else fetched
-            if wait:
-                yield env.timeout(wait)
-            if exchange:
-                if self._exchange is None:
-                    yield env.timeout(exchange)
-                else:
-                    yield from self._exchange.play(op, step.batch)
-        return service
+        try:
+            if resumed is not None:
+                yield from resumed
+            rows, op = _rows(self.service), first_op
+            while op < len(rows):
+                if self._changed is not None and left_of_first is None:
+                    self._go_over_to(self._changed, op)
+                    self._changed, rows = None, _rows(self.service)
+                yield from self._before_exchange(rows[op], left_of_first)
+                left_of_first = None
+                if exchange := rows[op][-1]:
+                    if self._exchange is None:
+                        yield self._env.timeout(exchange)
+                    else:
+                        yield from self._exchange.simulate(op, self.step.batch)
+                op += 1
+        except simpy.Interrupt:
+            return
+        self._end()
+
+    def _before_exchange(self, row: tuple[int, ...], left: int | None) -> Events:
+        """Process: an op until its exchange, or what is left of that."""
+        if left is not None:
+            yield self._env.timeout(left)
+            return
+        launch, compute, fetch, wait, _ = row
+        if launch:
+            yield self._env.timeout(launch)
+        if compute or fetch:
+            computed, fetched = self._env.timeout(compute), self._env.timeout(fetch)
+            yield computed if compute >= fetch else fetched
+        if wait:
+            yield self._env.timeout(wait)
 
 
 def _rows(service: Service) -> list[tuple[int, ...]]:
@@ -109,97 +170,159 @@ def _rows(service: Service) -> list[tuple[int, ...]]:
     return list(zip(*(column.tolist() for column in service.ops()), strict=True))
 
 
-class FusedStage:
-    """
-    The same stage with one event a step, for links that nobody else uses.
+def _before_exchange(row: tuple[int, ...]) -> tuple[int, int, int]:
+    launch, compute, fetch, wait, _ = row
+    return launch, max(compute, fetch), wait
 
-    When its model changes, the ops of the step under way that have not started are played by the new one.
+
+class Arrived(NamedTuple):
+    """A step that has come to a stage."""
+
+    step: Step
+    tick: int
+    before: list[int]
+    """Where its time went so far, as a request with a prompt in it sees it."""
+
+
+class _Served(NamedTuple):
+    play: StepPlay
+    arrived: Arrived
+    behind_prefill: bool
+    """The step before it carried prompts."""
+
+
+Watcher = Callable[[Arrived], None]
+"""Called when a stage has served a step, with how it came."""
+
+
+class Stage:
+    """
+    One stage of a pipeline with its queue.
+
+    A stage may take the next step before it has let one go, where a service says so; steps leave in the order in
+    which they came.
+
+    Args:
+        env: the clock.
+        model: how long steps take.
+        freed: called with a step when the stage could take the next one.
+        left: called with a step when it leaves.
+        exchange: how its exchanges are flows; None where they never are.
+        op_by_op: whether every op of every step is an event.
+        is_alone: whether nothing else is on its links now; None for a stage that shares none.
+        watcher: called with every step that it has served.
     """
 
-    def __init__(self, env: simpy.Environment, model: StageModel, deliver: Callable[[Step], None]) -> None:
+    def __init__(
+        self, env: simpy.Environment, model: StageModel, freed: Left, left: Left, exchange: FlowExchange | None,
+        op_by_op: bool, is_alone: Callable[[], bool] | None = None, watcher: Watcher | None = None,
+    ) -> None:  # fmt: skip
         self._env = env
         self._model = model
-        self._deliver = deliver
-        self._queue: deque[tuple[Step, int]] = deque()
+        self._freed = freed
+        self._left = left
+        self._exchange = exchange
+        self._op_by_op = op_by_op
+        self._is_alone = is_alone
+        self._watcher = watcher
+        self._forget()
+
+    def _forget(self) -> None:
+        self._queue: deque[Arrived] = deque()
+        self._serving: deque[_Served] = deque()
+        """Steps that have begun and not left, in order."""
+        self._occupant: StepPlay | None = None
+        """The step that keeps the stage from taking the next one."""
         self._ahead_has_prefill = False
-        self._playing: Playing | None = None
 
     @property
     def busy(self) -> bool:
-        """Whether it serves a step."""
-        return self._playing is not None or bool(self._queue)
+        """Whether it cannot take a step now."""
+        return self._occupant is not None or bool(self._queue)
 
     def arrive(self, step: Step) -> None:
-        """A step joins the queue; it starts at once when the stage is free."""
-        self._queue.append((step, now(self._env)))
-        if self._playing is None:
+        """Put a step in the queue; it starts at once when the stage is free."""
+        self._queue.append(Arrived(step, now(self._env), list(step.for_prefill) if self._watcher else []))
+        if self._occupant is None:
             self._start()
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
-        """Ops that start from now on are played by another model."""
-        self._model = model
-        if self._playing is not None:
-            self._playing.change(model)
+        """Let ops that start from now on last as another model says, and exchanges as another plan."""
+        self._model, self._exchange = model, exchange
+        for play in self._under_way():
+            play.change(model, exchange)
+
+    def refinable(self) -> list[StepPlay]:
+        """Steps whose exchanges become flows when another flow enters the links."""
+        return [] if self._exchange is None else self._under_way()
 
     def clear(self) -> None:
-        """All steps in the stage are lost."""
-        self._queue.clear()
-        if self._playing is not None:
-            self._playing.cancel()
-        self._playing, self._ahead_has_prefill = None, False
+        """Lose all steps in the stage."""
+        for play in self._under_way():
+            play.cancel()
+        self._forget()
+
+    def _under_way(self) -> list[StepPlay]:
+        return [served.play for served in self._serving if served.play.ended < 0]
 
     def _start(self) -> None:
-        step, arrived = self._queue.popleft()
-        step.wait(now(self._env) - arrived, behind_prefill=self._ahead_has_prefill)
-        self._playing = Playing(self._env, self._model, step, self._over)
-
-    def _over(self, step: Step, service: Service) -> None:
-        step.serve(service)
+        arrived, behind_prefill = self._queue.popleft(), self._ahead_has_prefill
+        step = arrived.step
+        step.wait(now(self._env) - arrived.tick, behind_prefill=behind_prefill)
         self._ahead_has_prefill = step.has_prefill
-        self._playing = None
-        self._deliver(step)
-        if self._queue and self._playing is None:
+        op_by_op = self._op_by_op or not (self._is_alone is None or self._is_alone())
+        play = StepPlay(self._env, self._model, step, self._over, self._exchange, op_by_op)
+        self._occupant = play
+        self._serving.append(_Served(play, arrived, behind_prefill))
+        occupied = play.service.occupied_ticks
+        if occupied is not None and occupied < play.service.ticks:
+            after(self._env, occupied, NORMAL, lambda: self._free(play))
+
+    def _free(self, play: StepPlay) -> None:
+        """Take the next step, if this one keeps the stage from it; it has not left yet."""
+        if self._occupant is play:
+            step, service = play.step, play.service
+            passed = occupied_components(service.components, now(self._env) - play.began)
+            step.in_first_stage = [a + b for a, b in zip(step.for_prefill, passed, strict=True)]
+            self._let_in(step)
+
+    def _let_in(self, step: Step) -> None:
+        """Let the next step follow this one."""
+        self._occupant = None
+        self._freed(step)
+        self._start_next()
+
+    def _start_next(self) -> None:
+        if self._queue and self._occupant is None:
             self._start()
 
+    def _over(self, play: StepPlay) -> None:
+        """Let go of the steps that are over, in order."""
+        while self._serving and self._serving[0].play.ended >= 0:
+            self._leave(self._serving.popleft())
+        self._free(play)  # if it has to wait for one ahead of it
 
-class Playing:
-    """A step that a stage has been serving since `began`; `over` is called at its end, which may still change."""
+    def _leave(self, served: _Served) -> None:
+        play, arrived, behind_prefill = served
+        step, instant = play.step, now(self._env)
+        step.serve(play.service)
+        step.add_exchange_delay(play.ended - play.began - play.service.ticks)
+        step.wait(instant - play.ended, behind_prefill=behind_prefill)
+        if self._watcher is not None:
+            self._watcher(arrived)
+        if self._occupant is play:
+            step.in_first_stage = list(step.for_prefill)
+            self._occupant = None
+            self._freed(step)
+        self._left(step)
+        self._start_next()
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        model: StageModel,
-        step: Step,
-        over: Callable[[Step, Service], None],
-        began: int | None = None,
-    ) -> None:
-        self._env = env
-        self._step = step
-        self._over = over
-        self._began = now(env) if began is None else began
-        self._service = model.service(step.number, step.batch, step.entered)
-        self._n_awaited = 0
-        self._await()
 
-    def change(self, model: StageModel) -> None:
-        """Ops that start after this instant are played by another model."""
-        starts = self._began + self._service.detail().starts()
-        first = int(starts.searchsorted(now(self._env), side="right"))
-        if first < len(starts):
-            after_it = model.service(self._step.number, self._step.batch, self._step.entered)
-            self._service = spliced(self._service, after_it, first)
-            self._await()
-
-    def cancel(self) -> None:
-        """It will never be over."""
-        self._n_awaited += 1
-
-    def _await(self) -> None:
-        self._n_awaited += 1
-        awaited = self._n_awaited
-
-        def over() -> None:
-            if awaited == self._n_awaited:
-                self._over(self._step, self._service)
-
-        after(self._env, self._began + self._service.ticks - now(self._env), NORMAL, over)
+def occupied_components(components: list[int], ticks: int) -> list[int]:
+    """The share of components, which sum to more, that falls on the first ticks; evenly, and summing to these."""
+    total, passed, given = sum(components), 0, []
+    for component in components:
+        before = passed * ticks // total
+        passed += component
+        given.append(passed * ticks // total - before)
+    return given

@@ -1,4 +1,4 @@
-"""A step on its way through the pipeline: whom it serves, and where its time went so far."""
+"""A step on its way through the pipeline: the requests that it serves, and where its time went so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERCONNECT = COMPONENT["interconnect"]
 
 
 class Prompts:
-    """The prompts of a step that is being formed: what its batch counts of them, and whose go on."""
+    """The prompts of a step that is being formed: what its batch counts of them, and which go on."""
 
     __slots__ = ("chunked", "context", "finishing", "pairs", "tokens")
 
@@ -22,12 +22,12 @@ class Prompts:
         self.pairs = 0
         self.context = 0
         self.finishing: list[Request] = []
-        """Whose prompt ends in this step."""
+        """Requests whose prompt ends in this step."""
         self.chunked: list[Request] = []
-        """Whose prompt goes on in a later one."""
+        """Requests whose prompt goes on in a later one."""
 
     def add(self, request: Request, n_tokens: int) -> None:
-        """The last tokens that are computed of a request, so many, are of its prompt."""
+        """Count the last `n_tokens` computed of a request, which are of its prompt."""
         self.tokens += n_tokens
         self.pairs += n_tokens * (request.computed - n_tokens) + n_tokens * (n_tokens + 1) // 2
         self.context += request.computed
@@ -71,26 +71,30 @@ class Step:
         self.for_prefill = [0] * len(COMPONENTS)
         self.for_decode = [0] * len(COMPONENTS)
         self.in_first_stage: list[int] = []
-        """Its stay in the first stage alone, as a request with a prompt sees it."""
+        """Its time until the first stage could take the next step, as a request with a prompt sees it."""
 
     def wait(self, ticks: int, *, behind_prefill: bool) -> None:
-        """It waited for a stage that was busy with a step that carried prompts, or with one that did not."""
+        """Account for a wait for a stage that was busy with a step that carried prompts, or with one that did not."""
         self.for_prefill[_PIPELINE] += ticks
         self.for_decode[_PREFILL if behind_prefill else _PIPELINE] += ticks
 
     def serve(self, service: Service, n_stages: int = 1) -> None:
-        """It went through so many stages that served it alike."""
+        """Account for `n_stages` stages that served it alike."""
         for index, ticks in enumerate(service.components):
             self.for_prefill[index] += n_stages * ticks
         for index, ticks in enumerate(service.decode_components):
             self.for_decode[index] += n_stages * ticks
 
     def travel(self, ticks: int) -> None:
-        """It was on the wires between stages, or waited for them."""
+        """Account for time on the wires between stages, or waiting for them."""
         self.for_prefill[_INTERCONNECT] += ticks
         self.for_decode[_INTERCONNECT] += ticks
 
-    def exchange_longer(self, ticks: int) -> None:
-        """Its exchanges took so much longer than on an idle graph; or less, by how they are rounded."""
-        self.for_prefill[_INTERCONNECT] += ticks
-        self.for_decode[_INTERCONNECT] += ticks
+    def add_exchange_delay(self, ticks: int) -> None:
+        """Account for what its exchanges took longer than on an idle graph."""
+        self.travel(ticks)
+
+    def reset(self) -> None:
+        """Forget where its time went, so that it can be accounted for anew."""
+        self.for_prefill = [0] * len(COMPONENTS)
+        self.for_decode = [0] * len(COMPONENTS)

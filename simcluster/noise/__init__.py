@@ -1,1 +1,1 @@
-"""Noise worlds: sources of randomness as functions of names, steps and simulated time."""
+"""Noise sources: random quantities as functions of names, steps and simulated time."""

@@ -1,9 +1,10 @@
 """
-Which experts the tokens of a step choose: how many distinct ones of a layer they touch, as quantile tables.
+The experts that the tokens of a step choose: sampled numbers of distinct experts of a layer.
 
-A router has favourites: the experts of a layer have popularities, lognormal and for good, keyed by the model and the
-layer. A token chooses the top k of log popularity plus Gumbel noise, which is drawing k experts one after the other
-without replacement, each by its popularity among those that are left (Plackett-Luce). Tokens choose independently.
+Routers prefer some experts: the experts of a layer have popularities, lognormal and constant, keyed by the model and
+the layer. A token chooses the top k of log popularity plus Gumbel noise, which is the same as drawing k experts one
+after the other without replacement, each by its popularity among the remaining ones (Plackett-Luce). Tokens choose
+independently of each other.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from simcluster.numerics.arrays import Floats
 from simcluster.numerics.streams import stream, uniforms
 
 ROUTINGS = 64
-"""Sampled for each layer; a quantile of the number of experts is one of so many values in order."""
+"""Sampled routings of each layer; a quantile of the number of experts is one of this many values in order."""
 _SPARE = 4
-"""Draws of a token for each that it needs not; what is missing after them is drawn in another way."""
-MOST_EXPERTS = 1024
-"""Of a layer whose routings are sampled."""
-_MOST_LAYERS = 128
-"""With popularities of their own: later ones have those of the layer so many before."""
+"""Draws of a token beyond its top k, to replace repeats; experts still missing then are drawn in `_race`."""
+MAX_EXPERTS = 1024
+"""Most experts of a layer whose routings are sampled."""
+_MAX_LAYERS = 128
+"""Layers with popularities of their own; layer i + `_MAX_LAYERS` has those of layer i."""
 _WORDS = 2**32
 _NORMAL = NormalDist()
 _MODELS_SEED = 0
@@ -40,12 +41,12 @@ class Routings:
     """
     Sampled routings of the layers of a model, each with popularities of its own.
 
-    Token after token the sampling is exact until experts have been chosen four times each on the average. Those
-    still untouched then are few, and are touched independently of each other from there on, each as often as it was
-    chosen so far: they are too few for it to matter that a token chooses k different ones.
+    Sampling is exact, token after token, until experts have been chosen four times each on average. The few that are
+    still untouched then are touched independently of each other, each at the rate at which it was chosen so far: they
+    are too few for the constraint to matter that a token chooses k different ones.
 
     Args:
-        model: whose layers they are; keys the popularities.
+        model: name of the model; keys the popularities.
         moe: its experts.
         sigma: standard deviation of the logarithm of an expert's popularity; 0 is an even router.
         layers: their numbers in the model, one at least.
@@ -62,13 +63,13 @@ class Routings:
         self._sigma = sigma
         self._layers = layers
         self.n_exact = -(-4 * moe.experts // moe.top_k)
-        """Up to so many tokens every choice is sampled."""
+        """Number of tokens up to which every choice is sampled."""
         self._sampled: tuple[Counts, Indices, Floats] | None = None
         self.touched = lru_cache(maxsize=512)(self._touched_by)
 
     def _touched_by(self, n_tokens: int) -> Indices:
         """
-        The number of distinct experts of each layer that so many tokens touch.
+        Sample the number of distinct experts of each layer that `n_tokens` touch.
 
         Returns:
             Sampled values in ascending order, shape (layers, ROUTINGS).
@@ -86,10 +87,10 @@ class Routings:
 
     def _sample(self) -> tuple[Counts, Indices, Floats]:
         """
-        Tokens one after the other, in all layers and routings at once.
+        Sample tokens one after the other, in all layers and routings at once.
 
         Returns:
-            Experts touched by so many tokens, shape (n_exact + 1, layers * ROUTINGS); then of those left, each with
+            Experts touched by 0, 1, … tokens, shape (n_exact + 1, layers * ROUTINGS); then for each remaining expert
             its routing and the token that touches it.
         """
         n, n_rows = self._moe.experts, len(self._layers) * ROUTINGS
@@ -106,12 +107,12 @@ class Routings:
 
 @lru_cache(maxsize=128)
 def routings(model: str, moe: Moe, sigma: float, layers: tuple[int, ...]) -> Routings:
-    """See `Routings`; sampled once for all replicas and worlds."""
-    return Routings(model, moe, sigma, tuple(layer % _MOST_LAYERS for layer in layers))
+    """Make `Routings`, sampled once for all replicas and seeds."""
+    return Routings(model, moe, sigma, tuple(layer % _MAX_LAYERS for layer in layers))
 
 
 class _Choices:
-    """The experts that tokens choose, by routing: rows are layers, and within them routings."""
+    """The experts that tokens choose; rows are layers, and within layers routings."""
 
     def __init__(self, model: str, moe: Moe, sigma: float, layers: tuple[int, ...]) -> None:
         self._model = model
@@ -120,17 +121,17 @@ class _Choices:
         self._weights = np.array([popularity(model, layer, moe.experts, sigma) for layer in layers])
         below, other = zip(*map(_alias_table, self._weights), strict=True)
         self._below, self._other = np.array(below, np.int64).ravel(), np.array(other, np.intp).ravel()
-        """Of each layer and column, shape (layers * experts,)."""
+        """Alias table of each layer and column, shape (layers * experts,)."""
         self._generators = [_stream(model, "choices", layer) for layer in layers]
         n_rows = len(layers) * ROUTINGS
         self._rows = np.arange(n_rows)
         self.last = np.zeros(n_rows * moe.experts, np.int32)
         """The last token that chose each expert of each row, 0 if none has."""
         self.times = np.zeros(self._weights.size, np.intp)
-        """How many tokens chose each expert of each layer, over its routings."""
+        """Count of tokens that chose each expert of each layer, over its routings."""
 
     def choose(self, token: int) -> Indices:
-        """Let a token choose in every row, from 1 on in order; how many experts nobody had chosen, shape (rows,)."""
+        """Choose experts of a token, from 1 on in order, in every row; count those chosen first, shape (rows,)."""
         n, n_draws = self._weights.shape[1], self._top_k + _SPARE
         words = np.stack([g.random_raw(n_draws * ROUTINGS).reshape(n_draws, ROUTINGS) for g in self._generators], 1)
         words = words.reshape(n_draws, -1)
@@ -151,7 +152,7 @@ class _Choices:
         return new
 
     def _take(self, token: int, rows: Indices, picked: Indices, new: Indices, missing: Indices) -> None:
-        """One draw with replacement for each of these rows; what the token has already is drawn in vain."""
+        """Draw once with replacement in each of these rows; an expert that the token already has does not count."""
         n = self._weights.shape[1]
         places = rows * n + picked
         last = self.last[places]
@@ -162,7 +163,7 @@ class _Choices:
         self.times += np.bincount((rows // ROUTINGS * n + picked)[is_fresh], minlength=len(self.times))
 
     def _race(self, token: int, new: Indices, missing: Indices) -> None:
-        """What is missing after many draws, without replacement: the least of exponential times over weights."""
+        """Draw what is still missing without replacement: the least of exponential times over weights."""
         n = self._weights.shape[1]
         last = self.last.reshape(-1, ROUTINGS, n)
         for place in np.flatnonzero(missing.reshape(-1, ROUTINGS).any(axis=1)).tolist():
@@ -177,23 +178,23 @@ class _Choices:
 
 
 def popularity(model: str, layer: int, n_experts: int, sigma: float) -> Floats:
-    """Shares of the experts of a layer in the first choices of its tokens, shape (experts,)."""
+    """Draw the shares of the experts of a layer in the first choices of its tokens, shape (experts,)."""
     u = uniforms(_stream(model, "popularity", layer), n_experts)
     weights = np.array([math.exp(sigma * _NORMAL.inv_cdf(value)) for value in u.tolist()])
     return np.asarray(weights / weights.sum())
 
 
 def _stream(model: str, what: str, *numbers: int) -> np.random.Philox:
-    """The generator of what is so in every world."""
+    """Make a generator that depends on the model only and not on the seed of a run."""
     return stream(_MODELS_SEED, "moe_routing", model, what, *map(str, numbers))
 
 
 def _alias_table(shares: Floats) -> tuple[list[int], list[int]]:
     """
-    Equal columns of one or two experts each: of 2^32 parts of a column so many are the column's own expert.
+    Make an alias table: equal columns, each shared by the column's own expert and one other.
 
     Returns:
-        Those parts, and the expert that has the rest, by column.
+        By column, the part of 2^32 that belongs to its own expert, and the expert that has the rest.
     """
     n = len(shares)
     left = (shares * n).tolist()
@@ -213,7 +214,7 @@ def varies(shape: ModelShape, on_wafer: bool, is_streamed: bool) -> bool:
     """
     Whether the time of a step depends on which experts its tokens choose.
 
-    Not where they choose all of them; nor on a wafer that keeps its weights, where each chosen expert of each token
-    is a product of its own.
+    It does not where tokens choose all experts, nor on a wafer that keeps its weights, where each chosen expert of
+    each token is a product of its own.
     """
     return shape.moe is not None and shape.moe.top_k < shape.moe.experts and (is_streamed or not on_wafer)

@@ -1,8 +1,8 @@
 """
-The pace of devices: how many times as long arithmetic and fetching take, as functions of device and simulated time.
+The pace of devices: slowdown factors of arithmetic and of fetching, as functions of device and simulated time.
 
-All of them are constant for a while: a device's own speed for good, its drift and the heat of the day in steps, an
-excursion of its clock from begin to end.
+All factors are piecewise constant: a device's own speed never changes, its drift and the diurnal temperature change
+in steps, and a clock excursion lasts from its begin to its end.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from simcluster.numerics.streams import stream, uniforms
 from simcluster.numerics.ticks import to_ticks
 
 ONE = 2**FACTOR_BITS
-FOR_GOOD = 2**63 - 1
+NEVER = 2**63 - 1
 _NORMAL = NormalDist()
 _AT_ONCE = 64
 _STEPS_PER_PERIOD = 240
-"""In which the heat of the day is constant: six minutes of a day."""
+"""Steps of a diurnal period in which temperature is constant: six minutes of a day."""
 
 
-class Spell(NamedTuple):
-    """While nothing changes: factors in units of 2^-16, and how much greater those of the slowest rank are."""
+class PaceInterval(NamedTuple):
+    """Constant factors in units of 2^-16, and the excess of the slowest rank's factors over them."""
 
     until: int
-    """The tick at which it is over."""
+    """The tick at which the interval ends."""
     compute: int
-    """Of rank 0."""
+    """Factor of rank 0."""
     fetch: int
     compute_more: int
     fetch_more: int
@@ -42,7 +42,7 @@ class Spell(NamedTuple):
 
 class _Drift:
     """
-    Factors at equal steps of time: exp of so many times an Ornstein-Uhlenbeck process of unit variance.
+    Factors at equal steps of time: exp of `scale` times an Ornstein-Uhlenbeck process of unit variance.
 
     The process is exact at the steps, whatever their length.
     """
@@ -61,7 +61,7 @@ class _Drift:
 
 
 def _normals(seed: int, *names: str) -> Iterator[float]:
-    """Standard normal numbers, the same ones for the same names."""
+    """Draw standard normal numbers from the stream of these names."""
     generator = stream(seed, *names)
     while True:
         yield from map(_NORMAL.inv_cdf, uniforms(generator, _AT_ONCE).tolist())
@@ -87,8 +87,8 @@ class DevicePace:
             self._excursions = clock_excursions(seed, device, excursions["every_s"], excursions["lasts_s"])
 
     def at(self, tick: int) -> tuple[float, float, int]:
-        """Factors of arithmetic and of fetching at a tick, and until when they hold."""
-        compute, fetch, until = self._compute, self._fetch, FOR_GOOD
+        """Find the factors of arithmetic and of fetching at a tick, and the tick until which they hold."""
+        compute, fetch, until = self._compute, self._fetch, NEVER
         if self._drift is not None:
             step = tick // self._step
             compute *= self._of_compute[step]
@@ -106,12 +106,12 @@ class DevicePace:
 
 
 def _own_factors(seed: int, device: str, spread: dict[str, Any] | None) -> tuple[float, float]:
-    """How much slower than its kind a device is for good, in arithmetic and in fetching."""
+    """Draw the permanent slowdown of a device relative to its kind, in arithmetic and in fetching."""
     if spread is None:
         return 1.0, 1.0
     compute = math.exp(spread["compute"] * next(_normals(seed, "device_spread", device, "compute")))
     fetch = math.exp(spread["memory"] * next(_normals(seed, "device_spread", device, "fetch")))
-    # One uniform says whether it is one of the slow ones, and how slow.
+    # One uniform decides whether the device is an outlier, and how slow it is.
     (u,) = uniforms(stream(seed, "device_spread", device, "outlier"), 1).tolist()
     if u < spread["outliers"]:
         least, most = spread["outlier_least"], spread["outlier_most"]
@@ -135,21 +135,21 @@ class Pace:
 
     def __init__(self, seed: int, devices: Sequence[str], noise: Noise, kind: DeviceKind) -> None:
         self._ranks = [DevicePace(seed, device, noise, kind) for device in devices]
-        self._spell = Spell(0, ONE, ONE, 0, 0)
+        self._interval = PaceInterval(0, ONE, ONE, 0, 0)
         self._since = 0
         stalls = noise.values("rare_stalls", kind)
         self._stalls = None if stalls is None else rare_stalls(seed, devices[0], **stalls)
 
-    def at(self, tick: int) -> Spell:
-        """The spell that a tick belongs to."""
-        if not self._since <= tick < self._spell.until:
+    def at(self, tick: int) -> PaceInterval:
+        """Find the interval that a tick belongs to."""
+        if not self._since <= tick < self._interval.until:
             factors = [rank.at(tick) for rank in self._ranks]
             computes, fetches = ([round(pair[place] * ONE) for pair in factors] for place in (0, 1))
             until = min(changes for *_, changes in factors)
             more = max(computes) - computes[0], max(fetches) - fetches[0]
-            self._spell, self._since = Spell(until, computes[0], fetches[0], *more), tick
-        return self._spell
+            self._interval, self._since = PaceInterval(until, computes[0], fetches[0], *more), tick
+        return self._interval
 
     def next_stall(self, tick: int) -> tuple[int, int]:
-        """When the group next stands still, at this tick or later, and how long; never without the source."""
-        return (FOR_GOOD, 0) if self._stalls is None else self._stalls.next_begin(tick)
+        """Find the begin and duration of the group's next stall, at this tick or later; never without the source."""
+        return (NEVER, 0) if self._stalls is None else self._stalls.next_begin(tick)

@@ -1,4 +1,4 @@
-"""Noise presets: the human file form, each number with its source, to the rows of a world."""
+"""Read noise presets: files in which each number has its source, to rows in SI units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pydantic import Field, create_model, model_validator
 
 from simcluster.catalog import entries
 from simcluster.catalog.device import DeviceKind
-from simcluster.files.quantities import Fact, Frozen, Source, fault
+from simcluster.catalog.sources import require_sources
+from simcluster.files.quantities import Fact, Frozen, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
 from simcluster.noise.sources import SOURCES, Noise, NoiseRow, row
@@ -16,18 +17,18 @@ from simcluster.noise.sources import Source as NoiseSource
 
 
 class _OnDevices(Frozen):
-    """A source as a preset states it: on which devices, and a fact for every parameter."""
+    """A noise source in a preset: its kinds of device, and a fact for every parameter."""
 
     devices: list[DeviceKind]
 
     def facts(self) -> dict[str, Fact[Any]]:
-        """The parameters that are stated."""
+        """Collect the stated parameters."""
         stated = {name: getattr(self, name) for name in type(self).model_fields if name != "devices"}
         return {name: fact for name, fact in stated.items() if fact is not None}
 
 
 def _with_facts(source: NoiseSource) -> type[_OnDevices]:
-    """The form of a source in a file: each parameter a fact."""
+    """Make the file model of a noise source: each parameter is a fact."""
     fields: dict[str, Any] = {}
     for name, field in SOURCES[source].model_fields.items():
         fact = Fact[Annotated[field.annotation, *field.metadata]]  # type: ignore[name-defined]
@@ -36,22 +37,21 @@ def _with_facts(source: NoiseSource) -> type[_OnDevices]:
 
 
 class _File(Frozen):
-    """A preset as people write it, but for the sources of noise."""
+    """A preset file, without the noise sources."""
 
     title: str
     note: str = ""
     sources: dict[str, Source]
 
     def noise(self) -> dict[NoiseSource, _OnDevices]:
-        """The sources of noise that are there."""
+        """Collect the stated noise sources."""
         found = {name: getattr(self, name) for name in SOURCES}
         return {name: stated for name, stated in found.items() if stated is not None}
 
     @model_validator(mode="after")
     def _sources_are_listed(self) -> _File:
-        used = {fact.source for stated in self.noise().values() for fact in stated.facts().values()}
-        for name in sorted(used ^ set(self.sources)):
-            raise fault(f"source '{name}'", "expected every source to be listed, and every listed one to be used")
+        cited = (fact.source for stated in self.noise().values() for fact in stated.facts().values())
+        require_sources(cited, self.sources)
         return self
 
 
@@ -62,18 +62,18 @@ _NoiseFile = create_model(
 
 def read_noise(name: str, document: Document | None = None) -> Noise:
     """
-    A preset of the catalogue, or of a file of the caller's.
+    Read a preset of the catalogue, or one from a given document.
 
     Raises:
-        UnknownName: there is none of this name.
-        InputError: its file is broken.
+        UnknownName: the catalogue has no preset of this name.
+        InputError: its file is invalid.
     """
     file = validate(entries.entry("noise", name) if document is None else document, _NoiseFile)
     return Noise(name=name, rows=tuple(_row(source, stated, file.sources) for source, stated in file.noise().items()))
 
 
 def _row(source: NoiseSource, stated: _OnDevices, sources: dict[str, Source]) -> NoiseRow:
-    """The numbers of a source, with where they come from in one line; notes are for who looks at the preset."""
+    """Collect the numbers of a source and their origins in one line; notes are shown with the preset only."""
     facts = stated.facts()
     bases: dict[str, list[str]] = {}
     for name, fact in facts.items():

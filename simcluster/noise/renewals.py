@@ -1,4 +1,4 @@
-"""Things that happen again and again to one entity, as a function of simulated time."""
+"""Recurrent intervals of one entity, such as stalls, as functions of simulated time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NORMAL = NormalDist()
 
 class Renewals:
     """
-    Intervals in order of time, found as far as somebody asks.
+    Intervals in order of time, generated on demand.
 
     Args:
-        intervals: yields begin and end in ticks, without end; each begins after the one before has ended.
+        intervals: an infinite iterator of begin and end in ticks; each begins after the previous one has ended.
     """
 
     def __init__(self, intervals: Iterator[tuple[int, int]]) -> None:
@@ -28,14 +28,14 @@ class Renewals:
         self.ends: list[int] = []
 
     def reach(self, tick: int) -> None:
-        """Find all intervals that begin up to this tick, and the next one."""
+        """Generate all intervals that begin up to this tick, and the next one."""
         while not self.begins or self.begins[-1] <= tick:
             begin, end = next(self._intervals)
             self.begins.append(begin)
             self.ends.append(end)
 
     def at(self, tick: int) -> tuple[bool, int]:
-        """Whether an interval is on at this tick, and the tick at which that changes."""
+        """Whether this tick is in an interval, and the tick at which that changes."""
         self.reach(tick)
         place = bisect_right(self.begins, tick) - 1
         if place >= 0 and tick < self.ends[place]:
@@ -43,7 +43,7 @@ class Renewals:
         return False, self.begins[place + 1]
 
     def next_begin(self, tick: int) -> tuple[int, int]:
-        """The first interval that begins at this tick or later: begin and duration."""
+        """Find begin and duration of the first interval that begins at this tick or later."""
         self.reach(tick)
         place = bisect_right(self.begins, tick - 1)
         return self.begins[place], self.ends[place] - self.begins[place]
@@ -58,7 +58,7 @@ def _draws(seed: int, *names: str) -> Iterator[float]:
 def exponential_intervals(
     seed: int, source: str, entity: str, every_s: float, length_s: Callable[[float], float]
 ) -> Iterator[tuple[int, int]]:
-    """Exponential times from the end of one to the begin of the next; lengths by their quantile function."""
+    """Draw intervals with exponential gaps from end to begin, and lengths by their quantile function."""
     gaps, lengths = _draws(seed, source, entity, "gaps"), _draws(seed, source, entity, "lengths")
     end = 0
     for gap, length in zip(gaps, lengths, strict=True):
@@ -68,7 +68,7 @@ def exponential_intervals(
 
 
 def clock_excursions(seed: int, device: str, every_s: float, lasts_s: float) -> Renewals:
-    """When a device's clock is down."""
+    """Draw the intervals in which a device throttles its clock."""
     return Renewals(
         exponential_intervals(seed, "clock_excursions", device, every_s, lambda u: -lasts_s * math.log1p(-u))
     )
@@ -77,7 +77,7 @@ def clock_excursions(seed: int, device: str, every_s: float, lasts_s: float) -> 
 def rare_stalls(
     seed: int, entity: str, every_s: float, exponent: float, shortest_s: float, longest_s: float
 ) -> Renewals:
-    """When a group of ranks stands still."""
+    """Draw the stalls of a group of ranks."""
     return Renewals(
         exponential_intervals(
             seed, "rare_stalls", entity, every_s, lambda u: pareto_s(u, exponent, shortest_s, longest_s)
@@ -88,7 +88,7 @@ def rare_stalls(
 def host_pauses(
     seed: int, entity: str, every_s: float, mean_s: float, sd_s: float, shortest_s: float, longest_s: float
 ) -> Renewals:
-    """When a delivering process pauses: every so often, each time for a normal duration cut at both ends."""
+    """Draw the pauses of a delivering process: equally spaced, with normal durations cut at both ends."""
 
     def intervals() -> Iterator[tuple[int, int]]:
         (first,) = uniforms(stream(seed, "host_pauses", entity, "first"), 1).tolist()

@@ -1,8 +1,8 @@
 """
 Uniform draws by position: a stream of table indices, keyed by names and read by step.
 
-Playing a step again gives the same numbers, and adding a device or a source shifts nobody else's. Each draw uses 16
-bits of a counter-based generator as one uniform and one look-up of a quantile table, see `noise.tables`.
+Simulating a step again gives the same numbers, and adding a device or a source shifts no other's numbers. Each draw
+uses 16 bits of a counter-based generator as one uniform and one look-up of a quantile table, see `noise.tables`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy.typing as npt
 from simcluster.numerics.streams import stream
 
 STEPS_PER_BLOCK = 512
-"""Steps whose draws are read at once."""
+"""Steps whose draws are generated at once."""
 _WORDS_PER_COUNTER = 4  # a Philox 4x64 counter yields four 64-bit words
 
 
 class Slices:
     """
-    A stream of table indices by step: `at(step)` gives a row of `per_step` indices, the same whenever it is asked.
+    A stream of table indices by step: `at(step)` returns a row of `per_step` indices, always the same for a step.
 
-    Keeps one block of steps at hand, because steps are asked for in order nearly always.
+    One block of steps is cached, because steps are nearly always read in order.
     """
 
     def __init__(self, per_step: int, seed: int, *names: str) -> None:
@@ -32,10 +32,10 @@ class Slices:
         self._indices = np.empty((0, 0), np.uint16)
         self._generator: np.random.Philox | None = None
         self._next_block = 0
-        """That the generator stands at."""
+        """Number of the block that the generator yields next."""
 
     def at(self, step: int, n_steps: int = 1) -> npt.NDArray[np.uint16]:
-        """The indices of successive steps, shape (n_steps, per_step)."""
+        """Find the indices of successive steps, shape (n_steps, per_step)."""
         block, row = divmod(step, STEPS_PER_BLOCK)
         if block != self._block:
             self._indices, self._block = self.block(block), block
@@ -45,11 +45,11 @@ class Slices:
         return np.concatenate([found, self.at(step + len(found), n_steps - len(found))])
 
     def block(self, number: int) -> npt.NDArray[np.uint16]:
-        """The indices of a whole block of steps, shape (STEPS_PER_BLOCK, per_step)."""
+        """Find the indices of a whole block of steps, shape (STEPS_PER_BLOCK, per_step)."""
         return self.padded(number)[:, : self._per_step]
 
     def padded(self, number: int) -> npt.NDArray[np.uint16]:
-        """The same with columns behind it that nobody reads, as far as the words reach: it is in one piece."""
+        """Find the same, padded with unused columns to whole 64-bit words, so that the array is contiguous."""
         if self._generator is None or number < self._next_block:
             seed, names = self._key
             self._generator, self._next_block = stream(seed, *names), 0

@@ -1,7 +1,7 @@
 """
-The sources of noise and their parameters: as people write them, and as rows of a resolved world in SI units.
+The noise sources and their parameters: as in files, and resolved to rows in SI units.
 
-A source is a class here: its fields are what a preset states and what a scenario may override.
+A source is a class here: its fields are stated by presets and may be overridden by scenarios.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pydantic import Field, model_validator
 from simcluster.catalog.device import DeviceKind
 from simcluster.files.quantities import Frozen, Ratio, Seconds, dimension, fault
 
-MOST_NAMED = 3
-"""Changed sources that the name of a world tells one by one."""
+MAX_NAMED = 3
+"""Most changed sources that a changed preset's name lists one by one."""
 DEVICE_KINDS: tuple[DeviceKind, ...] = get_args(DeviceKind)
 
 Spread = Annotated[Ratio, Field(le=10)]
 Chance = Annotated[Ratio, Field(le=1)]
 Brief = Annotated[Seconds, Field(le=3600)]
 Often = Annotated[Seconds, Field(ge=1e-3, le=1e11)]
-"""Mean time between things that happen again and again."""
+"""Mean time between recurrent events."""
 Times = Annotated[float, Field(ge=1, le=1000)]
-"""How many times as long something takes."""
+"""Factor by which a duration grows."""
 
 
 class Parameters(Frozen):
     """Base of the parameters of a source."""
 
     def require_consistency(self) -> None:
-        """Raise what does not fit together."""
+        """Raise a fault if parameters contradict each other."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -51,63 +51,64 @@ class ArrivalSkew(Parameters):
     """Exponential delay of every rank at every collective; the group waits for its last rank."""
 
     mean: Brief
-    """Of a rank's delay."""
+    """Mean delay of a rank."""
     first_rank: Brief = 0.0
-    """What rank 0, which makes the token, comes later besides."""
+    """Additional delay of rank 0, which makes the token."""
 
 
 class SmallMessages(Parameters):
-    """Exchanges that are short take a lognormal factor; some of them much longer, and a few very long."""
+    """Short exchanges take a lognormal factor; some have an exponential delay on top, and a few a very long one."""
 
     up_to: Brief
-    """Exchanges that take longer than this on a quiet machine are left alone."""
+    """Exchanges that take longer than this without noise are not changed."""
     sigma: Annotated[Spread, Field(le=2)]
-    """Of the logarithm; the mean factor is 1."""
+    """Standard deviation of the factor's logarithm; the mean factor is 1."""
     shoulder: Chance = 0.0
     """Share of the exchanges with an exponential delay on top."""
     shoulder_mean: Brief = 0.0
-    """Of that delay."""
+    """Mean of that delay."""
     tail: Chance = 0.0
     """Share with a truncated Pareto delay instead; counted in 65,536ths."""
     tail_exponent: Annotated[float, Field(gt=0, le=20)] = 1.0
-    """Of the Pareto distribution."""
+    """Exponent of the Pareto distribution."""
     tail_shortest: Brief = 0.0
-    """Delay that it begins with."""
+    """Shortest delay of the tail."""
     tail_longest: Brief = 0.0
-    """Delay that it is cut at."""
+    """Longest delay of the tail."""
 
     def require_consistency(self) -> None:
-        """The range of durations is one."""
+        """Raise a fault if the range of durations is empty or shares exceed 100 %."""
         if self.shoulder + self.tail > 1:
-            raise fault("shoulder and tail of more than all messages", "expected at most 100 % together")
+            raise fault("shoulder and tail of more than 100 % of the messages", "expected at most 100 % together")
         if self.tail and not 0 < self.tail_shortest < self.tail_longest:
             raise fault("a tail without a range", "expected 0 < tail_shortest < tail_longest")
 
 
 class MoeRouting(Parameters):
     """
-    Routers choose experts: how many distinct ones a step's tokens touch, and so the weights to fetch, varies.
+    Expert routing: the number of distinct experts that a step's tokens touch varies, and with it the weights to
+    fetch.
 
     Every token chooses the top k of its layer's experts by Gumbel noise on the logarithm of their popularity.
     """
 
     sigma: Annotated[Spread, Field(le=2)]
-    """Of the logarithm of an expert's popularity, which is for good; 0 % for experts that are equally popular."""
+    """Standard deviation of the logarithm of an expert's popularity, which is constant; 0 % for equal popularity."""
 
 
 class DeviceSpread(Parameters):
-    """Devices of a kind differ for good: lognormal factors on arithmetic and on memory, and a few that are slow."""
+    """Permanent differences between devices of a kind: lognormal factors on arithmetic and memory, and outliers."""
 
     compute: Spread
     """Standard deviation of the logarithm of the time that arithmetic takes."""
     memory: Spread
-    """The same of fetching."""
+    """The same for fetching."""
     outliers: Chance = 0.0
-    """Share of the devices whose arithmetic takes longer by a uniform factor, as well."""
+    """Share of the devices whose arithmetic also takes longer by a uniform factor."""
     outlier_least: Times = 1.0
-    """How many times as long an outlier's arithmetic takes, at least."""
+    """Least factor of an outlier's arithmetic time."""
     outlier_most: Times = 1.0
-    """And at most."""
+    """Greatest factor of an outlier's arithmetic time."""
 
 
 class Drift(Parameters):
@@ -116,95 +117,95 @@ class Drift(Parameters):
     compute: Spread
     """Standard deviation of the logarithm of the time that arithmetic takes."""
     memory: Spread
-    """The same of fetching."""
+    """The same for fetching."""
     time: Annotated[Seconds, Field(ge=0.01, le=1e6)]
-    """After which the correlation has fallen to 1/e."""
+    """Time after which the correlation has fallen to 1/e."""
 
 
 class ClockExcursions(Parameters):
-    """Now and then a device's clock falls for a while: its arithmetic takes longer, its fetches do not."""
+    """A device throttles its clock from time to time: its arithmetic takes longer, its fetches do not."""
 
     every: Often
-    """Mean time between two on one device, exponential."""
+    """Mean time between two of them on one device, exponential."""
     lasts: Often
     """Mean duration, exponential."""
     times_slower: Times
-    """How many times as long arithmetic takes meanwhile."""
+    """Factor of arithmetic time during an excursion."""
 
 
 class Diurnal(Parameters):
-    """The heat of the day: arithmetic of all devices takes longer and shorter, as a sine that starts at the mean."""
+    """Diurnal temperature: arithmetic of all devices slows down and speeds up, as a sine that starts at its mean."""
 
     swing: Annotated[Ratio, Field(le=1)]
     """From the shortest to the longest time, relative to the mean."""
     period: Annotated[Seconds, Field(ge=1)] = 86_400.0
-    """Of the sine, a day."""
+    """Period of the sine, such as a day."""
 
 
 class RareStalls(Parameters):
-    """Rarely, a step of a group of ranks stands still for a while: a truncated Pareto time."""
+    """A step of a group of ranks rarely stalls, for a truncated Pareto time."""
 
     every: Often
-    """Mean time between two in one group, exponential."""
+    """Mean time between two stalls of one group, exponential."""
     exponent: Annotated[float, Field(gt=0, le=20)]
-    """Of the Pareto distribution."""
+    """Exponent of the Pareto distribution."""
     shortest: Brief
-    """Stall that it begins with."""
+    """Shortest stall."""
     longest: Brief
-    """Stall that it is cut at."""
+    """Longest stall."""
 
     def require_consistency(self) -> None:
-        """The range of durations is one."""
+        """Raise a fault if the range of durations is empty."""
         if not 0 < self.shortest < self.longest:
             raise fault("stalls without a range", "expected 0 < shortest < longest")
 
 
 class HostPauses(Parameters):
     """
-    The process that delivers tokens pauses, as for garbage collection; devices go on meanwhile.
+    The process that delivers tokens pauses, as for garbage collection, while devices continue.
 
     Tokens made in a pause are delivered at its end, all at once.
     """
 
     every: Often
-    """From the beginning of one pause to the beginning of the next; the first comes at random within it."""
+    """Time from the begin of one pause to the begin of the next; the first begins at random within it."""
     mean: Brief
-    """Of a pause: normal, cut at both ends."""
+    """Mean duration of a pause: normal, cut at both ends."""
     sd: Brief
     """Its standard deviation before it is cut."""
     shortest: Brief
-    """Where it is cut below."""
+    """Shortest pause."""
     longest: Brief
-    """Where it is cut above."""
+    """Longest pause."""
 
     def require_consistency(self) -> None:
-        """The range of durations is one."""
+        """Raise a fault if the range of durations is empty."""
         if not self.shortest <= self.mean <= self.longest < self.every:
             raise fault("pauses that do not fit", "expected shortest <= mean <= longest < every")
 
 
 class BackgroundLoad(Parameters):
-    """Other traffic on links between nodes: now and then a link has a part of its bandwidth for a while."""
+    """Other traffic on links between nodes: from time to time a link has only a part of its bandwidth."""
 
     bandwidth: Annotated[Ratio, Field(ge=0.001, le=1)]
-    """What is left of it."""
+    """Share of the bandwidth that is left."""
     every: Often
-    """Mean time without, exponential."""
+    """Mean time without other traffic, exponential."""
     lasts: Often
-    """Mean time with it, exponential."""
+    """Mean time with other traffic, exponential."""
 
 
 class Failures(Parameters):
-    """Devices and links between nodes fail and come back, at exponential times."""
+    """Devices and links between nodes fail and recover, at exponential times."""
 
     device_every: Often
     """Mean time between failures of one device."""
     device_repair: Often
-    """Mean time that it is down."""
+    """Mean time for which a failed device is down."""
     link_every: Often
     """Mean time between failures of one link."""
     link_repair: Often
-    """Mean time that it is cut."""
+    """Mean time for which a failed link is down."""
 
 
 Source = Literal[
@@ -228,20 +229,20 @@ SOURCES: dict[Source, type[Parameters]] = {
 
 
 def si_names(source: Source) -> dict[str, str]:
-    """The parameters of a source by their names in SI: durations end in `_s`."""
+    """Map the SI names of a source's parameters, in which durations end in `_s`, to those in files."""
     fields = SOURCES[source].model_fields
     return {f"{name}_s" if dimension(field.metadata) == "time" else name: name for name, field in fields.items()}
 
 
 class NoiseRow(Frozen):
-    """One source of a world."""
+    """One resolved noise source."""
 
     source: Source
     device_kinds: tuple[DeviceKind, ...]
     values: dict[str, Annotated[float, Field(ge=0)]]
-    """Its parameters, see the class of the source; durations in seconds, as their names end."""
+    """Its parameters, see the class of the source; durations in seconds, with names that end in `_s`."""
     basis: str
-    """Where the numbers come from, or that they are assumed."""
+    """Origin of the numbers, or that they are assumed."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> NoiseRow:
@@ -272,32 +273,32 @@ def _in_words(limit: Gt | Ge | Le) -> str:
 
 
 def row(source: Source, parameters: Parameters, device_kinds: tuple[DeviceKind, ...], basis: str) -> NoiseRow:
-    """A source with its parameters."""
+    """Resolve a source with its parameters."""
     values = {si_name: float(getattr(parameters, name)) for si_name, name in si_names(source).items()}
     return NoiseRow(source=source, device_kinds=device_kinds, values=values, basis=basis)
 
 
 class Noise(Frozen):
-    """The sources of a world."""
+    """All noise sources of a scenario."""
 
     name: str
-    """Its preset, and in parentheses what a scenario changed of it."""
+    """Name of the preset, and in parentheses the changes by the scenario."""
     rows: tuple[NoiseRow, ...] = ()
 
     @property
     def preset(self) -> str:
-        """The name without the changes."""
+        """Name without the changes."""
         return self.name.partition(" (")[0]
 
     def values(self, source: Source, kind: DeviceKind) -> dict[str, Any] | None:
-        """The parameters of a source as keywords; None where it is not on that kind of device."""
+        """Look up the parameters of a source as keywords; None if it is not applied to that kind of device."""
         return next((r.values for r in self.rows if r.source == source and kind in r.device_kinds), None)
 
     def changed(self, stated: dict[Source, Parameters], without: tuple[Source, ...] = ()) -> Noise:
         """
-        The same world with some sources as a scenario states them; one that is new here is on all devices.
+        Copy the noise with some sources as a scenario states them; a new source applies to all devices.
 
-        Its name tells the changes: `datacenter (changed: op_jitter; without drift)`.
+        The name lists the changes: `datacenter (changed: op_jitter; without drift)`.
         """
         rows = {r.source: r for r in self.rows if r.source not in without}
         added = [source for source in stated if source not in rows]
@@ -311,5 +312,5 @@ class Noise(Frozen):
 
 
 def _listed(sources: Sequence[Source]) -> str:
-    """These sources, or how many they are when they are many."""
-    return ", ".join(sources) if len(sources) <= MOST_NAMED else f"{len(sources)} sources"
+    """List the sources, or count them if they are many."""
+    return ", ".join(sources) if len(sources) <= MAX_NAMED else f"{len(sources)} sources"

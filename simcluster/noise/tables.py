@@ -1,8 +1,8 @@
 """
 Quantile tables: the inverse distribution function at the mid-points of 65,536 equal slices, in whole numbers.
 
-Whole numbers, so that sums of them are exact and a last-bit difference between mathematical libraries does not reach
-a trace. A table cuts an exponential at 11.8 means, which no measured figure here resolves.
+The numbers are integers, so that sums are exact and a last-bit difference between mathematical libraries does not
+reach a trace. A table cuts an exponential at 11.8 means, beyond the resolution of the measurements used here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _mid_points() -> Floats:
 
 @lru_cache(maxsize=1)
 def _normal_quantiles() -> Floats:
-    """Of the standard normal distribution, shape (65536,); the lower half mirrors the upper one."""
+    """Tabulate the standard normal distribution, shape (65536,); the lower half mirrors the upper one."""
     upper = np.array([*map(NormalDist().inv_cdf, _mid_points()[SLICES // 2 :].tolist())])
     return np.concatenate([-upper[::-1], upper])
 
@@ -35,9 +35,9 @@ def _normal_quantiles() -> Floats:
 @lru_cache(maxsize=64)
 def lognormal_sums(cv: float, n: int) -> Ticks:
     """
-    Quantiles of a lognormal of the mean and the variance of n independent factors, in units of 2^-16, shape (65536,).
+    Tabulate a lognormal with mean and variance of a sum of n independent factors, in units of 2^-16, shape (65536,).
 
-    Each factor has mean 1 and this coefficient of variation. The third moment is that of the sum, too, but for terms
+    Each factor has mean 1 and this coefficient of variation. The third moment is also that of the sum, but for terms
     of the third order in `cv`: its skewness is 3 cv / sqrt(n) in either case.
     """
     variance = math.log1p(cv * cv / n)
@@ -47,22 +47,22 @@ def lognormal_sums(cv: float, n: int) -> Ticks:
 
 
 def lognormal_factors(cv: float) -> Ticks:
-    """Quantiles of a lognormal with mean 1 and this coefficient of variation, in units of 2^-16, shape (65536,)."""
+    """Tabulate a lognormal with mean 1 and this coefficient of variation, in units of 2^-16, shape (65536,)."""
     return lognormal_sums(cv, 1)
 
 
 @lru_cache(maxsize=64)
 def exponential_ticks(mean_s: float) -> Ticks:
-    """Quantiles of an exponential delay with this mean, in ticks, shape (65536,)."""
+    """Tabulate quantiles of an exponential delay with this mean, in ticks, shape (65536,)."""
     return array_to_ticks(-mean_s * np.log1p(-_mid_points()))
 
 
 def pareto_s(u: float, exponent: float, shortest_s: float, longest_s: float) -> float:
     """
-    Quantile of a Pareto duration cut at its longest.
+    Find the quantile of a Pareto duration cut at its longest.
 
     Source:
-        Its distribution function is (1 - (shortest/x)^a) / (1 - (shortest/longest)^a).
+        The distribution function is (1 - (shortest/x)^a) / (1 - (shortest/longest)^a).
     """
     cut = 1 - (shortest_s / longest_s) ** exponent
     return float(shortest_s * (1 - u * cut) ** (-1 / exponent))
@@ -74,10 +74,10 @@ def delay_ticks(
     tail_longest_s: float,
 ) -> Ticks:  # fmt: skip
     """
-    Quantiles of a delay that mostly is none, in ticks, shape (65536,).
+    Tabulate quantiles of a delay that is mostly zero, in ticks, shape (65536,).
 
     In the share `shoulder` it is exponential, in the share `tail` a truncated Pareto duration. Shares are rounded to
-    65,536ths. The parts follow one another in the table, so it does not go up all the way.
+    65,536ths. The parts follow one another in the table, so it is not monotonic.
     """
     n_shoulder, n_tail = round(shoulder * SLICES), round(tail * SLICES)
     delays = [0.0] * (SLICES - n_shoulder - n_tail)

@@ -1,1 +1,1 @@
-"""Numbers that every part counts with: integer time, named random streams, max-min fair rates."""
+"""Numerical basics: integer time, named random streams, max-min fair rates, types of arrays."""

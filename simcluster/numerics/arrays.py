@@ -1,4 +1,4 @@
-"""The two kinds of numpy array that the rooms pass to each other."""
+"""Types of numpy arrays that the packages pass to each other."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """
-How flows share links: weighted max-min fair rates.
+Weighted max-min fair rates of flows that share links.
 
-A flow puts `weight` bytes on a link for each byte of its own: 1 on every link of the way of a plain message; a
+A flow puts `weight` bytes on a link for each byte of its own: 1 on every link of the route of a plain message; a
 collective is one flow with a weight for each link that it loads. All rates rise together until a link is full; the
-flows on it keep their rate and the others rise on, until none can.
-Left out: that a transport needs time to find its rate, and priorities.
+flows on it keep their rate and the others rise further, until none can.
+Left out: the time that a transport needs to find its rate, and priorities.
 
 Source:
     Bertsekas, Gallager, Data Networks, 2nd ed. 1992, section 6.5.2 (progressive filling).
@@ -21,7 +21,7 @@ Uses = tuple[tuple[int, float], ...]
 
 def rates(flows: Sequence[Uses], capacities: Sequence[float]) -> list[float]:
     """
-    The rate of each flow, in the order of the flows.
+    Find the rate of each flow, in the order of the flows.
 
     No link carries more than its capacity, but for rounding, and every flow has a link that is full and on which no
     other flow is faster. The result does not depend on the order of the flows: sums are rounded once.
@@ -33,12 +33,12 @@ def rates(flows: Sequence[Uses], capacities: Sequence[float]) -> list[float]:
         for link, weight in uses:
             rising.setdefault(link, {})[number] = weight
     shared = [[(link, weight) for link, weight in uses if len(rising[link]) > 1] for uses in flows]
-    own = {}  # by flow, the level at which the narrowest of the links that it has to itself is full
+    own = {}  # by flow, the level at which the narrowest link that it does not share is full
     for number, uses in enumerate(flows):
         if len(shared[number]) < len(uses):
             own[number] = min(capacities[link] / weight for link, weight in uses if len(rising[link]) == 1)
     rising = {link: weights for link, weights in rising.items() if len(weights) > 1}
-    taken = {link: [capacities[link]] for link in rising}  # what others leave of it, as terms of a sum
+    taken = {link: [capacities[link]] for link in rising}  # the capacity that others leave, as terms of a sum
     full_at = {link: capacities[link] / math.fsum(weights.values()) for link, weights in rising.items()}
     while full_at or own:
         level = min([*full_at.values(), *own.values()])
@@ -62,6 +62,13 @@ def rates(flows: Sequence[Uses], capacities: Sequence[float]) -> list[float]:
     return found
 
 
+def alone_speed(uses: Uses, capacities: Sequence[float], built: Sequence[float]) -> float:
+    """How fast a flow with all its links to itself is, against these as they were built; exactly 1 where they are."""
+    if all(capacities[link] == built[link] for link, _ in uses):
+        return 1.0
+    return alone_rate(uses, capacities) / alone_rate(uses, built)
+
+
 def alone_rate(uses: Uses, capacities: Sequence[float]) -> float:
-    """The rate of a flow with all its links to itself; infinite when it uses none."""
+    """Find the rate of a flow that shares none of its links; infinite if it uses none."""
     return min((capacities[link] / weight for link, weight in uses), default=math.inf)

@@ -1,4 +1,4 @@
-"""Random numbers keyed by names: who draws is written in the key, so nobody's draws shift when somebody is added."""
+"""Random numbers keyed by names: each entity has streams of its own, so adding one shifts no other's draws."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ _VERSION = b"simcluster-1"
 
 class Seeds(int):
     """
-    The seed of a run, and seeds of single sources where these are drawn from others.
+    The seed of a run, and other seeds for single noise sources.
 
-    It stands wherever a seed does: `stream` looks up whose numbers are asked for. A source is named by itself, or
+    It can be passed wherever a seed can: `stream` looks up the seed of the source. A source is named by itself, or
     with a device, `arrival_skew/gpu3`, where each device has streams of its own.
     """
 
     _of: Mapping[str, int]
 
     def __new__(cls, seed: int, of: Mapping[str, int]) -> Seeds:
-        """The seed of the run, and others by source."""
+        """Take the seed of the run, and other seeds by source."""
         new = super().__new__(cls, seed)
         new._of = of
         return new
 
     def of(self, source: str, device: str = "") -> int:
-        """The seed of a source: its device's own, or else its own, or else that of the run."""
+        """Find the seed of a source: that of its device, or else its own, or else that of the run."""
         return self._of.get(f"{source}/{device}", self._of.get(source, int(self)))
 
 
 def stream(seed: int, *names: str) -> np.random.Philox:
     """
-    The bit generator that belongs to a seed and a path of names.
+    Make the bit generator that belongs to a seed and a path of names.
 
     The key is a 128-bit blake2b hash of the seed and the names, each preceded by its length,
     so that ("ab", "c") and ("a", "bc") are different streams.
 
     Args:
         seed: of the run; any integer, or `Seeds`.
-        names: from the general to the particular, such as "workload", "arrivals".
+        names: from general to specific, such as "workload", "arrivals".
 
     Source:
         Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011 (Philox).
@@ -60,9 +60,9 @@ def stream(seed: int, *names: str) -> np.random.Philox:
 
 def uniforms(generator: np.random.Philox, n: int) -> Floats:
     """
-    The next `n` uniform numbers of a stream, shape (n,), inside (0, 1) with both ends excluded.
+    Draw the next `n` uniform numbers of a stream, shape (n,), inside (0, 1) with both ends excluded.
 
-    Taken from the raw 64-bit integers, because numpy keeps those stable between versions and its distributions not.
+    They are made from raw 64-bit integers, which numpy keeps stable between versions, unlike its distributions.
     52 bits and a half: with 53 the largest would round to exactly 1, where inverse distributions are infinite.
     """
     raw: npt.NDArray[np.uint64] = generator.random_raw(n)

@@ -15,7 +15,7 @@ Seconds = Floats
 
 
 def to_ticks(duration_s: float) -> int:
-    """Round a duration in seconds to ticks; the only place where a scalar duration is rounded."""
+    """Round a duration in seconds to ticks. Scalar durations are rounded here and nowhere else."""
     return round(duration_s * TICKS_PER_S)
 
 
@@ -33,12 +33,12 @@ def array_to_ticks(durations_s: Seconds) -> Ticks:
 
 
 def total(ticks: Ticks) -> int:
-    """The sum of ticks, up to 2^31 of them, that may be more than an int64 holds: in two halves."""
+    """Add up to 2^31 ticks, whose sum may not fit an int64, in two halves."""
     return (int((ticks >> 32).sum()) << 32) + int((ticks & (2**32 - 1)).sum())
 
 
 def totals(ticks: Ticks) -> list[int]:
-    """Sums of the rows of ticks that are not negative, shape (rows, n), even where an int64 does not hold them."""
+    """Add the rows of non-negative ticks, shape (rows, n), even where a sum does not fit an int64."""
     if int(ticks.max(initial=0)) * ticks.shape[1] <= MAX_TICK:
         sums: list[int] = ticks.sum(axis=1).tolist()
         return sums

@@ -1,1 +1,1 @@
-"""From a resolved scenario to what is simulated: replicas, their devices and links, and what changes them."""
+"""Plans of what is simulated: replicas, their devices and links, and the events that change them."""

@@ -1,7 +1,7 @@
 """
 The state of devices and links while requests are served, and the events that change it.
 
-An event concerns some devices or one link, and begins and ends at given ticks, once or again and again.
+An event concerns some devices or one link, and begins and ends at given ticks, once or repeatedly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_TIMES_SLOWER = 1e6
 
 @dataclass(frozen=True)
 class PlannedEvent:
-    """An event of devices or of a link, once or again and again."""
+    """An event of devices or of a link, once or repeatedly."""
 
     kind: Kind
     times: Callable[[], Iterator[tuple[int, int | None]]]
@@ -90,6 +90,6 @@ class EventPlan:
 
     events: Sequence[PlannedEvent]
     sites: Sequence[ReplicaSite]
-    """By replica."""
+    """One for each replica."""
     capacities: Callable[[Conditions], dict[int, float]] = lambda _: {}
     """Capacities of the fabric's links that differ from those as built, or may differ."""

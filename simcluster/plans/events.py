@@ -62,7 +62,7 @@ def _transferred(event: Event, links: Links) -> Callable[[Conditions], FlowLoad 
 
 
 def _stated(event: Event) -> Callable[[], Times]:
-    """Once, at its stated time."""
+    """Times of an event that happens once."""
     assert event.at_s is not None
     begin = to_ticks(event.at_s)
     end = None if event.lasts_s is None else begin + to_ticks(event.lasts_s)
@@ -70,7 +70,7 @@ def _stated(event: Event) -> Callable[[], Times]:
 
 
 def _repeated(event: Event, latency_ticks: int) -> Callable[[], Times]:
-    """Once, or again and again without end; on the links when the latency has passed."""
+    """Times of a transfer, once or repeated without end, at which it is on the links: after its latency."""
     assert event.at_s is not None
     begin, every = to_ticks(event.at_s) + latency_ticks, event.every_s
 
@@ -85,7 +85,7 @@ def _repeated(event: Event, latency_ticks: int) -> Callable[[], Times]:
 
 
 def _random(event: Event, seed: int, key: tuple[str, ...]) -> Callable[[], Times]:
-    """Again and again, with exponential times between and exponential durations."""
+    """Times of a repeated event with exponential times between and exponential durations."""
     mtbf_s, mttr_s = event.mtbf_s, event.mttr_s
     assert mtbf_s is not None and mttr_s is not None
 

@@ -27,9 +27,10 @@ from simcluster.costs.exchange import (
     phases,
     uses_over,
 )
-from simcluster.numerics.maxmin import Uses
+from simcluster.numerics.maxmin import Uses, alone_speed
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.conditions import Conditions, Link
+from simcluster.plans.replica_plan import FlowLoad
 from simcluster.scenario.resolved import Hop, Network
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import add_link, topology
@@ -120,6 +121,14 @@ class Links:
         for phase in self.phases(exchange):
             total_s += phase.latency_s + phase.alone_s * self.slower(phase.uses)
         return total_s
+
+    def alone_ticks(self, load: FlowLoad) -> int:
+        """How long a flow lasts on the fabric that has the links as they are to itself."""
+        built = self.routes.capacities_bytes_per_s
+        if not self.capacities:
+            return load.alone_ticks(1.0)
+        capacities = [self.capacities.get(link, bytes_per_s) for link, bytes_per_s in enumerate(built)]
+        return load.alone_ticks(alone_speed(load.uses, capacities, built))
 
     def slower(self, uses: Uses) -> float:
         """Factor on the time of a flow for the links as they are, 1 for those as built."""

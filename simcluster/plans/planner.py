@@ -1,4 +1,4 @@
-"""From a resolved scenario to what the kernel simulates: plans of its replicas, and the events that change them."""
+"""Plans for the kernel, made from a resolved scenario: its replicas, and the events that change them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from simcluster.plans.conditions import NORMAL_CONDITIONS, Conditions, EventPlan
 from simcluster.plans.events import planned_events
 from simcluster.plans.links import Links, routes
 from simcluster.plans.prices import Prices
-from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
-from simcluster.policies.schedulers import SCHEDULERS, STEADY
+from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan, Rounds, Sharing
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.scenario.resolved import ReplicaLayout, Scenario, Stage
 from simcluster.stages.timed import StageModel
-from simcluster.topology.routes import NoRoute
-from simcluster.topology.sharing import links_shared
+from simcluster.topology.routes import NoRoute, Routes
+from simcluster.topology.sharing import between_ranks, links_shared, own_links_meet
 
 
 class Planner:
@@ -24,18 +24,14 @@ class Planner:
         self.prices = {pool.name: Prices(scenario, pool) for pool in scenario.pools}
         """By the name of the pool."""
         self.links: Links | None = None
-        """As built; None for a scenario without a network."""
+        """The links as built; None for a scenario without a network."""
         self._changed: Links | None = None
         n_replicas = len(scenario.replicas)
-        self.on_fabric = [False] * n_replicas
-        """By replica, whether its exchanges and sends are flows."""
+        self.sharing: list[Sharing] = ["none"] * n_replicas
+        """By replica, whether others use its links; its exchanges and sends are flows while they do."""
         if scenario.network is not None:
             self.links = Links(scenario.network, routes(scenario.network, scenario.topology), NORMAL_CONDITIONS)
-            groups = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
-            transfers = [event.ends for event in scenario.events if event.ends is not None]
-            self.on_fabric = links_shared(self.links.routes, groups, transfers)
-            if scenario.fidelity == "message":
-                self.on_fabric = [True] * n_replicas
+            self.sharing = self._sharing_of(scenario, self.links.routes)
 
     @property
     def capacities_bytes_per_s(self) -> tuple[float, ...]:
@@ -76,7 +72,7 @@ class Planner:
             return f"{dead[0]} is down"
         try:
             links = self._under(conditions)
-            pipeline = _pipeline(prices, replica, conditions, links, self.on_fabric[number])
+            pipeline = _pipeline(prices, replica, conditions, links, self.sharing[number])
             return_s = prices.return_s(replica.return_hop, links)
         except NoRoute as error:
             return str(error)
@@ -88,10 +84,31 @@ class Planner:
             max_running=engine.max_num_seqs,
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
-            steady=STEADY.get(engine.scheduler),
             admission_lag=engine.admission_lag,
             may_change=self._may_change(number),
+            pool=pool.name,
+            max_model_len=engine.max_model_len,
         )
+
+    def _sharing_of(self, scenario: Scenario, routes: Routes) -> list[Sharing]:
+        """
+        Whether others use the links of each replica.
+
+        Found from the routes as built, so a replica that shares with transfers alone counts as always sharing where
+        links may be cut: what goes around them may meet anything. So does one whose own exchanges and sends meet.
+        """
+        if scenario.fidelity == "message":
+            return ["always"] * len(scenario.replicas)
+        groups = [[stage.devices for stage in replica.stages] for replica in scenario.replicas]
+        transfers = [event.ends for event in scenario.events if event.ends is not None]
+        always = links_shared(routes, groups)
+        may_detour = any(event.kind == "link_down" for event in scenario.events)
+        return [
+            "none" if not shares
+            else "always" if is_always or may_detour or own_links_meet(routes, stages)
+            else "sometimes"
+            for shares, is_always, stages in zip(links_shared(routes, groups, transfers), always, groups, strict=True)
+        ]  # fmt: skip
 
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""
@@ -117,7 +134,7 @@ class Planner:
         )
 
     def _site(self, number: int, all_links: frozenset[Link]) -> ReplicaSite:
-        """The devices and links of a replica; none where no event concerns it, so that it is never planned anew."""
+        """The devices and links of a replica; none if no event concerns it, so that it is never planned again."""
         replica = self._scenario.replicas[number]
         devices = frozenset(name for stage in replica.stages for name in stage.devices)
         if not self._may_change(number):
@@ -126,7 +143,7 @@ class Planner:
 
 
 def _pipeline(
-    prices: Prices, replica: ReplicaLayout, conditions: Conditions, links: Links | None, on_fabric: bool
+    prices: Prices, replica: ReplicaLayout, conditions: Conditions, links: Links | None, sharing: Sharing
 ) -> PipelinePlan:
     """
     The stages of a replica and the ways between them.
@@ -138,15 +155,21 @@ def _pipeline(
     if links is not None and conditions.cut:
         for stage in replica.stages:
             links.require_routes(stage.devices)
+    rounds: tuple[Rounds | None, ...] = ()
+    used: tuple[frozenset[int], ...] = ()
+    if sharing != "none" and links is not None:
+        rounds = tuple(prices.rounds(stage, links) for stage in replica.stages)
+        used = tuple(frozenset(between_ranks(links.routes, stage.devices)) for stage in replica.stages)
     return PipelinePlan(
-        tuple(_stage(prices, stage, conditions, links, on_fabric) for stage in replica.stages),
-        tuple(prices.wire(hop, links) for hop in hops),
-        tuple(prices.rounds(stage, links) for stage in replica.stages) if on_fabric and links else (),
+        tuple(_stage(prices, stage, conditions, links, sharing) for stage in replica.stages),
+        tuple(prices.wire(hop, links, sharing) for hop in hops),
+        rounds,
+        sharing,
+        used,
     )
 
 
-def _stage(prices: Prices, stage: Stage, conditions: Conditions, links: Links | None, on_fabric: bool) -> StageModel:
+def _stage(prices: Prices, stage: Stage, conditions: Conditions, links: Links | None, sharing: Sharing) -> StageModel:
     """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
-    changed = links if links is not None and links.conditions != NORMAL_CONDITIONS else None
     slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
-    return prices.stage(stage, slow if set(slow) != {1.0} else (), changed, on_fabric)
+    return prices.stage(stage, slow if set(slow) != {1.0} else (), links, sharing)

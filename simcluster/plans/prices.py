@@ -15,10 +15,11 @@ from simcluster.noise.experts import routings
 from simcluster.noise.experts import varies as routing_varies
 from simcluster.noise.sources import Noise
 from simcluster.numerics.maxmin import Uses
-from simcluster.numerics.ticks import to_ticks
+from simcluster.numerics.ticks import TICKS_PER_S, to_ticks
+from simcluster.plans.conditions import NORMAL_CONDITIONS
 from simcluster.plans.links import Links
 from simcluster.plans.noisy_stages import Stretch, is_noisy, stage_model
-from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Wire
+from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Sharing, Wire
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Group, Hop, Pool, Scenario, Stage
 from simcluster.stages.nominal import BlockStage, TimedBlocks
@@ -32,13 +33,13 @@ TOKEN_BYTES = 4
 """A chosen token on its way back to the first stage."""
 
 
-class ChangedLinks(NamedTuple):
-    """Links that are not as built, as the ranks of a stage find them."""
+class StageLinks(NamedTuple):
+    """Links that are not as built, or shared at times, as the ranks of a stage find them."""
 
     ranks: tuple[str, ...]
     links: Links
-    on_fabric: bool
-    """Whether exchanges are flows: then bandwidth is the fabric's to share, and only detours and latency count."""
+    sharing: Sharing
+    """Where links are always shared, bandwidth is the fabric's to give, and only detours and latency count here."""
 
 
 class Prices:
@@ -53,33 +54,40 @@ class Prices:
         """The exchanges of a stage as flows over links, or None for stages of one rank."""
         self._quiet = lru_cache(maxsize=1024)(self._quiet_stage)
         self._wire_over = lru_cache(maxsize=1024)(self._new_wire)
+        self._flowing_wire = lru_cache(maxsize=1024)(self._new_flowing_wire)
         self._experts = lru_cache(maxsize=1024)(self._expert_factors)
 
     def as_built(self, layers: StageLayers) -> BlockStage:
         """A stage of these layers, without noise, on devices and links as built."""
         return BlockStage(self.timed_blocks(None), PROGRAMS["token"].blocks_of(layers))
 
-    def stage(self, stage: Stage, slow: tuple[float, ...], changed: Links | None, on_fabric: bool) -> StageModel:
+    def stage(
+        self, stage: Stage, slow: tuple[float, ...], links: Links | None, sharing: Sharing = "none"
+    ) -> StageModel:
         """
         The durations of a stage with its noise.
 
         Args:
             stage: its layers and devices.
             slow: factor on the time of each device; empty if none is slow.
-            changed: the links if they are not as built.
-            on_fabric: whether its exchanges are flows.
+            links: as they are; None without a network.
+            sharing: whether others use them too.
         """
-        over = ChangedLinks(stage.devices, changed, on_fabric) if changed is not None else None
+        over = None
+        if links is not None and (links.conditions != NORMAL_CONDITIONS or sharing == "sometimes"):
+            over = StageLinks(stage.devices, links, sharing)
         blocks, pool = PROGRAMS["token"].blocks_of(stage.layers), self._pool
         is_routed = routing_varies(pool.model, pool.wafer is not None, pool.weight_stream is not None)
         if not is_noisy(self._noise, pool.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
         experts = self._experts(stage.layers, over) if is_routed else None
-        noise = self._noise_on_fabric if on_fabric else self._noise
+        noise = self._noise if sharing == "none" else self._noise_on_fabric
         return self._model(blocks, stage.devices, slow, over, noise, experts)
 
-    def wire(self, hop: Hop, links: Links | None) -> Wire:
-        """The way between two stages; equal ways are one object, so that a pipeline evaluates each of them once."""
+    def wire(self, hop: Hop, links: Links | None, sharing: Sharing = "none") -> Wire:
+        """The wire between two stages; equal wires are one object, so that a pipeline evaluates each of them once."""
+        if links is not None and sharing == "sometimes":
+            return self._flowing_wire(hop, links)
         latency_s, bytes_per_s, uses = (hop.latency_s, hop.bytes_per_s, ()) if links is None else links.hop(hop)
         built_per_s = bytes_per_s * links.slower(uses) if links is not None else bytes_per_s
         return self._wire_over(latency_s, bytes_per_s, built_per_s, uses)
@@ -107,20 +115,20 @@ class Prices:
         return self._noise.changed({}, ("small_messages",))
 
     def _quiet_stage(
-        self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: ChangedLinks | None
+        self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: StageLinks | None
     ) -> StageModel:
         return self._model(blocks, (), slow, over, self._noise)
 
     def _model(
         self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...],
-        over: ChangedLinks | None, noise: Noise, experts: ExpertFactors | None = None,
+        over: StageLinks | None, noise: Noise, experts: ExpertFactors | None = None,
     ) -> StageModel:  # fmt: skip
         pool = self._pool
         stage = BlockStage(self.timed_blocks(over), blocks)
         stretch = Stretch(pool.engine.slowdown, pool.group is None)
         return stage_model(stage, devices, slow, stretch, noise, pool.device.kind, self._seeds, experts)
 
-    def _expert_factors(self, layers: StageLayers, over: ChangedLinks | None) -> ExpertFactors | None:
+    def _expert_factors(self, layers: StageLayers, over: StageLinks | None) -> ExpertFactors | None:
         """Factors that routing puts on the experts of these layers; None without the source, or without experts."""
         model = self._pool.model
         values = self._noise.values("moe_routing", self._pool.device.kind)
@@ -130,37 +138,43 @@ class Prices:
         found = routings(model.name, model.moe, values["sigma"], numbers)
         return ExpertFactors(self.timed_blocks(over).costs, found)
 
-    def _timed_blocks(self, over: ChangedLinks | None) -> TimedBlocks:
+    def _timed_blocks(self, over: StageLinks | None) -> TimedBlocks:
         stream = self._pool.weight_stream
         if stream is not None and over is not None:
             latency_s, bytes_per_s, _ = over.links.hop(stream)
             stream = stream.model_copy(update={"latency_s": latency_s, "bytes_per_s": bytes_per_s})
         return TimedBlocks(device_costs(self._pool, self._exchange_s(over), stream))
 
-    def _exchange_s(self, over: ChangedLinks | None) -> ExchangeTime:
+    def _exchange_s(self, over: StageLinks | None) -> ExchangeTime:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._pool.group is None:
-            return _exchange_as_built_s(self._pool)
-        links = over.links.as_built if over.on_fabric else over.links
+            return exchange_as_built_s(self._pool)
+        if over.sharing == "sometimes":
+            return lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S
+        links = over.links.as_built if over.sharing == "always" else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
 
+    def _alone_ticks(self, over: StageLinks, kind: Collective, n_bytes: float) -> int:
+        """Time of an exchange whose flows have the links to themselves, each rounded as on the fabric."""
+        rounds = self._flow_rounds(over.links, over.ranks, kind, n_bytes)
+        return sum(
+            round_.latency_ticks + max((over.links.alone_ticks(load) for load in round_.flows), default=0)
+            for round_ in rounds
+        )
+
     def _rounds(self, stage: Stage, links: Links) -> Rounds | None:
-        """A phase for each collective, or every message of every round."""
+        """Flows of each exchange: one for each collective, or one for every message of every round."""
         if self._pool.group is None:
             return None
-        all_ops, model, by_message = self.as_built(stage.layers).all_ops, self._pool.model, self._by_message
+        all_ops, model = self.as_built(stage.layers).all_ops, self._pool.model
 
         @lru_cache(maxsize=4096)
         def rounds(kind: Collective, n_bytes: float) -> tuple[FlowRound, ...]:
-            legs = self.legs(links, stage.devices, kind, n_bytes)
-            if by_message:
-                return tuple(
-                    FlowRound(to_ticks(latency_s), tuple(FlowLoad(*transfer) for transfer in transfers))
-                    for latency_s, transfers in links.messages(legs)
-                )
+            if not self._by_message:
+                return self._flow_rounds(links, stage.devices, kind, n_bytes)
             return tuple(
-                FlowRound(to_ticks(latency_s), (FlowLoad(alone_s, uses),))
-                for latency_s, alone_s, uses in links.phases(legs)
+                FlowRound(to_ticks(latency_s), tuple(FlowLoad(*transfer) for transfer in transfers))
+                for latency_s, transfers in links.messages(self.legs(links, stage.devices, kind, n_bytes))
             )
 
         def rounds_of(op: int, batch: Batch) -> tuple[FlowRound, ...]:
@@ -169,15 +183,29 @@ class Prices:
 
         return rounds_of
 
+    def _flow_rounds(
+        self, links: Links, ranks: tuple[str, ...], kind: Collective, n_bytes: float
+    ) -> tuple[FlowRound, ...]:
+        """An exchange of the ranks of a stage as flows, one for each collective that it consists of."""
+        return tuple(
+            FlowRound(to_ticks(latency_s), (FlowLoad(alone_s, uses),))
+            for latency_s, alone_s, uses in links.phases(self.legs(links, ranks, kind, n_bytes))
+        )
+
+    def _new_flowing_wire(self, hop: Hop, links: Links) -> Wire:
+        """A way over links that others use at times: alone it takes what its flow takes alone, to the tick."""
+        wire = self.wire(hop, links)
+        return Wire(lambda n_tokens: links.alone_ticks(wire.load(n_tokens)), wire.latency_ticks, wire.load)
+
     def _new_wire(self, latency_s: float, bytes_per_s: float, built_per_s: float, uses: Uses) -> Wire:
         """
-        A way of this latency and bandwidth.
+        A wire of this latency and bandwidth.
 
         Args:
             latency_s: of a message.
             bytes_per_s: as the links are.
             built_per_s: as they were built, from which the fabric works out what changed links take.
-            uses: links of the way and their weights.
+            uses: its links and their weights.
         """
         activation_bytes = self._pool.model.hidden * ACTIVATION_BYTES
         return Wire(
@@ -240,8 +268,8 @@ def _collective(group: Group, kind: Collective, all_reduce: str) -> OneFabric | 
     return TwoFabrics(group.inside, group.across)
 
 
-def _exchange_as_built_s(pool: Pool) -> ExchangeTime:
-    """Time of exchanges in closed form; kept, since their sizes come again and again."""
+def exchange_as_built_s(pool: Pool) -> ExchangeTime:
+    """Time of exchanges over links as built, in closed form; cached, since their sizes recur."""
     group, engine = pool.group, pool.engine
 
     @cache

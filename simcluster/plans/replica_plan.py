@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from simcluster.numerics.maxmin import Uses
-from simcluster.policies.schedulers import Scheduler, Steady, blocks_for
+from simcluster.numerics.ticks import to_ticks
+from simcluster.policies.schedulers import Scheduler
 from simcluster.stages.timed import StageModel
 from simcluster.work.batch import Batch
 
@@ -21,6 +22,10 @@ class FlowLoad:
     uses: Uses
     """Links and weights; at its rate r, link l carries weight · r. Scaled so that plain messages have weight 1."""
 
+    def alone_ticks(self, speed: float) -> int:
+        """How long it lasts at a speed, against that on links as they were built."""
+        return to_ticks(self.alone_s / speed)
+
 
 class FlowRound(NamedTuple):
     """A latency, and then flows at once; it is over when the last of them is."""
@@ -30,34 +35,49 @@ class FlowRound(NamedTuple):
 
 
 Rounds = Callable[[int, Batch], Sequence[FlowRound]]
-"""What the exchange after an op of a stage, by its place, is for a batch."""
+"""The exchange after an op of a stage, given by its index, for a batch."""
+
+Sharing = Literal["none", "sometimes", "always"]
+"""
+Whether others use links of a replica: never; at times, as transfers do; or in every step, as another replica does.
+
+Exchanges and sends are formulas while a replica is alone on its links, and flows on the fabric while it is not.
+"""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """The way from one stage to the next: one step at a time is put on it, and arrives a latency later."""
+    """The way from one stage to the next: one step at a time is put on it, a latency after it left the stage."""
 
     busy_ticks: Callable[[int], int]
-    """How long a step of so many tokens takes to be put on it."""
+    """How long `n` tokens take to be put on it; where links are shared, as long as their flow takes alone."""
     latency_ticks: int
-    load: Callable[[int], FlowLoad] | None = None
-    """The same as a flow, for a replica on a fabric."""
+    load: Callable[[int], FlowLoad]
+    """The same as a flow, for a replica that shares links."""
+
+    @property
+    def links(self) -> tuple[int, ...]:
+        """Links of the fabric that a send uses."""
+        return tuple(link for link, _ in self.load(0).uses)
 
 
 @dataclass(frozen=True)
 class PipelinePlan:
-    """What a pipeline is played from."""
+    """The stages of a replica, and how they are joined."""
 
     stages: tuple[StageModel, ...]
     wires: tuple[Wire, ...]
     """Between the stages; one fewer than these."""
     rounds: tuple[Rounds | None, ...] = ()
-    """Of each stage, how its exchanges are played on a fabric; nothing for a replica that has its links to itself."""
+    """Exchanges of each stage as flows; nothing for a replica that shares no links."""
+    sharing: Sharing = "none"
+    links: tuple[frozenset[int], ...] = ()
+    """Links of the fabric that the exchanges of each stage use; nothing for a replica that shares none."""
 
 
 @dataclass(frozen=True)
 class ReplicaPlan:
-    """What a replica is built from."""
+    """What a replica is simulated from."""
 
     pipeline: PipelinePlan
     return_ticks: int
@@ -67,18 +87,15 @@ class ReplicaPlan:
     max_running: int
     max_tokens: int
     scheduler: Scheduler
-    steady: Steady | None = None
-    """What the scheduler does while everybody decodes, see `schedulers.STEADY`; None if that is not known."""
     admission_lag: int = 0
     """Steps that begin between the arrival of a request and the first that can serve it, while others run."""
     may_change: bool = False
-    """Whether something may happen to its devices and links."""
+    """Whether an event may concern its devices or links."""
+    pool: str = ""
+    max_model_len: int | None = None
+    """Prompt and output tokens that a request may have together; None for any number."""
 
     @property
     def n_stages(self) -> int:
         """Stages in a row."""
         return len(self.pipeline.stages)
-
-    def can_hold(self, n_tokens: int) -> bool:
-        """Whether the KV cache has room for a request of so many tokens when it is alone."""
-        return blocks_for(n_tokens, self.block_size) <= self.n_blocks

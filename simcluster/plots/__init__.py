@@ -1,1 +1,1 @@
-"""Pictures, drawn by matplotlib without a screen."""
+"""Figures, drawn by matplotlib without a display."""

@@ -1,4 +1,4 @@
-"""Distributions of latencies over replications: the median replication, and where nine in ten of them lie."""
+"""Distributions of latencies over replications: the median, and the range of 90 % of the replications."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simcluster.numerics.arrays import Floats
 from simcluster.plots.distributions import NAMES, fit_cumulative_axes
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import say, sheet, style
-from simcluster.plots.tails import LEAST_VALUES, fit_tail_axes
-from simcluster.plots.tally import Floats, Tally
+from simcluster.plots.tails import MIN_VALUES, fit_tail_axes
+from simcluster.plots.tally import Tally
 
 _SHARES = np.concatenate([np.linspace(0.005, 0.985, 99), np.linspace(0.99, 0.999, 10)])
 _TAIL = 1 - np.logspace(0, -4, 81)
-"""Quantiles of a tail, as far as a replication has values for them."""
+"""Quantiles of a tail, as far as a replication has enough values."""
 _NOTE = (
-    "Line: median over replications of each percentile. Bands: from the 5th to the 95th, and from least to greatest."
+    "Line: median over replications of each percentile. Bands: from the 5th to the 95th, and from minimum to maximum."
 )
 
 
-def latency_bands(runs: Sequence[Gathered], whole: Gathered) -> Figure | None:
+def latency_bands(runs: Sequence[PlotData], whole: PlotData) -> Figure | None:
     """
-    Distributions of TTFT, TPOT and ITL with bands over replications; None of fewer than three.
+    Draw distributions of TTFT, TPOT and ITL with bands over replications; None for fewer than three.
 
-    Above cumulative, below the share of values that are at least so large, on logarithmic axes.
+    Upper row: cumulative. Lower row: share of values at least this large, on logarithmic axes.
     """
     if len(runs) < 3:
         return None
@@ -39,7 +40,7 @@ def latency_bands(runs: Sequence[Gathered], whole: Gathered) -> Figure | None:
         above, below = figure.add_subplot(grid[0, column]), figure.add_subplot(grid[1, column])
         above.set_title(NAMES[name])
         _bands(above, [run.latencies[name] for run in runs if len(run.latencies[name])], name)
-        _tail_bands(below, [run.latencies[name] for run in runs if len(run.latencies[name]) >= LEAST_VALUES], name)
+        _tail_bands(below, [run.latencies[name] for run in runs if len(run.latencies[name]) >= MIN_VALUES], name)
         if not column:
             above.set_ylabel("share of values up to x")
             below.set_ylabel("share of values at least this long")
@@ -51,8 +52,8 @@ def quantiles(tallies: Sequence[Tally], shares: Floats = _SHARES) -> Floats:
     return np.array([[tally.quantile(float(share)) for share in shares] for tally in tallies])
 
 
-def together(runs: Sequence[Gathered]) -> Gathered:
-    """All replications as one, for what every figure says of its runs."""
+def together(runs: Sequence[PlotData]) -> PlotData:
+    """Combine replications into one run, for the text of figures."""
     first = runs[0]
     summary: dict[str, Any] = first.summary | {"completed": sum(int(run.summary["completed"]) for run in runs)}
     seeds = f"{len(runs)} seeds" if len(runs) > 1 else f"seed {first.summary['seed']}"
@@ -73,7 +74,7 @@ def _bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
 
 def _tail_bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
     if len(tallies) < 3:
-        say(axes, f"fewer than three replications have {LEAST_VALUES} values")
+        say(axes, f"fewer than three replications have {MIN_VALUES} values")
         return
     lowest = 1 / min(len(tally) for tally in tallies)
     shares = _TAIL[1 - _TAIL >= lowest]
@@ -82,7 +83,7 @@ def _tail_bands(axes: Axes, tallies: Sequence[Tally], name: str) -> None:
 
 
 def _drawn(axes: Axes, values: Floats, heights: Floats) -> tuple[Floats, Floats, Floats]:
-    """Bands and the line of quantiles, shape (replications, shares); the least, middle and greatest of each."""
+    """Draw bands and the line of quantiles, shape (replications, shares); returns minimum, median and maximum."""
     how = style(0)
     least, low, middle, high, most = np.quantile(values, [0, 0.05, 0.5, 0.95, 1], axis=0)
     axes.fill_betweenx(heights, least, most, color=how.colour, alpha=0.14, linewidth=0)

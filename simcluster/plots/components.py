@@ -1,4 +1,4 @@
-"""Mean latencies split into the components of the trace, as stacked bars."""
+"""Mean latencies by component, as stacked bars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import INK, PLATE, WIDTH_IN, number, sheet
 from simcluster.trace.columns import COMPONENTS
 
@@ -33,9 +33,9 @@ COLOURS = {
     "stall": "#222222",
     OTHER: "#CFCFCF",
 }
-"""One colour a component in all figures. Source: Paul Tol, Colour schemes (2021), scheme "muted"."""
+"""The colour of each component in all figures. Source: Paul Tol, Colour schemes (2021), scheme "muted"."""
 SMALL_SHARE = 0.005
-"""Of a latency: components below it are drawn together as `other`."""
+"""Components with a smaller share of a latency are drawn together as `other`."""
 
 _ROW_IN = 0.8
 _CHARACTER_IN = 0.068
@@ -45,8 +45,8 @@ Kind = Literal["ttft", "itl"]
 KINDS: tuple[Kind, ...] = ("ttft", "itl")
 
 
-def component_bars(runs: Sequence[Gathered]) -> Figure:
-    """A bar for the mean TTFT and one for the mean ITL of every run, cut into components."""
+def component_bars(runs: Sequence[PlotData]) -> Figure:
+    """Draw a bar for the mean TTFT and one for the mean ITL of every run, split into components."""
     used = {name for run in runs for kind in KINDS for name in parts(run, kind)}
     handles = [
         Line2D([], [], linestyle="none", marker="s", markersize=9, color=colour, label=_shown(name))
@@ -65,11 +65,11 @@ def component_bars(runs: Sequence[Gathered]) -> Figure:
     return figure
 
 
-def parts(run: Gathered, kind: Kind) -> dict[str, float]:
+def parts(run: PlotData, kind: Kind) -> dict[str, float]:
     """
     The components of a run's mean latency in ms, small ones together as `other`; empty without a mean.
 
-    One is below zero where tokens made up for what held back those before them.
+    A component is negative if tokens catch up on a delay of those before them.
     """
     mean_ms = run.summary[f"mean_{kind}_ms"]
     if mean_ms is None:
@@ -80,7 +80,7 @@ def parts(run: Gathered, kind: Kind) -> dict[str, float]:
     return shown | ({OTHER: rest} if rest else {})
 
 
-def _bars(axes: Axes, runs: Sequence[Gathered], kind: Kind, nothing: str) -> None:
+def _bars(axes: Axes, runs: Sequence[PlotData], kind: Kind, nothing: str) -> None:
     axes.set_title(f"Mean {kind.upper()}")
     split = [parts(run, kind) for run in runs]
     longest = max((sum(value for value in one.values() if value > 0) for one in split), default=0.0)
@@ -103,7 +103,7 @@ def _bars(axes: Axes, runs: Sequence[Gathered], kind: Kind, nothing: str) -> Non
 
 
 def _bar(axes: Axes, row: int, one: dict[str, float], inch_per_ms: float) -> None:
-    """One bar: values inside where they fit, else below it, as those below zero; the sum at its end."""
+    """Draw a bar: values inside where they fit, else below it, like negative ones; the sum at its end."""
     start = 0.0
     below = []
     for name, value_ms in one.items():
@@ -135,6 +135,6 @@ def _shown(name: str) -> str:
 
 
 def ink(colour: ColorType) -> str:
-    """Black or white, whichever is read better on a colour."""
+    """Black or white, whichever has the better contrast on a colour."""
     red, green, blue = to_rgb(colour)
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

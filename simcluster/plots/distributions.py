@@ -1,4 +1,4 @@
-"""Distributions of latencies: cumulative, and how they are read off a tally."""
+"""Cumulative distributions of latencies."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from simcluster.plots.gather import Gathered
+from simcluster.numerics.arrays import Floats
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import fit_axis, line, number, run_id, say, sheet, style
-from simcluster.plots.tally import Floats, Tally
+from simcluster.plots.tally import Tally
 
 NAMES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}
 NONE = {"ttft": "no finished request", "tpot": "no request of several tokens", "itl": "no second token"}
 
 
-def latency_cdfs(runs: Sequence[Gathered]) -> Figure:
-    """Cumulative distributions of TTFT, TPOT and ITL, side by side, with median and 99th percentile."""
+def latency_cdfs(runs: Sequence[PlotData]) -> Figure:
+    """Draw cumulative distributions of TTFT, TPOT and ITL side by side, with median and 99th percentile."""
     table_in = 0.08 + 0.165 * (len(runs) + 1)
     figure, cell = sheet("Distribution of latencies", runs, 3.4, ("ttft", "tpot", "itl", "clock"), under_in=table_in)
     grid = cell[0].subgridspec(1, len(NAMES), wspace=0.16)
@@ -38,14 +39,14 @@ def cumulative(tally: Tally) -> tuple[Floats, Floats]:
 
 
 def exceeding(tally: Tally) -> tuple[Floats, Floats]:
-    """Corners of the share of values that are at least so large, from 1 down to the share of the greatest."""
+    """Corners of the share of values at least this large, from 1 down to the share of the maximum."""
     values, counts = tally.steps()
     shares = counts[::-1].cumsum()[::-1] / len(tally)
     return np.concatenate([values[:1], np.repeat(values[1:], 2)]), np.repeat(shares, 2)[: 2 * len(values) - 1]
 
 
-def _cdf(axes: Axes, runs: Sequence[Gathered], name: str) -> None:
-    """One panel, and below it n, p50 and p99 of every run."""
+def _cdf(axes: Axes, runs: Sequence[PlotData], name: str) -> None:
+    """Draw a panel, and below it n, p50 and p99 of every run."""
     axes.set_title(NAMES[name])
     drawn = [run.latencies[name] for run in runs if len(run.latencies[name])]
     rows = [Line2D([], [], linestyle="none", label=f"{'n':>10} {'p50':>8} {'p99':>8}  ms")]

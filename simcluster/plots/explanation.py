@@ -1,17 +1,17 @@
-"""Draw an explanation: bands over replications, waterfall of variance, slow tokens and causes, last ranks, a map."""
+"""Draw an explanation: bands over replications, variance by component, slow tokens, last ranks, and a map."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from matplotlib.figure import Figure
 
 from simcluster.files.problems import InputError
 from simcluster.plots.bands import latency_bands, together
 from simcluster.plots.files import save_all
-from simcluster.plots.gather import Gathered, gather
+from simcluster.plots.plot_data import PlotData, plot_data
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
 from simcluster.plots.tally import Tally
@@ -19,67 +19,69 @@ from simcluster.plots.topology_map import topology_map
 from simcluster.plots.waterfall import variance_waterfall
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
-from simcluster.variance.critical import last_over_time
-from simcluster.variance.slow_tokens import EDGES, by_length, causes
-from simcluster.variance.spells import spells
-from simcluster.variance.traffic import link_use
+from simcluster.variance.critical_path import CriticalPath, last_over_time
+from simcluster.variance.event_intervals import labelled_intervals
+from simcluster.variance.explanation import Explanation
+from simcluster.variance.link_use import link_use
+from simcluster.variance.slow_tokens import EDGES, slow_tokens
 
 N_BINS = 40
-"""Of time in the heat map of ranks."""
+"""Bins of time in the heat map of ranks."""
 
 
 def draw_explanation(
-    runs: Sequence[RunFolder], found: dict[str, Any], folder: Path, format: Literal["svg", "png", "pdf"]
+    runs: Sequence[RunFolder], found: Explanation, folder: Path, format: Literal["svg", "png", "pdf"]
 ) -> list[Path]:
     """
-    Draw what `variance.explain` has found of runs into files, replacing those of the same names.
+    Draw the result of `variance.explain` into files, replacing those of the same names.
 
-    Figures over time are of the first run. Equal runs give equal bytes.
+    Figures over time show the first run. Equal runs give equal bytes.
 
     Args:
         runs: one run, or replications.
         found: their explanation.
-        folder: made if it is not there.
+        folder: created if missing.
         format: of the files.
 
     Returns:
-        The files written; those left out for which there is nothing to draw.
+        The files written; figures without data are left out.
 
     Raises:
         InputError: the token table of a run is damaged.
         OSError: the folder cannot be written.
     """
-    return save_all(explanation_figures(runs, gather(runs), found), folder, format)
+    return save_all(explanation_figures(runs, plot_data(runs), found), folder, format)
 
 
 def explanation_figures(
-    runs: Sequence[RunFolder], gathered: Sequence[Gathered], found: dict[str, Any]
+    runs: Sequence[RunFolder], data: Sequence[PlotData], found: Explanation
 ) -> Iterator[tuple[str, Figure | None]]:
     """All figures by name, one at a time, in the current style; see `draw_explanation`."""
-    whole, first = together(gathered), together(gathered[:1])
-    yield "latency_bands", latency_bands(gathered, whole)
+    whole, first = together(data), together(data[:1])
+    yield "latency_bands", latency_bands(data, whole)
     yield "variance_waterfall", variance_waterfall(whole, found)
-    if found["itl"]["n"]:
+    if (gaps := found.latencies["itl"]) is not None:
         itl = Tally()
-        for run in gathered:
+        for run in data:
             itl.merge(run.latencies["itl"])
         inner = [itl.quantile(share) for share in EDGES[1:-1]]
-        yield "components_by_percentile", components_by_percentile(whole, by_length(runs, inner))
-        p99_ms, path_ms = itl.quantile(0.99), list(found["itl"]["mean_path_ms"].values())
-        yield "itl_causes", itl_causes(first, causes(runs[0], p99_ms, path_ms), spells(runs[0]))
+        p99_ms, path_ms = itl.quantile(0.99), list(gaps.mean_path_ms.values())
+        lengths, causes = slow_tokens(runs, inner, p99_ms, path_ms)
+        yield "components_by_percentile", components_by_percentile(whole, lengths)
+        yield "itl_causes", itl_causes(first, causes, labelled_intervals(runs[0]))
     try:
         groups = last_over_time(runs[0], N_BINS)
-    except InputError:  # the explanation says why
+    except InputError:  # the notes of the explanation give the reason
         groups = []
     yield "last_ranks", last_ranks(first, groups)
-    yield "topology_map", _topology_map(runs, whole, found["critical_path"])
+    yield "topology_map", _topology_map(runs, whole, found.critical_path)
 
 
-def _topology_map(runs: Sequence[RunFolder], whole: Gathered, critical: dict[str, Any] | None) -> Figure | None:
-    """Where ranks wait and how busy links are; None without the scenario, or where the graph is not known."""
+def _topology_map(runs: Sequence[RunFolder], whole: PlotData, critical: CriticalPath | None) -> Figure | None:
+    """Draw which ranks are last and how busy links are; None without the scenario or its graph."""
     try:
         topology = topology_of(runs[0].scenario())
         use = link_use(runs, topology) if topology is not None else None
-    except InputError:  # the explanation says why
+    except InputError:  # the notes of the explanation give the reason
         return None
     return topology_map(whole, topology, critical, use) if topology is not None else None

@@ -19,8 +19,8 @@ def save_all(
     Draw figures into files `<name>.<format>`, replacing those of the same names.
 
     Args:
-        figures: by name; each is made when its turn comes, in matplotlib's own style, and None is left out.
-        folder: made if it is not there.
+        figures: by name; each is made in turn, in matplotlib's default style, and None is left out.
+        folder: created if missing.
         format: of the files.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The formats of pictures, and what is kept out of their files: neither time nor software version is written."""
+"""The formats of figures, and the metadata that is kept out of their files: time and software version."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ FORMATS: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
 }
-"""By the ending of a file: the metadata that matplotlib would write."""
+"""The metadata that matplotlib would write, by suffix."""

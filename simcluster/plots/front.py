@@ -1,4 +1,4 @@
-"""The Pareto front of a sweep: all points by what is weighed, those that no other point beats standing out."""
+"""The Pareto front of a sweep: all points, with those on the front highlighted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from simcluster.sweeps.plan import Plan
 from simcluster.sweeps.table import ON_FRONT, Row
 
 PANEL_IN = 3.6
-_MOST_ACROSS = 3
-_MOST_STYLES = 12
-_MOST_LABELS = 25
+_MAX_ACROSS = 3
+_MAX_STYLES = 12
+_MAX_LABELS = 25
 
 
 def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     """
-    A panel for the first figure that is weighed against each of the others; None without two that differ.
+    Draw a panel for the first column of the front against each of the others; None without two that differ.
 
-    Points of the front are filled and carry their number in the table.
+    Points on the front are filled and labelled with their number in the table.
     """
     names = [name for name in objectives(plan.file) if differs(rows, name)]
     if len(names) < 2:
@@ -34,13 +34,13 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     currency = plan.file.currency
     groups = _groups(plan)
     handles = _legend(plan)
-    n_across = min(_MOST_ACROSS, len(others))
+    n_across = min(_MAX_ACROSS, len(others))
     n_down = math.ceil(len(others) / n_across)
     better = {name: "more" if name in HIGHER else "less" for name in objectives(plan.file)}
     weighed = ", ".join(f"{title(name)} ({which} is better)" for name, which in better.items())
     notes = [
-        f"Weighed: {weighed}.",
-        "Filled, with the number of the point: no other point is as good in all of them and better in one.",
+        f"Objectives: {weighed}.",
+        "Filled, with the number of the point: no other point is as good in all objectives and better in one.",
     ]
     figure, cell = frame(
         plan.file.title or plan.name, handles, n_down * PANEL_IN + 0.6 * (n_down - 1), wrapped(notes),
@@ -57,16 +57,16 @@ def _has(row: Row, name: str) -> bool:
     return not math.isnan(row.get(name, math.nan))
 
 
-def _told_apart(plan: Plan) -> int | None:
-    """Place of the design's first axis of several values, but few."""
+def _styles(plan: Plan) -> int | None:
+    """Index of the design's first axis with several values, but few."""
     sizes = [len(axis.labels) for axis in axes_of(plan)]
-    return next((place for place, size in enumerate(sizes) if 1 < size <= _MOST_STYLES), None)
+    return next((place for place, size in enumerate(sizes) if 1 < size <= _MAX_STYLES), None)
 
 
 def _groups(plan: Plan) -> dict[int, int]:
-    """Points by number to the style of their place on the axis by which they are told apart."""
+    """The style of each point: its place on the axis that distinguishes points."""
     sizes = [len(axis.labels) for axis in axes_of(plan)]
-    place = _told_apart(plan)
+    place = _styles(plan)
     if place is None:
         return {}
     n_samples = 1 if plan.file.design.samples is None else plan.file.design.samples.points
@@ -75,7 +75,7 @@ def _groups(plan: Plan) -> dict[int, int]:
 
 
 def _legend(plan: Plan) -> list[Line2D]:
-    place = _told_apart(plan)
+    place = _styles(plan)
     if place is None:
         return []
     axis = axes_of(plan)[place]
@@ -89,11 +89,11 @@ def _legend(plan: Plan) -> list[Line2D]:
 def _scatter(
     axes: Axes, rows: Sequence[Row], first: str, name: str, groups: dict[int, int], currency: str | None
 ) -> None:
-    """All points by two figures."""
+    """Draw all points by two columns."""
     (_, x_scale), (_, y_scale) = unit(first, currency), unit(name, currency)
     there = [(number, row) for number, row in enumerate(rows) if _has(row, first) and _has(row, name)]
     n_front = sum(row[ON_FRONT] for _, row in there)
-    for is_on in (0, 1):  # the front is drawn over the others
+    for is_on in (0, 1):  # the front is drawn above the others
         for number, row in there:
             if row[ON_FRONT] != is_on:
                 continue
@@ -102,7 +102,7 @@ def _scatter(
             axes.plot(*at, marker=how.marker, markersize=6 if is_on else 4.5, linestyle="none", color=how.colour,
                       markerfacecolor=how.colour if is_on else "white", alpha=1 if is_on else 0.55,
                       markeredgewidth=1)  # fmt: skip
-            if is_on and n_front <= _MOST_LABELS:
+            if is_on and n_front <= _MAX_LABELS:
                 axes.annotate(str(number), at, xytext=(4, 4), textcoords="offset points", size=7, color=INK)
     xs, ys = ([row[of] * scale for _, row in there] for of, scale in ((first, x_scale), (name, y_scale)))
     if there:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -14,17 +15,18 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from simcluster.numerics.arrays import Floats
 from simcluster.plots.components import ink
 from simcluster.plots.sheet import LOG_FROM_RATIO, WIDTH_IN, frame, number, wrapped
 from simcluster.sweeps.columns import HIGHER, objectives, short_key, titled, unit
 from simcluster.sweeps.plan import Plan
 from simcluster.sweeps.table import Row, text
 
-MOST_PANELS = 24
-_MOST_ACROSS = 3
+MAX_PANELS = 24
+_MAX_ACROSS = 3
 _CELL_IN = 0.34
 _NOTHING = "#e4e4e4"
-_LONGEST = 22
+_MAX_LABEL_LENGTH = 22
 
 
 class Axis(NamedTuple):
@@ -35,7 +37,7 @@ class Axis(NamedTuple):
 
 
 def axes_of(plan: Plan) -> list[Axis]:
-    """The axes of a design in the order in which its points go, the slowest first; those of one value too."""
+    """The axes of a design, the slowest first, as in the order of its points; those of one value too."""
     design = plan.file.design
     axes = [] if design.variants is None else [Axis("variant", tuple(design.variants))]
     for key, values in (design.grid or {}).items():
@@ -43,12 +45,49 @@ def axes_of(plan: Plan) -> list[Axis]:
     return axes
 
 
-def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
-    """
-    A panel for each figure that the sweep weighs and that differs, and for each value of all axes but two.
+@dataclass(frozen=True)
+class _Grid:
+    """The panels of a sweep: a figure of its points over the two axes with most values, the others fixed."""
 
-    The two axes with most values are those of the panels. None where there are no two, or where points are drawn.
-    """
+    axes: list[Axis]
+    across: int
+    down: int
+    others: list[int]
+    """Indices of the axes that are fixed in a panel."""
+    panels: list[tuple[str, tuple[int, ...]]]
+    """Column, and index of the value of each other axis."""
+    currency: str | None
+
+    @property
+    def n_across(self) -> int:
+        """Panels in a row: those of one column if axes are fixed, else one for each column."""
+        n_fixed = math.prod(len(self.axes[axis].labels) for axis in self.others)
+        n_columns = len({name for name, _ in self.panels})
+        return min(_MAX_ACROSS, n_fixed if n_fixed > 1 else n_columns, len(self.panels))
+
+    def labels(self, axis: int) -> list[str]:
+        """Shortened labels of an axis."""
+        return [_short(label) for label in self.axes[axis].labels]
+
+    def title(self, name: str, fixed: Sequence[int]) -> str:
+        """Column and fixed values of a panel."""
+        values = [
+            f"{short_key(self.axes[axis].name)} {_short(self.axes[axis].labels[value])}"
+            for axis, value in zip(self.others, fixed, strict=True)
+        ]
+        return "\n".join([titled(name, self.currency), *([", ".join(values)] if values else [])])
+
+    def values(self, whole: Floats, fixed: Sequence[int]) -> Floats:
+        """Values of a panel, shape (down, across), since later axes are further right."""
+        where: list[Any] = [slice(None)] * len(self.axes)
+        for axis, value in zip(self.others, fixed, strict=True):
+            where[axis] = value
+        values: Floats = whole[tuple(where)]
+        return values
+
+
+def _grid(plan: Plan, rows: Sequence[Row]) -> _Grid | None:
+    """Choose the axes and panels; None if there are no two axes, or if points are drawn at random."""
     axes = axes_of(plan)
     sizes = [len(axis.labels) for axis in axes]
     if plan.file.design.samples is not None or sum(size > 1 for size in sizes) < 2:
@@ -57,61 +96,63 @@ def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
     others = [place for place in range(len(axes)) if place not in (across, down)]
     names = [name for name in objectives(plan.file) if differs(rows, name)]
     panels = [(name, fixed) for name in names for fixed in product(*(range(sizes[place]) for place in others))]
-    if not panels:
+    return _Grid(axes, across, down, others, panels, plan.file.currency) if panels else None
+
+
+def heat_maps(plan: Plan, rows: Sequence[Row]) -> Figure | None:
+    """
+    Draw a panel for each objective that differs, and for each value of all axes but two.
+
+    The two axes with most values are those of the panels. None if there are no two axes, or if points are drawn at
+    random.
+    """
+    grid = _grid(plan, rows)
+    if grid is None:
         return None
-    left_out = len(panels) - MOST_PANELS
-    panels = panels[:MOST_PANELS]
-    n_fixed = math.prod(sizes[place] for place in others)
-    n_across = min(_MOST_ACROSS, n_fixed if n_fixed > 1 else len(names), len(panels))
-    n_down = math.ceil(len(panels) / n_across)
-    panel_in = _CELL_IN * sizes[down]
-    currency = plan.file.currency
-    notes = ["Yellow is better, purple is worse. Grey: the point cannot be, failed, or has no such figure."]
+    left_out = len(grid.panels) - MAX_PANELS
+    grid = replace(grid, panels=grid.panels[:MAX_PANELS])
+    notes = ["Yellow is better, purple is worse. Grey: the point is infeasible, failed, or has no value."]
     notes += [f"{left_out} more panels are left out."] if left_out > 0 else []
-    under_in = 0.06 * max(map(len, map(_short, axes[across].labels)))
-    between_in = 0.95 + under_in + (0.2 if others else 0.0)
-    figure, cell = frame(
-        plan.file.title or plan.name, [], n_down * panel_in + (n_down - 1) * between_in, wrapped(notes),
-        under_in=under_in,
-    )  # fmt: skip
-    cell.update(left=(0.5 + 0.085 * max(map(len, map(_short, axes[down].labels)))) / WIDTH_IN, right=0.99)
-    grid = cell[0].subgridspec(n_down, n_across, hspace=between_in / panel_in, wspace=0.08)
-    figures = np.array([[row.get(name, math.nan) for row in rows] for name in names], np.float64)
-    figures = figures.reshape(len(names), *sizes)
-    for place, (name, fixed) in enumerate(panels):
-        where: list[Any] = [slice(None)] * len(axes)
-        for other, value in zip(others, fixed, strict=True):
-            where[other] = value
-        values = figures[names.index(name)][tuple(where)]  # (down, across): later axes are further right
-        drawn = figure.add_subplot(grid[place // n_across, place % n_across])
-        whole = figures[names.index(name)]
-        _panel(drawn, values, whole, name, currency)
-        said = [
-            f"{short_key(axes[other].name)} {_short(axes[other].labels[v])}"
-            for other, v in zip(others, fixed, strict=True)
-        ]
-        drawn.set_title("\n".join([titled(name, currency), *([", ".join(said)] if others else [])]), size=9)
-        drawn.set_xticks(range(sizes[across]), map(_short, axes[across].labels), rotation=40, ha="right",
-                         rotation_mode="anchor")  # fmt: skip
-        is_left = place % n_across == 0
-        drawn.set_yticks(range(sizes[down]), map(_short, axes[down].labels) if is_left else [""] * sizes[down])
-        drawn.set_xlabel(short_key(axes[across].name))
-        if is_left:
-            drawn.set_ylabel(short_key(axes[down].name))
+    n_down = math.ceil(len(grid.panels) / grid.n_across)
+    panel_in = _CELL_IN * len(grid.labels(grid.down))
+    under_in = 0.06 * max(map(len, grid.labels(grid.across)))
+    between_in = 0.95 + under_in + (0.2 if grid.others else 0.0)
+    body_in = n_down * panel_in + (n_down - 1) * between_in
+    figure, cell = frame(plan.file.title or plan.name, [], body_in, wrapped(notes), under_in=under_in)
+    cell.update(left=(0.5 + 0.085 * max(map(len, grid.labels(grid.down)))) / WIDTH_IN, right=0.99)
+    cells = cell[0].subgridspec(n_down, grid.n_across, hspace=between_in / panel_in, wspace=0.08)
+    sizes = [len(axis.labels) for axis in grid.axes]
+    for place, (name, fixed) in enumerate(grid.panels):
+        row, column = divmod(place, grid.n_across)
+        whole = np.array([one.get(name, math.nan) for one in rows], np.float64).reshape(sizes)
+        drawn = figure.add_subplot(cells[row, column])
+        _panel(drawn, grid.values(whole, fixed), whole, name, grid.currency)
+        drawn.set_title(grid.title(name, fixed), size=9)
+        _label(drawn, grid, is_left=column == 0)
     return figure
 
 
+def _label(drawn: Axes, grid: _Grid, *, is_left: bool) -> None:
+    """Label the axes of a panel; the y axis at the left only."""
+    across, down = grid.labels(grid.across), grid.labels(grid.down)
+    drawn.set_xticks(range(len(across)), across, rotation=40, ha="right", rotation_mode="anchor")
+    drawn.set_yticks(range(len(down)), down if is_left else [""] * len(down))
+    drawn.set_xlabel(short_key(grid.axes[grid.across].name))
+    if is_left:
+        drawn.set_ylabel(short_key(grid.axes[grid.down].name))
+
+
 def differs(rows: Sequence[Row], name: str) -> bool:
-    """Whether points have a figure, and not all the same."""
+    """Whether a column has different values."""
     return len({row[name] for row in rows if row.get(name, math.nan) == row.get(name)}) > 1
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+    return label if len(label) <= _MAX_LABEL_LENGTH else label[: _MAX_LABEL_LENGTH - 1] + "…"
 
 
 def _panel(drawn: Axes, values: Any, whole: Any, name: str, currency: str | None) -> None:
-    """The cells of one panel, coloured by where they lie among all values of the figure."""
+    """Draw the cells of one panel, coloured by their place among all values of the figure."""
     _, scale = unit(name, currency)
     low, high = float(np.nanmin(whole)), float(np.nanmax(whole))
     is_log = low > 0 and high / low > LOG_FROM_RATIO

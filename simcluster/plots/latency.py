@@ -1,4 +1,4 @@
-"""Draw runs: distributions of latencies, their tail, their course and their components; several runs overlaid."""
+"""Draw runs: latency distributions, tails, latencies over time and components, several runs overlaid."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from simcluster.plots.components import component_bars
 from simcluster.plots.distributions import latency_cdfs
 from simcluster.plots.files import save_all
-from simcluster.plots.gather import Gathered, gather
 from simcluster.plots.over_time import batch_over_time, latency_over_time
+from simcluster.plots.plot_data import PlotData, plot_data
 from simcluster.plots.tails import latency_tails
 from simcluster.plots.violins import latency_violins
 from simcluster.results.read_run import RunFolder
 
-FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
+FIGURES: dict[str, Callable[[Sequence[PlotData]], Figure | None]] = {
     "latency_cdfs": latency_cdfs,
     "latency_tails": latency_tails,
     "latency_violins": latency_violins,
@@ -25,18 +25,18 @@ FIGURES: dict[str, Callable[[Sequence[Gathered]], Figure | None]] = {
     "component_bars": component_bars,
     "batch_over_time": batch_over_time,
 }
-"""What is drawn, in this order, under these names."""
+"""Figures by name, in order."""
 
 
 def draw(runs: Sequence[RunFolder], folder: Path, format: Literal["svg", "png", "pdf"]) -> list[Path]:
     """
-    Draw runs over each other into files `<figure>.<format>`, replacing those of the same names.
+    Draw overlaid runs into files `<figure>.<format>`, replacing those of the same names.
 
     Equal runs give equal bytes. `batch_over_time` is left out when all batches are of one size.
 
     Args:
-        runs: at least one; each is called by its scenario, and by seed or folder too where that repeats.
-        folder: made if it is not there.
+        runs: at least one; each is labelled by its scenario, and by seed or folder where that repeats.
+        folder: created if missing.
         format: of the files.
 
     Returns:
@@ -49,5 +49,5 @@ def draw(runs: Sequence[RunFolder], folder: Path, format: Literal["svg", "png", 
     """
     if not runs:
         raise ValueError("no run to draw")
-    gathered = gather(runs)
-    return save_all(((name, make(gathered)) for name, make in FIGURES.items()), folder, format)
+    data = plot_data(runs)
+    return save_all(((name, make(data)) for name, make in FIGURES.items()), folder, format)

@@ -9,17 +9,17 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.ticker import MaxNLocator
 
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import fit_axis, run_id, say, sheet, style
-from simcluster.plots.tally import MOST_POINTS, N_BINS, Series
+from simcluster.plots.tally import MAX_POINTS, N_BINS, Series
 
 _BINNED = (
-    f"More than {MOST_POINTS:,} points: median (line), p1 to p99 (band), maximum (dots) in {N_BINS} bins of time."
+    f"More than {MAX_POINTS:,} points: median (line), p1 to p99 (band), maximum (dots) in {N_BINS} bins of time."
 )
 
 
-def latency_over_time(runs: Sequence[Gathered]) -> Figure:
-    """ITL at every token, and below it TTFT at every arrival."""
+def latency_over_time(runs: Sequence[PlotData]) -> Figure:
+    """Draw ITL at every token, and below it TTFT at every arrival."""
     series = [run.itl_over_time for run in runs], [run.ttft_over_time for run in runs]
     figure, cell = sheet(
         "Latencies over simulated time", runs, 5.6, ("itl", "ttft", "clock"), notes=_notes(*series[0], *series[1])
@@ -35,15 +35,15 @@ def latency_over_time(runs: Sequence[Gathered]) -> Figure:
     return figure
 
 
-def batch_over_time(runs: Sequence[Gathered]) -> Figure | None:
-    """Requests in every step and requests that wait; None when all batches of all runs are of one size."""
+def batch_over_time(runs: Sequence[PlotData]) -> Figure | None:
+    """Draw requests in every step and waiting requests; None if all batches of all runs have one size."""
     sizes = [run.batch_extent for run in runs if run.batch_extent != (0, 0)]
     if not sizes or min(low for low, _ in sizes) == max(high for _, high in sizes):
         return None
     series = [run.batch_over_time for run in runs]
     notes = [
         "Batch: requests in a step of a replica, for steps that made a token.",
-        "Waiting: arrived and never scheduled until then, over all replicas.",
+        "Waiting: arrived and not scheduled yet, over all replicas.",
         *_notes(*series),
     ]
     figure, cell = sheet("Batches and queue over simulated time", runs, 5.0, (), notes=notes)
@@ -66,7 +66,7 @@ def batch_over_time(runs: Sequence[Gathered]) -> Figure | None:
 
 
 def _two(figure: Figure, cell: GridSpec) -> tuple[Axes, Axes]:
-    """Two axes over each other with one axis of time."""
+    """Two axes above each other with a common axis of time."""
     grid = cell[0].subgridspec(2, 1, height_ratios=(3, 2), hspace=0.22)
     lower = figure.add_subplot(grid[1])
     upper = figure.add_subplot(grid[0], sharex=lower)
@@ -121,7 +121,7 @@ def _count_axis(axes: Axes, most: int) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _time_axis(axes: Axes, runs: Sequence[Gathered]) -> None:
+def _time_axis(axes: Axes, runs: Sequence[PlotData]) -> None:
     end_s = max(run.end_s for run in runs) or 1.0
     axes.set_xlim(-0.01 * end_s, 1.01 * end_s)
     axes.set_xlabel("simulated time (s)")

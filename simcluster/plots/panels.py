@@ -1,34 +1,35 @@
-"""Figures for a page: SVG text, and where in it which axes lie, so that a page can say what is under the pointer."""
+"""Figures for a page: SVG text, with place and scales of its axes, by which a page shows values under the pointer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plots.explanation import explanation_figures
-from simcluster.plots.gather import Gathered
 from simcluster.plots.latency import FIGURES
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.save import svg
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.topology import draw
 from simcluster.results.read_run import RunFolder
 from simcluster.topology.model import Topology
+from simcluster.variance.explanation import Explanation
 
 _POINTS_PER_IN = 72
 _TITLE_IN = 0.38
-"""From the top down to which there is nothing but the title."""
+"""Height at the top that holds only the title."""
 
 _ZOOMED = ("itl_causes",)
-"""Figures of an explanation in which there is something to zoom into."""
+"""Figures of an explanation that can be zoomed."""
 
 
 class Scale(TypedDict):
-    """One axis: what it is called, its ends, and how values lie between them."""
+    """One axis: its label, its ends, and its scale."""
 
     label: str
     low: float
@@ -40,30 +41,30 @@ class Panel(TypedDict):
     """Axes with data: a rectangle in units of the SVG, y downwards, and its two scales."""
 
     axes: int
-    """Its group in the SVG is `axes_<this>`."""
+    """Number of its group `axes_<number>` in the SVG."""
     left: float
     top: float
     right: float
     bottom: float
     x: Scale
     y: Scale | None
-    """None where height means nothing."""
+    """None if the y axis has no meaning."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure for a page, which has its title beside it."""
+    """A figure for a page, with its title apart."""
 
     name: str
     title: str
     svg: str
     top: float
-    """Height above it that is empty without the title, in units of the SVG."""
+    """Empty height at the top without the title, in units of the SVG."""
     panels: tuple[Panel, ...] = ()
 
 
-def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
-    """All figures of runs, in the order and style in which they are written to files."""
+def drawings(runs: Sequence[PlotData]) -> list[Drawing]:
+    """All figures of runs, in the order and style of the files."""
     with plain_style():
         return [
             _untitled(name, figure, panels(figure))
@@ -72,19 +73,19 @@ def drawings(runs: Sequence[Gathered]) -> list[Drawing]:
         ]
 
 
-def explanation_drawings(run: RunFolder, gathered: Gathered, found: dict[str, Any]) -> list[Drawing]:
+def explanation_drawings(run: RunFolder, data: PlotData, found: Explanation) -> list[Drawing]:
     """
     The figures of one run's explanation, as `simcluster explain --plot` draws them.
 
     Args:
         run: on disk.
-        gathered: of it, maybe beside others.
+        data: of the run, possibly made together with others.
         found: its explanation.
 
     Raises:
         InputError: the token table is damaged.
     """
-    alone = replace(gathered, end_s=max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S))
+    alone = replace(data, end_s=max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S))
     with plain_style():
         return [
             _untitled(name, figure, panels(figure) if name in _ZOOMED else ())
@@ -94,13 +95,13 @@ def explanation_drawings(run: RunFolder, gathered: Gathered, found: dict[str, An
 
 
 def topology_drawing(topology: Topology) -> Drawing:
-    """A topology as `simcluster show topologies NAME --plot` draws it."""
+    """Draw a topology like `simcluster show topologies NAME --plot`."""
     with plain_style():
         return _untitled(topology.name, draw(topology))
 
 
 def _untitled(name: str, figure: Figure, its_panels: tuple[Panel, ...] = ()) -> Drawing:
-    """A figure without its title, which is the first of its texts and stands alone at the top."""
+    """Remove the title of a figure, which is the first of its texts, alone at the top."""
     title = figure.texts[0]
     text = title.get_text()
     title.remove()
@@ -108,7 +109,7 @@ def _untitled(name: str, figure: Figure, its_panels: tuple[Panel, ...] = ()) -> 
 
 
 def panels(figure: Figure) -> tuple[Panel, ...]:
-    """The axes of a figure that show data, in the order they were made."""
+    """The axes of a figure that show data, in order of creation."""
     return tuple(
         _panel(figure, axes, number)
         for number, axes in enumerate(figure.axes, start=1)
@@ -135,7 +136,7 @@ def _panel(figure: Figure, axes: Axes, number: int) -> Panel:
 
 
 def _with_x_of(axes: Axes) -> Sequence[Axes]:
-    """The axes, and then others with the same x axis, of which only the lowest has a label."""
+    """The axes, and then others with the same x axis, of which the lowest has the label."""
     return [axes, *axes.get_shared_x_axes().get_siblings(axes)]
 
 

@@ -1,4 +1,4 @@
-"""Predicted against measured: one point a case, on the diagonal where they agree."""
+"""Predicted against measured values: a point per case, on the diagonal if they agree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 
 def predicted_against_measured(rows: Sequence[dict[str, Any]], path: Path, title: str = "") -> None:
     """
-    Two panels, time per output token and time to first token, a colour for each engine and model.
+    Draw two panels, time per output token and time to first token, with a colour for each engine and model.
 
     Args:
         rows: of `accuracy.table.document`.

@@ -1,4 +1,4 @@
-"""Who is last: for each rank of a group how often the others wait for it, over time."""
+"""Last ranks: how often the others of a group wait for each rank, over time."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from simcluster.plots.gather import Gathered
+from simcluster.numerics.arrays import Floats
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import sheet
-from simcluster.plots.tally import Floats
-from simcluster.variance.critical import LastOverTime
+from simcluster.variance.critical_path import LastOverTime
 
-MOST_GROUPS = 8
+MAX_GROUPS = 8
 SHADES = LinearSegmentedColormap.from_list("last", ["#f7fbff", "#6baed6", "#08306b"])
-"""Light to dark in one hue, so that it reads in print: after ColorBrewer's Blues."""
+"""Light to dark in one hue, which can be printed: after ColorBrewer's Blues."""
 _NO_STEP = "#d4d4d4"
 TITLES = {"last": "last at a collective", "slowest": "slowest to fetch"}
 
 
-def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
-    """A heat map for every group and for each way to be last; None where no rank waits for another."""
+def last_ranks(one: PlotData, groups: Sequence[LastOverTime]) -> Figure | None:
+    """Draw a heat map for every group and each criterion of lateness; None if no rank waits for another."""
     panels: list[tuple[LastOverTime, str, Floats]] = []
-    for group in groups[:MOST_GROUPS]:
+    for group in groups[:MAX_GROUPS]:
         for what, table in (("last", group.last), ("slowest", group.slowest)):
             if table is not None:
                 panels.append((group, what, table))
@@ -32,13 +32,13 @@ def last_ranks(one: Gathered, groups: Sequence[LastOverTime]) -> Figure | None:
         return None
     heights = [0.17 * len(group.devices) + 0.1 for group, *_ in panels]
     notes = [
-        "Shade: share of the collectives to which a rank comes last, or of the steps in which it is the slowest.",
+        "Shade: share of the collectives at which a rank arrives last, or of the steps in which it is the slowest.",
         "Grey: no step.",
     ]
-    if len(groups) > MOST_GROUPS:
-        notes.append(f"The first {MOST_GROUPS} of {len(groups)} groups.")
+    if len(groups) > MAX_GROUPS:
+        notes.append(f"The first {MAX_GROUPS} of {len(groups)} groups.")
     figure, cell = sheet(
-        f"Who is last: {one.label}",
+        f"Last ranks: {one.label}",
         [one],
         sum(heights) + 0.55 * len(panels),
         ("clock",),

@@ -1,4 +1,4 @@
-"""Write a figure so that the same figure gives the same bytes."""
+"""Write figures reproducibly: equal figures give equal bytes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _PNG_DOTS_PER_INCH = 150
 
 def save(figure: Figure, path: Path) -> None:
     """
-    Write a figure as SVG, PNG or PDF, whichever the suffix says.
+    Write a figure as SVG, PNG or PDF, depending on the suffix.
 
-    Neither time nor software version is written. The file appears whole or not at all: it is written beside its
-    place and then renamed.
+    Neither time nor software version is written. The file is written under a temporary name and then renamed.
 
     Raises:
         ValueError: another suffix.
@@ -35,7 +34,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as SVG text: what `save` writes."""
+    """The SVG text of a figure, as `save` writes it."""
     written = io.BytesIO()
     with _same_ids():
         figure.savefig(written, format="svg", metadata=FORMATS["svg"])

@@ -1,4 +1,4 @@
-"""The frame that all figures of runs share: title, legend, footer with definitions, colours, axes, numbers."""
+"""The layout of all figures of runs: title, legend, footer with definitions, colours, axes, numbers."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from simcluster.plots.gather import Gathered, printable
+from simcluster.plots.plot_data import PlotData, printable
 from simcluster.results.read_run import assumes_zero_spread
 
 if TYPE_CHECKING:
     from matplotlib.typing import LineStyleType
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
-"""Okabe and Ito, Color Universal Design (2008), without the yellow that white swallows."""
+"""Source: Okabe and Ito, Color Universal Design (2008), without yellow, which is invisible on white."""
 _DASHES: tuple[LineStyleType, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK = "#222222"
 FAINT = "#8a8a8a"
 _GRID = "#dddddd"
 PLATE = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-"""Keeps the grid from running through a text."""
+"""A background that keeps the grid out of text."""
 
 LOG_FROM_RATIO = 30.0
-"""Greatest over least value from which an axis is logarithmic."""
-_LEAST_HALF_WIDTH = 0.05
-"""Of an axis, relative to its middle: what spreads less looks like a step, not like noise."""
+"""Ratio of largest to smallest value from which an axis is logarithmic."""
+_MIN_HALF_WIDTH = 0.05
+"""Smallest half width of an axis, relative to its middle: less spread looks like a step, not like noise."""
 
 WIDTH_IN = 11.5
 _MARGIN_IN = 0.35
@@ -46,16 +46,16 @@ _FOOTER_CHARACTERS = 195
 
 DEFINITIONS = {
     "ttft": "TTFT: first token − arrival, queueing included, of finished requests.",
-    "tpot": "TPOT: (last token − first token) / (n − 1), one value a finished request.",
+    "tpot": "TPOT: (last token − first token) / (n − 1), one value per finished request.",
     "itl": "ITL: every gap between successive tokens of a request, pooled.",
     "e2el": "E2E: last token − arrival, of finished requests.",
-    "clock": "Times on the engine's clock, without client and network to it.",
+    "clock": "Times are measured at the engine, without client and network.",
 }
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a run is drawn in every figure: told apart by colour, by dash and by marker."""
+    """The colour, dashes and marker of a run in all figures."""
 
     colour: str
     dash: LineStyleType
@@ -63,21 +63,21 @@ class Style:
 
 
 def style(number: int) -> Style:
-    """The style of the run of this number; colours come again after seven, with other dashes, up to 28."""
+    """The style of a run by its index; colours repeat after seven with other dashes, up to 28 styles."""
     dash = _DASHES[(number + 2 * (number // len(_COLOURS))) % len(_DASHES)]
     return Style(_COLOURS[number % len(_COLOURS)], dash, _MARKERS[number % len(_MARKERS)])
 
 
 def run_id(place: int, *what: str) -> str:
-    """The id in an SVG of what is drawn of the run of this number, so that a page can tell whose it is."""
+    """The id of a run's elements in an SVG, by which a page finds them."""
     return "-".join(["run", str(place), *what])
 
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """matplotlib's own defaults, whatever the user's settings are; these come back at the end."""
+    """Use matplotlib's defaults instead of the user's settings, which are restored at the end."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes.
+        # Letters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({
@@ -92,7 +92,7 @@ def plain_style() -> Iterator[None]:
 
 def sheet(
     title: str,
-    runs: Sequence[Gathered],
+    runs: Sequence[PlotData],
     body_in: float,
     metrics: Sequence[str],
     *,
@@ -102,15 +102,15 @@ def sheet(
     under_in: float = 0.0,
 ) -> tuple[Figure, GridSpec]:
     """
-    A figure with title, legend and footer.
+    Make a figure with title, legend and footer.
 
     Args:
-        title: says what the figure shows.
-        runs: all that are drawn.
-        body_in: height of the part for axes, in inches, labels of the lowest axis not counted.
-        metrics: keys of `DEFINITIONS` that the footer gives.
-        notes: more sentences for the footer.
-        legend: instead of the runs' names.
+        title: what the figure shows.
+        runs: the runs drawn.
+        body_in: height of the part for axes, in inches, without labels of the lowest axis.
+        metrics: keys of `DEFINITIONS` for the footer.
+        notes: further sentences for the footer.
+        legend: handles instead of the runs' names.
         legend_columns: of that legend.
         under_in: height left free below the lowest axis label.
 
@@ -135,7 +135,7 @@ def frame(
     under_in: float = 0.0,
     handle_length: float = 1.2,
 ) -> tuple[Figure, GridSpec]:
-    """A figure with a title, a legend of these handles and a footer of these lines; see `sheet`."""
+    """Make a figure with a title, a legend of these handles and a footer of these lines; see `sheet`."""
     n_rows = -(-len(handles) // legend_columns)
     above_in = 0.62 + _LEGEND_LINE_IN * n_rows + 0.32
     below_in = 0.5 + under_in + _LINE_IN * len(footer) + 0.22
@@ -163,8 +163,8 @@ def line(label: str, how: Style) -> Line2D:
     )
 
 
-def _footer(runs: Sequence[Gathered], metrics: Sequence[str], notes: Sequence[str]) -> list[str]:
-    """Definitions, noise presets and what was assumed, as lines that fit the figure."""
+def _footer(runs: Sequence[PlotData], metrics: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """Definitions, noise presets and assumptions, as lines that fit the figure."""
     parts = [" ".join([*(DEFINITIONS[metric] for metric in metrics), *notes])]
     presets: dict[str, list[str]] = {}
     assumed: dict[str, list[str]] = {}
@@ -190,12 +190,12 @@ def _footer(runs: Sequence[Gathered], metrics: Sequence[str], notes: Sequence[st
 
 
 def wrapped(parts: Sequence[str]) -> list[str]:
-    """Paragraphs as lines that fit a footer."""
+    """Wrap paragraphs to lines that fit a footer."""
     return [text for part in parts if part for text in textwrap.wrap(part, _FOOTER_CHARACTERS)]
 
 
 def number(value: float) -> str:
-    """A value to three digits, without exponents where people can do without."""
+    """A value to three digits, without an exponent if possible."""
     if abs(value) >= 999.5:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-4 else f"{value:.2g}"
@@ -205,23 +205,23 @@ def fit_axis(
     axes: Axes, which: Literal["x", "y"], extents: Sequence[tuple[float, float]], *, log: bool | None = None
 ) -> None:
     """
-    Scale an axis to what is drawn along it.
+    Scale an axis to the values drawn.
 
     Args:
-        axes: whose axis it is.
-        which: of the two.
-        extents: least and greatest value of everything drawn.
-        log: logarithmic or not; by default when the range exceeds `LOG_FROM_RATIO`.
+        axes: owner of the axis.
+        which: x or y.
+        extents: smallest and largest value of everything drawn.
+        log: whether the axis is logarithmic; by default if the range exceeds `LOG_FROM_RATIO`.
     """
     low, high = min((low for low, _ in extents), default=0.0), max((high for _, high in extents), default=1.0)
     axis: Axis = axes.xaxis if which == "x" else axes.yaxis
     set_limits = axes.set_xlim if which == "x" else axes.set_ylim
     is_log = low > 0 and (high / low > LOG_FROM_RATIO if log is None else log)
     middle = (low + high) / 2
-    least = _LEAST_HALF_WIDTH * abs(middle) or 0.5
+    least = _MIN_HALF_WIDTH * abs(middle) or 0.5
     if is_log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        pad = max((high / low) ** 0.05, 1 + _LEAST_HALF_WIDTH if high / low < 1 + _LEAST_HALF_WIDTH else 1.0)
+        pad = max((high / low) ** 0.05, 1 + _MIN_HALF_WIDTH if high / low < 1 + _MIN_HALF_WIDTH else 1.0)
         set_limits(low / pad, high * pad)
         if high / low > 1000:
             axis.set_major_locator(LogLocator(numticks=12))
@@ -239,7 +239,7 @@ def fit_axis(
 
 
 def say(axes: Axes, text: str) -> None:
-    """Say in an empty plot why it is empty."""
+    """Write into an empty plot why it is empty."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#555555", size=9)
     axes.grid(visible=False)
     axes.set_facecolor("#f5f5f5")

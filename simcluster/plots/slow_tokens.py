@@ -1,4 +1,4 @@
-"""Gaps between tokens: what those of each length are made of, and when and why the longest came."""
+"""Gaps between tokens: components by length, and time and cause of the longest."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from simcluster.plots.components import COLOURS
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import FAINT, fit_axis, number, say, sheet
 from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.slow_tokens import Causes, Lengths
 
 _NAMES = tuple(COMPONENTS)
 _SPOTS = 300
-"""Of the width and of the height of a plot; a dot is as large as some of them."""
+"""Raster over width and height of a plot; a dot covers several cells."""
 
 
-def components_by_percentile(whole: Gathered, lengths: Lengths) -> Figure:
-    """A bar for the gaps of each band of percentiles, cut into the means of their components."""
+def components_by_percentile(whole: PlotData, lengths: Lengths) -> Figure:
+    """Draw a bar for the gaps of each band of percentiles, split into the means of their components."""
     used = np.flatnonzero(lengths.parts_ms.sum(axis=0) > 0)
     notes = ["Each bar: mean components of the gaps in a band of percentiles; below it the longest gap of the band."]
     figure, cell = sheet(
-        "What gaps of each length are made of", [whole], 3.8, ("itl", "clock"), notes=notes, legend=_legend(used),
+        "Components of gaps by length", [whole], 3.8, ("itl", "clock"), notes=notes, legend=_legend(used),
         legend_columns=min(max(len(used), 1), 5), under_in=0.15,
     )  # fmt: skip
     axes = figure.add_subplot(cell[0])
@@ -54,8 +54,8 @@ def components_by_percentile(whole: Gathered, lengths: Lengths) -> Figure:
     return figure
 
 
-def itl_causes(one: Gathered, causes: Causes, spells: Sequence[tuple[float, float, str]]) -> Figure:
-    """The gaps beyond p99 over time, each in the colour of what made it long, and when something happened."""
+def itl_causes(one: PlotData, causes: Causes, spells: Sequence[tuple[float, float, str]]) -> Figure:
+    """Draw the gaps beyond p99 over time, coloured by their cause, and the times of events."""
     used = np.unique(causes.components)
     counts = np.bincount(causes.components, minlength=len(_NAMES))
     share = {place: counts[place] / max(len(causes.components), 1) for place in used.tolist()}
@@ -65,7 +65,7 @@ def itl_causes(one: Gathered, causes: Causes, spells: Sequence[tuple[float, floa
         *(["Grey: times of events, named at the top."] if spells else []),
     ]
     figure, cell = sheet(
-        f"When the longest gaps came, and why: {one.label}", [one], 4.2, ("itl", "clock"), notes=notes,
+        f"Time and cause of the longest gaps: {one.label}", [one], 4.2, ("itl", "clock"), notes=notes,
         legend=_legend(used, share), legend_columns=min(max(len(used), 1), 4),
     )  # fmt: skip
     axes = figure.add_subplot(cell[0])
@@ -92,7 +92,7 @@ def itl_causes(one: Gathered, causes: Causes, spells: Sequence[tuple[float, floa
 
 
 def _apart(causes: Causes, end_s: float) -> npt.NDArray[np.intp]:
-    """Places of gaps that would be seen beside each other: of those on the same spot, the first."""
+    """Indices of gaps that are visible separately: the first of those in the same raster cell."""
     gaps = np.log(causes.gaps_ms)
     height = max(float(np.ptp(gaps)), 0.01)
     spots = np.stack([
@@ -102,7 +102,7 @@ def _apart(causes: Causes, end_s: float) -> npt.NDArray[np.intp]:
 
 
 def _legend(used: Sequence[int] | npt.NDArray[np.intp], share: dict[int, float] | None = None) -> list[Line2D]:
-    """Components by colour, with how many of the gaps are theirs."""
+    """Legend of components with their share of the gaps."""
     return [
         Line2D(
             [], [], linestyle="none", marker="s", markersize=9, color=COLOURS[_NAMES[place]],

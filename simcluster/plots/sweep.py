@@ -15,19 +15,19 @@ from simcluster.sweeps.plan import Plan
 from simcluster.sweeps.table import Row
 
 FIGURES: dict[str, Callable[[Plan, Sequence[Row]], Figure | None]] = {"heat_maps": heat_maps, "pareto": pareto}
-"""What is drawn, in this order, under these names."""
+"""Figures by name, in order."""
 
 
 def draw(plan: Plan, rows: Sequence[Row], folder: Path, format: Literal["svg", "png", "pdf"] = "svg") -> list[Path]:
     """
     Draw the points of a sweep into files `<figure>.<format>`, replacing those of the same names.
 
-    Equal sweeps give equal bytes. A figure for which the design has no axes, or nothing differs, is left out.
+    Equal sweeps give equal bytes. A figure is left out if the design lacks its axes or no value differs.
 
     Args:
         plan: the sweep.
-        rows: of its table, one a point.
-        folder: made if it is not there.
+        rows: of its table, one per point.
+        folder: created if missing.
         format: of the files.
 
     Returns:

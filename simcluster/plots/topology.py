@@ -1,8 +1,8 @@
 """
-Draw a topology so that a person sees what it is.
+Draw a topology.
 
-Boxes are nodes, coloured by kind; lines are links, coloured by fabric; a long box is a switch or host that many nodes
-are on, and a dot marks where a line joins it. Frames show enclosures. The legend counts nodes and links.
+Boxes are nodes, coloured by kind; lines are links, coloured by fabric. A long box is a switch or host with many
+nodes; a dot marks where a line joins it. Frames show enclosures. The legend counts nodes and links.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _FILL = {
 _DARK = ("device", "switch", "memory", "port", "host")
 _LINES = ("#3c8d2f", "#c8502d", "#1f9e9e", "#a33c86", "#8a6d00", "#5560c8", "#777777")
 _LONG = 1.5
-_MOST_DIRECT = 1000
-"""Direct links up to which every one is drawn."""
+_MAX_DIRECT = 1000
+"""Largest number of direct links that are all drawn."""
 SMALLEST_PT = 3.4
 _INCHES = (15.0, 11.0)
-"""The largest drawing, without title and legend."""
+"""Largest size of a drawing in inches, without title and legend."""
 
 Point = tuple[float, float]
 
@@ -56,11 +56,11 @@ class Box:
 
     @property
     def is_long(self) -> bool:
-        """Whether lines meet it anywhere along its side."""
+        """Whether lines may join it anywhere along its side."""
         return max(self.width, self.height) >= _LONG
 
     def nearest(self, point: Point) -> Point:
-        """The point of the rectangle that is nearest to a point."""
+        """The point of the rectangle nearest to a point."""
         return (
             min(max(point[0], self.x - self.width / 2), self.x + self.width / 2),
             min(max(point[1], self.y - self.height / 2), self.y + self.height / 2),
@@ -69,7 +69,7 @@ class Box:
 
 @dataclass(frozen=True)
 class _Fabric:
-    """What a kind of link is called and how it runs: one line of the legend."""
+    """A kind of link: one line of the legend."""
 
     name: str
     bytes_per_s: float
@@ -84,7 +84,7 @@ class _Fabric:
 
 @dataclass(frozen=True)
 class Way:
-    """The line of an edge."""
+    """The line drawn for an edge."""
 
     a: str
     b: str
@@ -92,17 +92,17 @@ class Way:
     start: Point
     end: Point
     dot: Point | None
-    """Where it joins a long box."""
+    """Points where it joins a long box."""
     is_faint: bool
-    """One of many inside an enclosure."""
+    """Whether it is one of many inside an enclosure."""
 
 
 def draw(topology: Topology) -> Figure:
     """
     Draw a topology; bandwidths in the legend are per direction, latencies one way over one edge.
 
-    Where a graph has more than 1,000 direct links between devices, only those inside an enclosure and those to the
-    enclosure that comes next are drawn; the legend says so and counts all.
+    If a graph has more than 1,000 direct links between devices, only those inside an enclosure and to the next
+    enclosure are drawn; the legend notes that and counts all.
     """
     boxes = boxes_of(topology)
     left, right, bottom, top = extent(boxes)
@@ -136,13 +136,13 @@ def draw(topology: Topology) -> Figure:
 
 
 def extent(boxes: Mapping[str, Box]) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of a drawing, with room around it and for the names of frames."""
+    """Left, right, bottom and top of a drawing, with margins and room for the names of frames."""
     left, right, bottom, top = _around(boxes.values())
     return left - 0.3, right + 0.3, bottom - 0.3, top + 0.55
 
 
 def _around(boxes: Collection[Box]) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of all of them."""
+    """Left, right, bottom and top around all boxes."""
     return (
         min(box.x - box.width / 2 for box in boxes), max(box.x + box.width / 2 for box in boxes),
         min(box.y - box.height / 2 for box in boxes), max(box.y + box.height / 2 for box in boxes),
@@ -170,7 +170,7 @@ def _several(number: int, what: str) -> str:
 
 
 def _edges(topology: Topology) -> Iterator[tuple[str, str, _Fabric]]:
-    """All edges, with what stands for them in the legend."""
+    """All edges with their kind in the legend."""
     nodes = topology.graph.nodes
     for a, b, edge in topology.graph.edges(data=True):
         kinds = sorted((nodes[a]["kind"], nodes[b]["kind"]), key=list(_FILL).index)
@@ -179,7 +179,7 @@ def _edges(topology: Topology) -> Iterator[tuple[str, str, _Fabric]]:
 
 
 def _fabrics(topology: Topology) -> dict[str, tuple[str, list[_Fabric]]]:
-    """Colour and distinct figures of each fabric, by name."""
+    """Colour and distinct properties of each fabric, by name."""
     found: dict[str, tuple[str, list[_Fabric]]] = {}
     for _, _, fabric in _edges(topology):
         _, kinds = found.setdefault(fabric.name, (_LINES[min(len(found), len(_LINES) - 1)], []))
@@ -215,11 +215,11 @@ def _legend(topology: Topology, fabrics: Mapping[str, tuple[str, list[_Fabric]]]
 def is_crowded(topology: Topology) -> bool:
     nodes = topology.graph.nodes
     direct = [1 for a, b in topology.graph.edges if nodes[a]["kind"] == nodes[b]["kind"] == "device"]
-    return len(direct) > _MOST_DIRECT
+    return len(direct) > _MAX_DIRECT
 
 
 def frames(axes: Axes, topology: Topology, boxes: Mapping[str, Box], scale: float) -> None:
-    """Frames around enclosures of several nodes, when there is more than one such."""
+    """Frames around enclosures of several nodes, if there are several such enclosures."""
     members: dict[str, list[Box]] = {}
     for name, attributes in topology.graph.nodes(data=True):
         members.setdefault(attributes["group"], []).append(boxes[name])
@@ -282,7 +282,7 @@ def _nodes(axes: Axes, boxes: Mapping[str, Box], scale: float) -> None:
 
 
 def text_size(text: str, box: Box, scale: float) -> float:
-    """The size in points at which a text fits into a box, along its longer side."""
+    """The font size in points at which a text fits into a box, along its longer side."""
     breadth, length = sorted((box.width, box.height)) if box.height > 2 * box.width else (box.height, box.width)
     return min(9.0, 0.62 * breadth * scale * 72, 1.45 * length * scale * 72 / max(len(text), 1))
 
@@ -345,9 +345,9 @@ def _groups(topology: Topology) -> list[str]:
 
 def _slots(topology: Topology, boxes: Mapping[str, Box]) -> dict[tuple[str, str], Point]:
     """
-    Where a line from a small box to a long one leaves the small one, by (small, long).
+    Points where lines to long boxes leave small ones, by (small, long).
 
-    Lines that leave by the same side share its length, so that they do not run over each other.
+    Lines that leave by the same side share its length, so that they do not overlap.
     """
     sides: dict[tuple[str, str], list[str]] = {}
     for a, b in topology.graph.edges:

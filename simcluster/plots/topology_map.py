@@ -1,4 +1,4 @@
-"""A topology coloured by what happened on it: ranks by how often the others wait for them, links by their use."""
+"""A topology coloured by a run: ranks by how often the others wait for them, links by utilisation."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from simcluster.plots.components import ink
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.ranks import SHADES, TITLES
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, sheet
 from simcluster.plots.topology import SMALLEST_PT, Box, boxes_of, extent, frames, is_crowded, text_size, ways
 from simcluster.topology.model import Topology
+from simcluster.variance.critical_path import CriticalPath
 
 Link = tuple[str, str]
 
 _LINK_SHADES = LinearSegmentedColormap.from_list("use", ["#fdc38a", "#e6550d", "#7f2704"])
-"""After ColorBrewer's Oranges; a line grows with its colour, so that it reads in print."""
+"""After ColorBrewer's Oranges; lines also grow with utilisation, which can be printed."""
 _UNUSED = "#c4c4c4"
 _OTHER = "#ececec"
-"""Of what is no device, or one that nobody waits for."""
+"""Colour of nodes other than devices, and of devices without waiting peers."""
 _LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_TALLEST_IN = 9.0
-_LEAST_SCALE = 0.45
-"""Inches a unit, from which drawings stand beside each other: names can be read."""
+_MAX_HEIGHT_IN = 9.0
+_MIN_SCALE = 0.45
+"""Inches per unit from which drawings are placed side by side: names are legible."""
 _WIDE_IN = WIDTH_IN - 1.3
 _GAP_IN = 0.4
 _SPARE_IN = 0.4
-"""Below other figures' axes for their labels."""
-_LEAST_PT, _MOST_PT = 1.0, 3.4
+"""Room below axes for their labels."""
+_MIN_PT, _MOST_PT = 1.0, 3.4
 
 
 def topology_map(
-    whole: Gathered, topology: Topology, critical: Mapping[str, Any] | None, use: Mapping[Link, float] | None
+    whole: PlotData, topology: Topology, critical: CriticalPath | None, use: Mapping[Link, float] | None
 ) -> Figure | None:
     """
-    A drawing for each way to be last, with the use of the links in every one; None with nothing to tell.
+    Draw the topology for each criterion of lateness, with link utilisation in each; None without data.
 
     Args:
-        whole: what was run, replications as one.
-        topology: on which.
-        critical: who is last, as `variance.critical.critical_path` has it; None where nobody waits for another.
-        use: share of the bandwidth of every directed link that was used; None where that is not known.
+        whole: the run, or replications combined.
+        topology: of the run.
+        critical: result of `variance.critical_path.critical_path`; None if no rank waits for another.
+        use: utilisation of every directed link; None if unknown.
     """
     lasts = _lasts(critical)
     used = _by_edge(topology, use or {})
@@ -57,7 +58,7 @@ def topology_map(
     left, right, bottom, top = extent(boxes)
     width, height = right - left, top - bottom
     panels: list[tuple[str, Mapping[str, float]]] = list(lasts.items()) or [("", {})]
-    columns = len(panels) if _scale(width, height, len(panels), 1) >= _LEAST_SCALE else 1
+    columns = len(panels) if _scale(width, height, len(panels), 1) >= _MIN_SCALE else 1
     scale = _scale(width, height, columns, len(panels) // columns)
     rows = len(panels) // columns
     body_in = rows * height * scale + (rows - 1) * _GAP_IN - _SPARE_IN
@@ -85,29 +86,31 @@ def topology_map(
 
 
 def _scale(width: float, height: float, columns: int, rows: int) -> float:
-    """Inches for each unit of so many drawings, for them to fit."""
-    wide_in, tall_in = _WIDE_IN - _GAP_IN * (columns - 1), _TALLEST_IN - _GAP_IN * (rows - 1)
+    """Inches per unit so that `n` drawings fit."""
+    wide_in, tall_in = _WIDE_IN - _GAP_IN * (columns - 1), _MAX_HEIGHT_IN - _GAP_IN * (rows - 1)
     return min(wide_in / columns / width, tall_in / rows / height, 1.1)
 
 
-def _lasts(critical: Mapping[str, Any] | None) -> dict[str, dict[str, float]]:
-    """By the way to be last, the share of each rank; ways in which nobody ever is are left out."""
-    ranks = [rank for group in (critical or {}).get("groups", ()) for rank in group["ranks"]]
+def _lasts(critical: CriticalPath | None) -> dict[str, dict[str, float]]:
+    """The share of each rank by criterion; criteria without any late rank are left out."""
+    ranks = [rank for _, rank in critical.ranks] if critical is not None else []
     found = {
-        "last": {rank["device"]: float(rank["last_share"]) for rank in ranks},
-        "slowest": {rank["device"]: float(rank["fetch"]["slowest_share"]) for rank in ranks},
+        "last": {rank.device: rank.last_share for rank in ranks},
+        "slowest": {rank.device: rank.fetch.slowest_share for rank in ranks},
     }
     return {what: shares for what, shares in found.items() if any(shares.values())}
 
 
 def _by_edge(topology: Topology, use: Mapping[Link, float]) -> dict[Link, float]:
-    """The busier direction of each edge that was used, as the drawing has its ends."""
+    """Utilisation of the busier direction of each used edge, with ends as in the drawing."""
     edges = ((a, b, max(use.get((a, b), 0.0), use.get((b, a), 0.0))) for a, b in topology.graph.edges)
     return {(a, b): share for a, b, share in edges if share > 0}
 
 
 def _title(lasts: Mapping[str, Any], used: Mapping[Link, float]) -> str:
-    return " and ".join([*(["Who is last"] if lasts else []), *(["how busy links are"] if used else [])]).capitalize()
+    return " and ".join(
+        [*(["Last ranks"] if lasts else []), *(["utilisation of links"] if used else [])]
+    ).capitalize()
 
 
 def _notes(
@@ -116,7 +119,7 @@ def _notes(
     notes = []
     if lasts:
         notes.append(
-            "Box: share of the collectives to which a rank comes last, or of the steps in which it is the slowest."
+            "Box: share of the collectives at which a rank arrives last, or of the steps in which it is the slowest."
         )
     else:
         notes.append("No rank waits for another.")
@@ -124,17 +127,19 @@ def _notes(
         (a, b), share = max(used.items(), key=lambda one: one[1])
         notes.append(
             "Line: bytes of exchanges and sends over what the link can carry in the run, in its busier direction; "
-            f"the busiest, {a} - {b}, {_percent(share)}. Not counted: work done again, streamed weights, transfers."
+            f"the busiest, {a} - {b}, {_percent(share)}. Not counted: repeated work, streamed weights, transfers."
         )
     else:
-        notes.append("Only ranks are coloured: the use of links is not known." if is_unknown else "No link was used.")
+        notes.append(
+            "Only ranks are coloured: the utilisation of links is unknown." if is_unknown else "No link was used."
+        )
     if is_crowded(topology):
         notes.append("Drawn: links inside an enclosure, and to the next.")
     return notes
 
 
 def _legend(lasts: Mapping[str, Any], used: Mapping[Link, float], most: float, busiest: float) -> list[Line2D]:
-    """A row for boxes and one for lines; a legend is filled column by column."""
+    """Legend with a row for boxes and one for lines; legends are filled by column."""
     rows = []
     if lasts:
         rows.append([
@@ -147,8 +152,8 @@ def _legend(lasts: Mapping[str, Any], used: Mapping[Link, float], most: float, b
         ])  # fmt: skip
     if used:
         rows.append([
-            _words("use of a link:"),
-            Line2D([], [], color=_UNUSED, linewidth=_LEAST_PT, label="none"),
+            _words("utilisation:"),
+            Line2D([], [], color=_UNUSED, linewidth=_MIN_PT, label="none"),
             *(
                 Line2D([], [], color=_shade(_LINK_SHADES, level), linewidth=_thick(level),
                        label=_percent(level * busiest))
@@ -165,13 +170,13 @@ def _words(text: str) -> Line2D:
 def _links(
     axes: Axes, topology: Topology, boxes: Mapping[str, Box], used: Mapping[Link, float], busiest: float, finer: float
 ) -> None:
-    """Lines of all edges; used ones over the others, all of them finer in small drawings."""
+    """Draw the lines of all edges; used ones above the others, all thinner in small drawings."""
     drawn = list(ways(topology, boxes))
     for are_used in (False, True):
         some = [way for way in drawn if ((way.a, way.b) in used) == are_used]
         levels = [used.get((way.a, way.b), 0.0) / (busiest or 1.0) for way in some]
         colours = [_shade(_LINK_SHADES, level) if are_used else _UNUSED for level in levels]
-        widths = [finer * _thick(level) if are_used else 0.5 if way.is_faint else _LEAST_PT
+        widths = [finer * _thick(level) if are_used else 0.5 if way.is_faint else _MIN_PT
                   for way, level in zip(some, levels, strict=True)]  # fmt: skip
         axes.add_collection(
             LineCollection([(way.start, way.end) for way in some], colors=colours, linewidths=widths,
@@ -185,7 +190,7 @@ def _links(
 def _nodes(
     axes: Axes, boxes: Mapping[str, Box], shares: Mapping[str, float], most: float, scale: float, key: str
 ) -> None:
-    """Boxes with names, and of ranks their share; their ids in an SVG begin with a key."""
+    """Draw boxes with names, and with shares for ranks; their ids in an SVG begin with a key."""
     for name, box in boxes.items():
         is_rank = name in shares
         around = box.kind == "device" and box.is_long  # a wafer drawn around its dies
@@ -213,7 +218,7 @@ def _shade(shades: Colormap, level: float) -> str:
 
 
 def _thick(level: float) -> float:
-    return _LEAST_PT + (_MOST_PT - _LEAST_PT) * level
+    return _MIN_PT + (_MOST_PT - _MIN_PT) * level
 
 
 def _percent(share: float) -> str:

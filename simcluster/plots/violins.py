@@ -1,8 +1,8 @@
 """
-Violins of latencies: runs under each other on one axis, each as wide as values are frequent.
+Violins of latencies: runs below each other on one axis, each as wide as values are frequent.
 
-A violin here is a histogram and its mirror image. No kernel smooths it: a simulator repeats values, and smoothing
-would draw tails beyond the least and the greatest that never were.
+A violin here is a histogram and its mirror image. It is not smoothed by a kernel: simulated values repeat, and
+smoothing would draw tails beyond the smallest and largest value.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from simcluster.numerics.arrays import Floats
 from simcluster.plots.distributions import NAMES, NONE
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import INK, PLATE, Style, fit_axis, number, run_id, say, sheet, style
-from simcluster.plots.tally import Floats, Tally
+from simcluster.plots.tally import Tally
 
 KINDS = ("ttft", "itl")
-FEWEST_BINS, MOST_BINS = 20, 120
-"""Along the axis, of equal width on it."""
+MIN_BINS, MAX_BINS = 20, 120
+"""Bins along the axis, of equal width on it."""
 LOG_FROM_RATIO = 5.0
-"""Greatest over least value from which the axis is logarithmic: most values are near the least."""
+"""Ratio of largest to smallest value from which the axis is logarithmic: most values are near the smallest."""
 _ROW_IN = 0.78
 _MIDDLE = 0.62
-"""Of a violin, in rows; above it stands its label."""
+"""Height of the middle of a violin, in rows; its label is above."""
 _HALF = 0.29
-"""Height above the middle where most values are, in rows."""
+"""Largest half height, in rows."""
 _STROKES = ((0.99, 100, 0.24), (0.999, 1000, 0.15))
-"""Percentile, number of values that it takes, and half height in rows."""
+"""Percentile, number of values that it needs, and half height in rows."""
 _NOTE = (
-    "Height: how many values are in each of equal parts of the axis, as a square root, for the tail to be "
-    "seen; the fullest part of every run is equally high. Line: least to greatest. Bar: the middle half. Mark: p50. "
+    "Height: square root of the number of values in equal bins of the axis, so that the tail is visible; "
+    "the largest bin of every run is equally high. Line: smallest to largest. Bar: the middle half. Mark: p50. "
     "Strokes: p99, of 100 values or more, and p99.9, of 1,000."
 )
 
 
-def latency_violins(runs: Sequence[Gathered]) -> Figure:
-    """The distributions of TTFT and ITL of runs beside each other."""
+def latency_violins(runs: Sequence[PlotData]) -> Figure:
+    """Draw the distributions of TTFT and ITL of runs below each other."""
     panel_in = _ROW_IN * len(runs)
     figure, cell = sheet(
-        "Spread of latencies, run beside run", runs, 2 * panel_in + 0.85, (*KINDS, "clock"), notes=[_NOTE], legend=[]
+        "Spread of latencies by run", runs, 2 * panel_in + 0.85, (*KINDS, "clock"), notes=[_NOTE], legend=[]
     )
     grid = cell[0].subgridspec(2, 1, hspace=0.85 / panel_in)
     for row, kind in enumerate(KINDS):
@@ -68,18 +69,18 @@ def latency_violins(runs: Sequence[Gathered]) -> Figure:
 
 
 def profile(tally: Tally, edges: Floats) -> Floats:
-    """Share of the values between each two edges, the last included, shape (edges - 1,)."""
+    """Share of the values between successive edges, the last included, shape (edges - 1,)."""
     values, counts = tally.steps()
     shares, _ = np.histogram(values, edges, weights=counts.astype(np.float64))
     return np.asarray(shares / len(tally))
 
 
 def _label(axes: Axes, place: int, label: str, tally: Tally, kind: str) -> None:
-    """Above a violin its run, and at the right its percentiles."""
+    """Write the run above a violin, and its percentiles at the right."""
     middle = number(tally.quantile(0.5)) if len(tally) else ""
     strokes = [f"p{100 * share:g} {number(tally.quantile(share))}" for share in _drawn(tally)]
-    told = f"{', '.join([f'p50 {middle}', *strokes])} ms" if middle else NONE[kind]
-    for x, text, side, weight in ((0, label, "left", "bold"), (1, told, "right", "normal")):
+    percentiles = f"{', '.join([f'p50 {middle}', *strokes])} ms" if middle else NONE[kind]
+    for x, text, side, weight in ((0, label, "left", "bold"), (1, percentiles, "right", "normal")):
         axes.annotate(
             text, (x, place + 0.16), xycoords=("axes fraction", "data"), ha=side, va="center", size=8.5,
             weight=weight, bbox=PLATE,
@@ -87,18 +88,18 @@ def _label(axes: Axes, place: int, label: str, tally: Tally, kind: str) -> None:
 
 
 def _drawn(tally: Tally) -> dict[float, float]:
-    """Percentiles that there are values enough for, and the half height of their strokes."""
+    """Percentiles with enough values, and the half height of their strokes."""
     return {share: half for share, least, half in _STROKES if len(tally) >= least}
 
 
 def _edges(axes: Axes, n_values: int) -> Floats:
-    """Between parts of an x axis that are equal on it; the more values the finer, by their square root."""
+    """Edges of equal bins on an x axis; their number grows with the square root of the number of values."""
     spaced = np.geomspace if axes.get_xscale() == "log" else np.linspace
-    return spaced(*axes.get_xlim(), min(max(round(3 * n_values**0.5), FEWEST_BINS), MOST_BINS) + 1)
+    return spaced(*axes.get_xlim(), min(max(round(3 * n_values**0.5), MIN_BINS), MAX_BINS) + 1)
 
 
 def _violin(axes: Axes, place: int, tally: Tally, kind: str, edges: Floats) -> None:
-    """One run, in the row of its number."""
+    """Draw a run in the row of its index."""
     how, middle = style(place), place + _MIDDLE
     heights = np.sqrt(profile(tally, edges))
     heights *= _HALF / heights.max()
@@ -110,7 +111,7 @@ def _violin(axes: Axes, place: int, tally: Tally, kind: str, edges: Floats) -> N
 
 
 def _marks(axes: Axes, middle: float, tally: Tally, how: Style, gid: str) -> None:
-    """Extent, middle half, and percentiles."""
+    """Draw extent, middle half, and percentiles."""
     low, *quartiles, high = (tally.quantile(share) for share in (0.0, 0.25, 0.75, 1.0))
     axes.plot([low, high], [middle] * 2, color=how.colour, linewidth=0.9, gid=f"{gid}-extent")
     axes.plot(

@@ -1,31 +1,30 @@
-"""Shares of components in the variance of each latency, one after the other from nothing to all of it."""
+"""Shares of components in the variance of each latency, cumulated from 0 to 100 %."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simcluster.plots.components import COLOURS
-from simcluster.plots.gather import Gathered
+from simcluster.plots.plot_data import PlotData
 from simcluster.plots.sheet import FAINT, INK, WIDTH_IN, number, say, sheet
 from simcluster.results.metrics import LATENCIES
 from simcluster.trace.columns import COMPONENTS
+from simcluster.variance.explanation import Explanation
 
 SMALL = 0.0005
-"""Of the variance: components below it are left out."""
+"""Components with a smaller share of the variance are left out."""
 _NOTE = (
     "Each bar: covariance of the component with the latency over the variance of the latency. They sum to 100 %; a "
-    "bar to the left is a component that is small where the latency is large."
+    "bar to the left is a component that is small when the latency is large."
 )
 
 
-def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
-    """A panel for each latency, with a bar for each component from where the one before it ended."""
+def variance_waterfall(whole: PlotData, found: Explanation) -> Figure:
+    """Draw a panel for each latency, with a bar for each component from the end of the one before."""
     rows = [
-        name for name in COMPONENTS if any(abs(_shares(found[kind]).get(name, 0.0)) >= SMALL for kind in LATENCIES)
+        name for name in COMPONENTS if any(abs(_shares(found, kind).get(name, 0.0)) >= SMALL for kind in LATENCIES)
     ]
     height_in = 0.24 * max(len(rows), 3) + 0.5
     figure, cell = sheet(
@@ -36,8 +35,8 @@ def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     grid = cell[0].subgridspec(2, 2, hspace=0.85 / height_in, wspace=0.34)
     for place, (kind, text) in enumerate(LATENCIES.items()):
         axes = figure.add_subplot(grid[place // 2, place % 2])
-        shares = _shares(found[kind])
-        axes.set_title(f"{text}, std {number(found[kind]['std_ms'])} ms" if shares else text)
+        shares, latency = _shares(found, kind), found.latencies[kind]
+        axes.set_title(f"{text}, std {number(latency.std_ms)} ms" if latency and shares else text)
         if shares:
             _fall(axes, {name: shares[name] for name in rows})
         else:
@@ -45,12 +44,13 @@ def variance_waterfall(whole: Gathered, found: dict[str, Any]) -> Figure:
     return figure
 
 
-def _shares(latency: dict[str, Any]) -> dict[str, float]:
-    return latency.get("variance_shares") or {}
+def _shares(found: Explanation, kind: str) -> dict[str, float]:
+    latency = found.latencies[kind]
+    return (latency and latency.variance_shares) or {}
 
 
 def _fall(axes: Axes, shares: dict[str, float]) -> None:
-    """The bars of one latency."""
+    """Draw the bars of one latency."""
     start = 0.0
     for row, (name, share) in enumerate(shares.items()):
         axes.barh(row, share, 0.62, left=start, color=COLOURS[name], linewidth=0, gid=name)

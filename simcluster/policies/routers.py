@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+from simcluster.policies.views import RouterView
+
+Router = Callable[[RouterView], int]
+"""Returns the identity of a replica that accepts the request."""
 
 
-class Arrival(NamedTuple):
-    """An arriving request as a router sees it, with the replicas' load."""
-
-    number: int
-    """How many requests arrived before it."""
-    prompt_tokens: int
-    in_system: tuple[int, ...]
-    """Requests waiting or running, per replica."""
+def round_robin(view: RouterView) -> int:
+    """Each accepting replica in turn."""
+    accepting = view.accepting
+    return accepting[view.number % len(accepting)].replica
 
 
-Router = Callable[[Arrival], int]
-
-
-def round_robin(arrival: Arrival) -> int:
-    """Each replica in turn."""
-    return arrival.number % len(arrival.in_system)
-
-
-def least_loaded(arrival: Arrival) -> int:
-    """The replica with the fewest requests waiting or running; the first of equals."""
-    return min(range(len(arrival.in_system)), key=arrival.in_system.__getitem__)
+def least_loaded(view: RouterView) -> int:
+    """The accepting replica with the fewest requests waiting or running; the first of equals."""
+    return min(view.accepting, key=lambda replica: replica.in_system).replica
 
 
 ROUTERS: dict[str, Router] = {"round_robin": round_robin, "least_loaded": least_loaded}

@@ -1,1 +1,1 @@
-"""Reports: one page that holds all there is to say about some runs."""
+"""Reports: one page about some runs, with their figures, pictures, assumptions and provenance."""

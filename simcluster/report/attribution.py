@@ -1,56 +1,36 @@
-"""Where the spread of one run's latencies comes from, as tables, when that has been worked out."""
+"""Where the spread of one run's latencies comes from, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from simcluster.files.units import number
 from simcluster.report.table import Cell, Row, Table
 from simcluster.results.metrics import LATENCIES
 from simcluster.trace.columns import COMPONENTS
-
-Explained = Mapping[str, Any]
-"""By latency: `variance_shares` by component, `tail_shares` by percentile and component, `levels` by level; None
-where nothing varies. Besides, `notes`: what a reader should know before believing the figures; and `replicas`,
-`critical_path`, `entities` and `slowest_requests`, as `variance.explain` has them."""
+from simcluster.variance.explanation import Explanation, LatencyExplanation
 
 _NOTES = (
-    "Variance: what a component adds to the variance of the whole; the shares sum to 100 %. One below zero makes up "
-    "for others: it is small when the latency is large.",
+    "Variance: what a component adds to the variance of the whole; the shares sum to 100 %. One below zero offsets "
+    "others: it is small when the latency is large.",
     "Beyond a percentile: what makes the slowest so much slower than the mean.",
 )
 
 
-def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Table]:
+def attribution(explained: Explanation | None, zero_is_assumed: bool) -> list[Table]:
     """
     Tables of variance and tail shares of one run, and of the levels at which its latencies vary.
 
     Args:
-        explained: as above; without it there are no tables.
-        zero_is_assumed: whether its spread lacks a noise that nobody measured, which is said beside the tables.
+        explained: without it there are no tables.
+        zero_is_assumed: whether its devices are assumed to have no noise, which the tables then say.
     """
     if explained is None:
         return []
     assumed = (0,) if zero_is_assumed else ()
-    tables = []
-    levels: dict[str, Mapping[str, float | None]] = {}
-    for name, shown in LATENCIES.items():
-        said = explained.get(name) or {}
-        columns = {"variance": said.get("variance_shares")}
-        columns |= {f"beyond {percentile}": shares for percentile, shares in (said.get("tail_shares") or {}).items()}
-        found = {column: shares for column, shares in columns.items() if shares}
-        components = [
-            component for component in COMPONENTS if any(shares.get(component) for shares in found.values())
-        ]
-        rows = [
-            Row(component.replace("_", " "), [_share(shares.get(component)) for shares in found.values()], component)
-            for component in components
-        ]
-        if rows:
-            tables.append(Table(f"Where the spread of {shown} comes from", list(found), rows, assumed=assumed))
-        levels |= {shown: shares} if (shares := said.get("levels")) else {}
+    found = {LATENCIES[name]: one for name, one in explained.latencies.items() if one is not None}
+    tables = [table for name, one in found.items() if (table := _components(name, one, assumed)).rows]
+    levels = {name: one.levels for name, one in found.items() if one.levels}
     names = dict.fromkeys(level for shares in levels.values() for level, share in shares.items() if share is not None)
     if names:
         rows = [
@@ -58,8 +38,21 @@ def attribution(explained: Explained | None, zero_is_assumed: bool) -> list[Tabl
         ]
         tables.append(Table("At which level it varies", list(levels), rows, assumed=assumed))
     if tables:
-        tables[-1] = replace(tables[-1], notes=[*_NOTES, *explained.get("notes", ())])
+        tables[-1] = replace(tables[-1], notes=[*_NOTES, *explained.notes])
     return tables
+
+
+def _components(name: str, latency: LatencyExplanation, assumed: tuple[int, ...]) -> Table:
+    """A row for each component with a share in the variance or in a tail."""
+    columns = {"variance": latency.variance_shares}
+    columns |= {f"beyond {percentile}": shares for percentile, shares in latency.tail_shares.items()}
+    found = {column: shares for column, shares in columns.items() if shares}
+    rows = [
+        Row(component.replace("_", " "), [_share(shares.get(component)) for shares in found.values()], component)
+        for component in COMPONENTS
+        if any(shares.get(component) for shares in found.values())
+    ]
+    return Table(f"Where the spread of {name} comes from", list(found), rows, assumed=assumed)
 
 
 def _share(share: float | None) -> Cell:

@@ -24,7 +24,7 @@ LIGHTEST = 0.92
 _INSTEAD = {"#ddcc77": "#a8702a"}
 """Sand and olive differ by how light they are, which is lost on dark paper: there, sand becomes a brown."""
 _FLARE = 0.05
-"""Of WCAG's contrast: the light that falls on any screen."""
+"""WCAG's term for the light that falls on any screen."""
 _STEPS = 40
 _GREY = 0.04
 """Distance from grey in OKLab up to which a colour counts as such."""
@@ -64,7 +64,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def _with_luminance(colour: str, luminance: float) -> str:
-    """Of the same hue, as colourful as the original or as the screen allows at that luminance."""
+    """A colour of the same hue, as colourful as the original or as the screen allows at that luminance."""
     lightness, a, b = _oklab(_linear(colour))
     low, high = 0.0, 1.0
     shown = (luminance, luminance, luminance)

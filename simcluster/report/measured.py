@@ -1,4 +1,4 @@
-"""What was measured: the runs side by side with ratios, and of each run its latencies and their components."""
+"""The measured figures: runs side by side with ratios, and for each run its latencies and their components."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from simcluster.files.units import number
+from simcluster.report.reported_run import ReportedRun, assumed_places
 from simcluster.report.table import Cell, Row, Table
-from simcluster.report.told import STATISTICS, Told, assumed_places
 from simcluster.results.metrics import LATENCIES
+from simcluster.results.summary_fields import STATISTICS
 from simcluster.trace.columns import COMPONENTS
 
 ZERO_ASSUMED = (
-    "nobody has published a distribution of token times of this device; its spread holds only what queues, prompts, "
+    "no distribution of token times of this device has been published; its spread holds only what queues, prompts, "
     "batches and links do, and is likely too small"
 )
 
 
 class Metric(NamedTuple):
-    """A line of the comparison."""
+    """A row of the comparison."""
 
     head: str
     key: str
@@ -26,7 +27,7 @@ class Metric(NamedTuple):
     better: Literal["low", "high", ""]
     group: str
     per: float = 1.0
-    """What the summary's number is divided by for its unit."""
+    """Divisor that turns the summary's number into the unit."""
 
 
 METRICS = (
@@ -59,7 +60,7 @@ class Headline(NamedTuple):
 
 
 def headlines(summary: dict[str, Any]) -> list[Headline]:
-    """What one looks at first."""
+    """The figures of a run's card."""
     tpot_ms = summary["mean_tpot_ms"]
     return [
         Headline("TTFT median", number(summary["median_ttft_ms"], "ms")),
@@ -71,8 +72,8 @@ def headlines(summary: dict[str, Any]) -> list[Headline]:
     ]
 
 
-def comparison(runs: Sequence[Told], labels: Sequence[str], differing: Sequence[str]) -> Table:
-    """The metrics of all runs side by side; of every run but the first also its ratio to the first."""
+def comparison(runs: Sequence[ReportedRun], labels: Sequence[str], differing: Sequence[str]) -> Table:
+    """The metrics of all runs side by side, with the ratio of every run but the first to the first."""
     rows: list[Row] = []
     group = ""
     for metric in METRICS:
@@ -81,9 +82,9 @@ def comparison(runs: Sequence[Told], labels: Sequence[str], differing: Sequence[
             continue
         rows.append(Row(metric.head, _compared(metric, values), "" if metric.group == group else "group"))
         group = metric.group
-    notes = ["Every run but the first has its ratio to the first; better or worse only says which way."]
+    notes = ["Every run but the first has its ratio to the first; better or worse only gives the direction."]
     if "Seed" not in differing:
-        notes.append("The runs share one seed, so devices of one name meet the same noise in each of them.")
+        notes.append("The runs share one seed, so devices of one name have the same noise in each of them.")
     notes.append("One run of each is one sample: small differences of high percentiles may be chance.")
     return Table(
         "The runs side by side" if len(runs) > 1 else "Summary", labels, rows, notes if len(runs) > 1 else (),
@@ -107,8 +108,8 @@ def _compared(metric: Metric, values: Sequence[float | None]) -> list[Cell]:
     return line
 
 
-def latencies(run: Told) -> Table:
-    """All statistics of one run's latencies, a line for each latency."""
+def latencies(run: ReportedRun) -> Table:
+    """All statistics of one run's latencies, a row for each latency."""
     rows = [
         Row(LATENCIES[name], [Cell(number(run.summary[f"{statistic}_{name}_ms"])) for statistic in STATISTICS])
         for name in LATENCIES
@@ -116,8 +117,8 @@ def latencies(run: Told) -> Table:
     return Table("Latencies in ms", STATISTICS, rows, assumed=() if not run.zero_is_assumed else (0,))
 
 
-def components(run: Told) -> Table:
-    """The components of one run's mean TTFT and mean ITL; those that are nowhere are left out."""
+def components(run: ReportedRun) -> Table:
+    """The components of one run's mean TTFT and mean ITL, without those that are zero in both."""
     kinds = ("ttft", "itl")
     rows = []
     for name in COMPONENTS:

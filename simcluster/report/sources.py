@@ -1,4 +1,4 @@
-"""What the runs rest on: their assumptions, the catalogue entries behind them with their sources, and provenance."""
+"""The assumptions of runs, the catalogue entries that they used with their sources, and their provenance."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any, NamedTuple
 
 from simcluster import __version__
 from simcluster.catalog import entries as catalog
+from simcluster.report.reported_run import ReportedRun
 from simcluster.report.table import Row, Table, cells
-from simcluster.report.told import Told
 from simcluster.scenario.resolved import Scenario
 
 _LINKED = ("https://", "http://")
 
 
 class Assumption(NamedTuple):
-    """One thing that the results rest on, and the runs that do."""
+    """One assumption, and the runs that make it."""
 
     text: str
     runs: tuple[str, ...]
-    """Labels; empty where it is all of them."""
+    """Labels; empty if all of them make it."""
 
 
 class Source(NamedTuple):
-    """Where numbers of a catalogue entry come from."""
+    """A source of the numbers of a catalogue entry."""
 
     title: str
     url: str
-    """Empty where none is given that a browser may open."""
+    """Empty without an address that a browser may open."""
     read: str
 
 
@@ -40,8 +40,8 @@ class Entry(NamedTuple):
     sources: tuple[Source, ...]
 
 
-def assumptions(runs: Sequence[Told], labels: Sequence[str]) -> list[Assumption]:
-    """All assumptions in the order in which they were told, each once."""
+def assumptions(runs: Sequence[ReportedRun], labels: Sequence[str]) -> list[Assumption]:
+    """All assumptions in the order of the runs, each once."""
     of: dict[str, list[str]] = {}
     for run, label in zip(runs, labels, strict=True):
         for text in dict.fromkeys(run.summary["assumptions"]):
@@ -49,7 +49,7 @@ def assumptions(runs: Sequence[Told], labels: Sequence[str]) -> list[Assumption]
     return [Assumption(text, () if len(which) == len(runs) else tuple(which)) for text, which in of.items()]
 
 
-def entries(runs: Sequence[Told]) -> list[Entry]:
+def entries(runs: Sequence[ReportedRun]) -> list[Entry]:
     """The catalogue entries that the scenarios name, as this version of simcluster has them."""
     named = dict.fromkeys(place for run in runs for place in _named(run.scenario))
     return [entry for kind, name in named if (entry := _entry(kind, name)) is not None]
@@ -85,15 +85,15 @@ def _safe(url: str) -> str:
     return url if url.startswith(_LINKED) else ""
 
 
-def versions(runs: Sequence[Told]) -> list[str]:
-    """What to say where runs were made by another version than the one that shows the catalogue."""
+def versions(runs: Sequence[ReportedRun]) -> list[str]:
+    """A remark if runs were made by another version than the one whose catalogue is shown."""
     others = sorted({str(run.run.provenance.get("simcluster")) for run in runs} - {__version__})
     if not others:
         return []
     return [f"The entries are those of simcluster {__version__}; runs were made by {', '.join(others)}."]
 
 
-def provenance(runs: Sequence[Told], labels: Sequence[str]) -> Table:
+def provenance(runs: Sequence[ReportedRun], labels: Sequence[str]) -> Table:
     """Versions, digests and seeds, a column for each run."""
     found = [run.run.provenance for run in runs]
     packages = [_mapping(one.get("packages")) for one in found]

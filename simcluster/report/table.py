@@ -1,4 +1,4 @@
-"""Tables of the page, before they are HTML: what stands in each cell, and what must be said beside it."""
+"""Tables of the page before they are HTML: what each cell holds, and its notes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ class Cell(NamedTuple):
 
     text: str
     small: str = ""
-    """Beside it in small print: a ratio, a share."""
+    """Next to the text in small print: a ratio, a share."""
     sense: str = ""
-    """`better` or `worse`, of the small print; empty where neither."""
+    """`better` or `worse`, which the small print shows; empty for neither."""
     share: float | None = None
-    """Of a whole, for a bar of that length."""
+    """Share of a whole, drawn as a bar of that length."""
 
 
 class Row(NamedTuple):
-    """A line of a table."""
+    """A row of a table."""
 
     head: str
     cells: Sequence[Cell]
@@ -30,20 +30,20 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table: a column for each run, or of whatever its columns say."""
+    """A table with a column for each run, or with the columns named."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str] = ()
     assumed: Sequence[int] = ()
-    """Places of columns whose spread is of a device of which zero noise is assumed."""
+    """Places of columns whose spread is of a device that is assumed to have no noise."""
     of_runs: bool = False
     """Whether each column is a run."""
     is_prose: bool = False
-    """Whether cells are words, which begin at the left, and not numbers."""
+    """Whether cells are text, aligned left, and not numbers."""
 
 
 def cells(texts: Sequence[str]) -> tuple[Cell, ...]:
-    """Cells with nothing beside their texts."""
+    """Cells of these texts alone."""
     return tuple(Cell(text) for text in texts)

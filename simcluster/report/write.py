@@ -7,21 +7,21 @@ from pathlib import Path
 
 from simcluster.files.atomic_write import atomic_write
 from simcluster.report.page import page
-from simcluster.report.told import read_all
+from simcluster.report.reported_run import read_all
 from simcluster.variance.explain import explain
 
 
 def write(folders: Sequence[str | Path], file: Path, *, interactive: bool = False) -> None:
     """
-    Write the report of some run folders, replacing a former file of that name.
+    Write the report of some run folders, replacing a file of that name.
 
     Args:
         folders: at least one.
-        file: where; its folder is made if it is not there.
+        file: where; its folder is made if it does not exist.
         interactive: with zoom and hover.
 
     Raises:
-        InputError: with what is wrong with any of the runs; then nothing is written.
+        InputError: with the faults of all runs; then nothing is written.
         OSError: the place cannot be written.
     """
     runs = read_all(folders)

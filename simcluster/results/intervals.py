@@ -1,4 +1,4 @@
-"""How far a summary can be trusted: the calibration it rests on, whether it was fitted on such cases, an interval."""
+"""Reliability of a summary: the calibration used, whether it was fitted to similar runs, a predictive interval."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from simcluster.workload.lengths import Fixed, Uniform
 
 BUSY = ("compute", "weight_fetch", "kv_fetch")
 WIDER = 2.0
-"""By how much an interval widens outside the fitted range: a choice, as nothing was measured there."""
+"""Factor by which an interval widens outside the fitted range: a choice, as nothing was measured there."""
 
 
 def calibration_of(scenario: Scenario) -> dict[str, Any]:
-    """Which constants a result rests on, and what of the scenario lies outside of what they were fitted on."""
+    """Name the constants that a result depends on, and what of the scenario is outside of their fitted range."""
     beyond, of_pools = list(outside(scenario)), [_constants_of(pool) for pool in scenario.pools]
     joined = (dict.fromkeys(text for text in texts if text) for texts in zip(*of_pools, strict=True))
     device, status, engine = (", ".join(texts) for texts in joined)
@@ -31,7 +31,7 @@ def calibration_of(scenario: Scenario) -> dict[str, Any]:
 
 
 def _constants_of(pool: Pool) -> tuple[str, str, str]:
-    """Titles of the device's constants, their status, and the title of the engine's; '' without an engine."""
+    """Title of the device's constants, their status, and the title of the engine's; '' without an engine."""
     constants, engine = pool.gpu or pool.wafer, pool.engine.calibration
     status = pool.gpu.status if pool.gpu else "scaled" if pool.wafer else "assumed"
     return constants.title if constants else pool.device.name, status, engine.title if engine else ""
@@ -39,11 +39,11 @@ def _constants_of(pool: Pool) -> tuple[str, str, str]:
 
 def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
     """
-    A predictive interval for means, and the power drawn in the mean.
+    Find a predictive interval for means, and the average power.
 
-    Nine of ten measured runs that were not fitted lay within the stated share of their prediction; outside the
-    fitted range the share is doubled. Without a serving engine nothing was fitted to runs, nor for several pools
-    together: no interval.
+    Nine of ten measured runs that were not fitted were within the stated share of their prediction; outside the
+    fitted range the share is doubled. Without a named serving engine nothing was fitted to runs, nor for several
+    pools together: no interval.
     """
     found: dict[str, Any] = {"average_power_share": power_share(scenario, summary)}
     engine = scenario.pools[0].engine.calibration if len(scenario.pools) == 1 else None
@@ -57,7 +57,7 @@ def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def power_share(scenario: Scenario, summary: dict[str, Any]) -> float | None:
-    """Average power as a share of the rated one, from how long devices compute or fetch; None where unknown."""
+    """Find average power as a share of rated power, from the time devices compute or fetch; None if unknown."""
     gpu = scenario.pools[0].gpu
     if len(scenario.pools) > 1 or gpu is None or not gpu.busy_power_share:
         return None
@@ -77,7 +77,7 @@ def is_inside(scenario: Scenario) -> bool:
 
 
 def outside(scenario: Scenario) -> Iterator[str]:
-    """What of a scenario the fits of its engines have not seen; with several pools, each with the pool's name."""
+    """List what of a scenario is outside the range of its engines' fits; with several pools, each with its name."""
     if len(scenario.pools) == 1:
         yield from _outside(scenario.pools[0], scenario.requests_spec())
         return

@@ -1,10 +1,10 @@
 """
-What a run measured, in vLLM's terms and under vLLM's names.
+Metrics of a run, with vLLM's definitions and names.
 
 ttft: first token minus arrival, queueing included. tpot: (last token - first token) / (n - 1), one number per
 request, none for a single token. itl: every gap between successive tokens of a request, pooled. e2el: last token
-minus arrival. Only finished requests count. Percentiles are numpy's, with linear interpolation. Times are on the
-engine's clock: no client, no network to it.
+minus arrival. Only finished requests count. Percentiles are numpy's, with linear interpolation. Times are those of
+the engine's clock: clients and the network to them are not modelled.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from simcluster.numerics.ticks import TICKS_PER_S, Ticks, totals
 from simcluster.trace.columns import COMPONENTS, N_KEYS, Block
 
 DEFINITIONS = "simcluster-metrics-1"
-"""Of what a summary holds under its names; another one when a name comes to mean something else."""
+"""Version of a summary's names and their meanings; it changes when a name gets another meaning."""
 
 Table = dict[str, Any]
 
 TICKS_PER_MS = TICKS_PER_S // 1000
 PERCENTILES = (50, 90, 95, 99, 99.9)
 LATENCIES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
-"""By the name in a summary, as people write them."""
+"""Names for people, by the name in a summary."""
 
 
 class TokenSums:
     """
-    What the summary needs of the token table, gathered block by block: the gaps, and the components' sums.
+    Sums over the token table that a summary needs, collected block by block: the gaps, and the components' sums.
 
-    Requests of a step have the same gap nearly always, so runs of equal ones are kept as value and count.
-    Without a horizon every request finishes or fails before its first token, so all rows count and nothing need be
-    known of their requests. With one, each row is kept with its request until it is known which have finished.
+    Requests of a step nearly always have the same gap, so runs of equal gaps are kept as value and count.
+    Without a horizon every request finishes or fails before its first token, so all rows count. With one, each row is
+    kept with its request until the end of the run, when it is known which requests have finished.
     """
 
     def __init__(self, has_horizon: bool = False) -> None:
@@ -54,7 +54,7 @@ class TokenSums:
             self._count(block)
 
     def finish(self, requests: Table) -> None:
-        """The run is over: count the rows of finished requests that were kept."""
+        """Count the kept rows of finished requests at the end of the run."""
         finished = are_finished(requests)
         for block in self._kept:
             self._count(block[:, finished[block[0]]])
@@ -73,7 +73,7 @@ class TokenSums:
             self._gaps.append((gaps[starts], np.diff(starts, append=len(gaps))))
 
     def gaps_ms(self) -> Weighted:
-        """Every inter-token latency in ms, each value with how often it occurs, in ascending order."""
+        """Count the inter-token latencies in ms, by value in ascending order."""
         if not self._gaps:
             return Weighted(np.empty(0), np.empty(0, np.int64))
         ticks, counts = (np.concatenate(parts) for parts in zip(*self._gaps, strict=True))
@@ -83,29 +83,29 @@ class TokenSums:
         return Weighted(ordered[starts] / TICKS_PER_MS, np.add.reduceat(counts[order], starts))
 
     def shares(self, kind: str) -> dict[str, float]:
-        """Share of each component in the sum of all first-token (`ttft`) or inter-token (`itl`) latencies."""
+        """Find each component's share of the sum of all first-token (`ttft`) or inter-token (`itl`) latencies."""
         sums = self._sums[kind]
         total = sum(sums)
         return {name: ticks / total if total else 0.0 for name, ticks in zip(COMPONENTS, sums, strict=True)}
 
 
 class Weighted(NamedTuple):
-    """Values in ascending order, and how often each occurs."""
+    """Values in ascending order, and the count of each."""
 
     values: Floats
     counts: Ticks
 
     @classmethod
     def of(cls, values: Floats) -> Weighted:
-        """Each once."""
+        """Count each value once."""
         return cls(np.sort(values), np.ones(len(values), np.int64))
 
     def written_out(self) -> Floats:
-        """Every value as often as it occurs."""
+        """Repeat every value by its count."""
         return np.repeat(self.values, self.counts)
 
     def percentiles(self, percentiles: Sequence[float]) -> list[float]:
-        """As `numpy.percentile` gives for the values written out, with linear interpolation."""
+        """Find what `numpy.percentile` gives for the repeated values, with linear interpolation."""
         ends = np.cumsum(self.counts)  # (values,)
         found = []
         for percentile in percentiles:
@@ -118,12 +118,12 @@ class Weighted(NamedTuple):
 
 
 def are_finished(requests: Table) -> npt.NDArray[np.bool_]:
-    """Which requests finished, by number."""
+    """Find which requests finished, by number."""
     return np.array([status == "finished" for status in requests["status"]], dtype=bool)
 
 
 def latencies_ms(requests: Table) -> dict[str, Floats]:
-    """ttft, tpot and e2el of the finished requests in ms; tpot has only those with more than one token."""
+    """Find ttft, tpot and e2el of the finished requests in ms; tpot only of those with more than one token."""
     finished = are_finished(requests)
     arrived, first, last, n_tokens = (
         np.asarray(requests[name], np.int64)[finished]
@@ -138,27 +138,27 @@ def latencies_ms(requests: Table) -> dict[str, Floats]:
 
 
 def describe(latencies: Weighted, name: str) -> dict[str, float | None]:
-    """Mean, median, standard deviation and percentiles of a latency, under vLLM's keys; None without values."""
+    """Find mean, median, standard deviation and percentiles of a latency, under vLLM's keys; None without values."""
     keys = [f"mean_{name}_ms", f"median_{name}_ms", f"std_{name}_ms", *(f"p{p:g}_{name}_ms" for p in PERCENTILES)]
     values, counts = latencies
     if not len(values):
         return dict.fromkeys(keys)
     n = int(counts.sum())
     mean = _dot(values, counts) / n
-    # A spread of nothing but floating-point rounding is no spread.
+    # A spread that is only floating-point rounding counts as zero.
     std = 0.0 if values[0] == values[-1] else math.sqrt(_dot((values - mean) ** 2, counts) / n)
     median, *others = latencies.percentiles((50, *PERCENTILES))
     return dict(zip(keys, [mean, median, std, *others], strict=True))
 
 
 def _dot(values: Floats, counts: Ticks) -> float:
-    """The sum of values as often as they occur, in numpy's own order: `@` adds in that of the processor's library."""
+    """Add values times counts in numpy's own order: `@` adds in an order that depends on the processor's library."""
     return float((values * counts).sum())
 
 
 def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> float | None:
     """
-    Finished requests per second that meet every limit, as vLLM counts them; None without limits.
+    Count the finished requests per second that meet every limit, as vLLM does; None without limits.
 
     A request of one token has no tpot and meets any limit on it.
     """
@@ -167,7 +167,7 @@ def goodput(requests: Table, limits_ms: dict[str, float], duration_s: float) -> 
 
 
 def good_requests(requests: Table, limits_ms: dict[str, float]) -> int | None:
-    """How many finished requests meet every limit; None without limits."""
+    """Count the finished requests that meet every limit; None without limits."""
     if not limits_ms:
         return None
     values = latencies_ms(requests)
@@ -182,7 +182,7 @@ def good_requests(requests: Table, limits_ms: dict[str, float]) -> int | None:
 
 
 def attainment(requests: Table, limits_ms: dict[str, float]) -> float | None:
-    """Share of all requests, those that failed or were not finished included, that meet every limit; None without."""
+    """Find the share of all requests, failed and unfinished ones included, that meet every limit; None without."""
     n_good = good_requests(requests, limits_ms)
     return None if n_good is None or not len(requests["status"]) else n_good / len(requests["status"])
 
@@ -209,13 +209,13 @@ def summarise(
     requests: Table, tokens: TokenSums, duration_ticks: int, power_w: float, limits_ms: dict[str, float]
 ) -> dict[str, Any]:
     """
-    The summary of a run, under vLLM's keys where it has them.
+    Make the summary of a run, under vLLM's keys where vLLM has them.
 
     Args:
         requests: the request table.
         tokens: sums over the token table.
         duration_ticks: from the start to the last token, or to the horizon.
-        power_w: of all devices used, drawn all the time; the energy is shared by all tokens made, finished or not.
+        power_w: of all devices used, drawn all the time; the energy is divided among all tokens, finished or not.
         limits_ms: of the service level, by latency name.
     """
     tokens.finish(requests)

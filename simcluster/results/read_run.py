@@ -1,13 +1,13 @@
-"""Read a run folder back: its summary, its request table, and its token table column by column in bounded memory."""
+"""Run folders read back: summary and request table, scenario and planner once, tokens in bounded memory."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ from simcluster.files import source
 from simcluster.files.problems import InputError, Problem, all_or_problems
 from simcluster.files.source import read_text
 from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.plans.planner import Planner
 from simcluster.results.run import INCOMPLETE, RESOLVED, RUN_FORMAT
-from simcluster.scenario.load import load
-from simcluster.scenario.reread import as_recorded
+from simcluster.results.summary_fields import OF_EVERY_RUN, summary_faults
+from simcluster.scenario.reread import as_recorded, require_usable
 from simcluster.scenario.resolved import Scenario
-from simcluster.trace.columns import COMPONENTS, REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
+from simcluster.trace.columns import REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
 from simcluster.workload.traces import MAX_REQUESTS
 
 Columns = dict[str, npt.NDArray[np.int64]]
@@ -29,22 +30,18 @@ REPLICATIONS = "replications.json"
 """The file that makes a folder of run folders one of replications."""
 
 FILES = ("summary.json", "provenance.json", "requests.parquet", "tokens.parquet")
-"""The files that are read; a run without one of them is not complete."""
+"""The files that are read; a run without one of them is incomplete."""
 
 TEXT_COLUMNS = ("status", "reason")
 ROWS_PER_BLOCK = 2**17
 
 _A_RUN = "expected a folder that `simcluster replay` wrote"
 _SAME_SCHEMA = "expected a run of this version of simcluster; run the scenario again"
-_TEXTS = ("scenario", "title", "device", "noise", "scenario_digest", "trace_digest")
-_NUMBERS = ("seed", "duration", "completed", "failed", "unfinished")
-_MEANS = ("mean_ttft_ms", "mean_tpot_ms", "mean_itl_ms")
-_SHARES = ("ttft_shares", "itl_shares")
 
 
 @dataclass(frozen=True, eq=False)
 class RunFolder:
-    """A complete run on disk; the token table stays there."""
+    """A complete run on disk; the token table stays there, scenario and planner are made once when first needed."""
 
     folder: Path
     summary: dict[str, Any]
@@ -56,36 +53,58 @@ class RunFolder:
 
     @property
     def end_ticks(self) -> int:
-        """When its last token was there; 0 without any."""
+        """When its last token was emitted; 0 without tokens."""
         return int(self.requests["last_token_at_ticks"].max(initial=0))
 
     def recorded_scenario(self) -> Scenario:
         """
-        What was played, as the folder has it.
+        The scenario that was simulated, as the folder has it; read once.
 
         Raises:
-            InputError: the resolved scenario is not there, or is another than the one that was played.
+            InputError: the resolved scenario does not exist, or is not the one that was simulated.
         """
+        return self._read_scenario[1]
+
+    def scenario(self) -> Scenario:
+        """
+        The scenario that was simulated, to be simulated again: the files of its workload exist too.
+
+        Raises:
+            InputError: as `recorded_scenario`; a file does not exist or has changed.
+        """
+        return self._usable_scenario
+
+    def planner(self) -> Planner:
+        """
+        The plans of the scenario's replicas; built once.
+
+        Raises:
+            InputError: as `scenario`.
+        """
+        return self._planner
+
+    @cached_property
+    def _read_scenario(self) -> tuple[source.Document, Scenario]:
         path = self.folder / RESOLVED
         if not path.is_file():
             raise _fail(self.folder, f"an incomplete run: no {RESOLVED}", "run the scenario again")
-        scenario = as_recorded(source.read(path))
+        document = source.read(path)
+        scenario = as_recorded(document)
         found, expected = scenario.digest(), self.summary["scenario_digest"]
         if found != expected:
             raise _fail(
                 path, f"another scenario (digest {found[:16]})", f"expected {expected[:16]}, as in summary.json"
             )
-        return scenario
+        return document, scenario
 
-    def scenario(self) -> Scenario:
-        """
-        What was played, to be played again: the files of its workload are there too.
+    @cached_property
+    def _usable_scenario(self) -> Scenario:
+        require_usable(*self._read_scenario)
+        return self._read_scenario[1]
 
-        Raises:
-            InputError: as `recorded_scenario`; a file is not there or has changed.
-        """
-        self.recorded_scenario()
-        return load(self.folder / RESOLVED)
+    @cached_property
+    def _planner(self) -> Planner:
+        return Planner(self._usable_scenario)
 
     def tokens(self, columns: Sequence[str] = TOKEN_COLUMNS) -> Iterator[Columns]:
         """
@@ -101,7 +120,7 @@ class RunFolder:
             with _parquet(path) as file:
                 for batch in file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns)):
                     if batch.num_rows:
-                        yield {name: batch.column(name).to_numpy(zero_copy_only=True) for name in columns}
+                        yield {name: _integers(batch.column(name)) for name in columns}
         except (pa.ArrowException, OSError) as error:
             raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
 
@@ -111,13 +130,14 @@ def read(folder: str | Path) -> RunFolder:
     Read a run folder.
 
     Raises:
-        InputError: no run is there, one that was not finished, one of another schema, or files of different runs.
+        InputError: it is not a run folder, is unfinished or of another schema, or holds files of different runs.
     """
     folder = Path(folder)
     _require_complete(folder)
     summary, provenance = _json(folder / "summary.json"), _json(folder / "provenance.json")
     _require_format(folder, provenance)
-    problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in _summary_faults(summary)]
+    faults = summary_faults(summary, OF_EVERY_RUN)
+    problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in faults]
     if provenance.get("ticks_per_s") != TICKS_PER_S:
         found = f"{str(provenance.get('ticks_per_s'))[:40]} ticks a second"
         problems.append(Problem(str(folder / "provenance.json"), 0, "ticks_per_s", found, f"expected {TICKS_PER_S}"))
@@ -132,12 +152,9 @@ def _require_format(folder: Path, provenance: dict[str, Any]) -> None:
     """Refuse a run of another version before anything else of it is judged, and say how to renew it."""
     if provenance.get("format") == RUN_FORMAT:
         return
-    name, found = (
-        provenance.get("scenario"),
-        f"written by another version (format {str(provenance.get('format'))[:40]})",
-    )
+    name, version = provenance.get("scenario"), str(provenance.get("format"))[:40]
     again = f"run `simcluster replay {name[:80]}` again" if isinstance(name, str) else "run the scenario again"
-    place = str(folder / "provenance.json")
+    found, place = f"written by another version (format {version})", str(folder / "provenance.json")
     raise InputError([Problem(place, 0, "format", found, f"this one has {RUN_FORMAT}: {again}")])
 
 
@@ -153,7 +170,7 @@ def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:
 
 def require_scenarios(runs: Iterable[RunFolder]) -> None:
     """
-    Hold that beside each run stands the scenario that it played.
+    Require that each run folder holds the scenario that was simulated.
 
     Raises:
         InputError: with the faults of all of them.
@@ -162,7 +179,7 @@ def require_scenarios(runs: Iterable[RunFolder]) -> None:
 
 
 def assumes_zero_spread(summary: dict[str, Any]) -> bool:
-    """Whether a run's spread lacks what nobody measured: of its devices zero noise is assumed."""
+    """Whether a run's spread lacks noise that was never measured: its devices are assumed to have none."""
     return any("zero spread is assumed" in text for text in summary["assumptions"])
 
 
@@ -171,13 +188,13 @@ def _require_complete(folder: Path) -> None:
         found = "is a file" if folder.exists() else "no such folder"
         raise _fail(folder, found, _A_RUN)
     if folder.name.endswith(INCOMPLETE):
-        raise _fail(folder, "a run that was not finished", "run the scenario again")
+        raise _fail(folder, "an unfinished run", "run the scenario again")
     if (folder / REPLICATIONS).is_file():
         raise _fail(folder, "a folder of replications", "expected one of the run folders in it")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if len(missing) == len(FILES):
         inside = sorted(path.parent for path in folder.glob("*/provenance.json"))
-        raise _fail(folder, "a folder that is no run", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
+        raise _fail(folder, "not a run folder", f"did you mean '{inside[0]}' in it?" if inside else _A_RUN)
     if missing:
         raise _fail(folder, f"an incomplete run: no {', no '.join(missing)}", "run the scenario again")
 
@@ -193,36 +210,8 @@ def _json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _summary_faults(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is missing from a summary or of another kind than this version writes: its key, and what was found."""
-    for name in (*_TEXTS, *_NUMBERS, *_MEANS, *_SHARES, "assumptions"):
-        value = summary.get(name)
-        if name not in summary:
-            yield name, "missing"
-        elif (
-            (name in _TEXTS and not isinstance(value, str))
-            or (name in _NUMBERS and not _is_number(value))
-            or (name in _MEANS and value is not None and not _is_number(value))
-            or (name == "assumptions" and not (isinstance(value, list) and all(isinstance(v, str) for v in value)))
-        ):
-            yield name, f"{str(value)[:40]!r}"
-        elif name in _SHARES and not (
-            isinstance(value, dict) and set(value) == set(COMPONENTS) and all(map(_is_finite, value.values()))
-        ):
-            yield name, "other components"
-
-
-def _is_number(value: object) -> bool:
-    return _is_finite(value) and value >= 0
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    """As a share is, which is below zero where tokens made up for what held back those before them."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _require_tokens(path: Path, digest: str) -> int:
-    """Hold that the token table has this version's columns; its number of rows."""
+    """Check that the token table has this version's columns; returns its number of rows."""
     import pyarrow as pa
 
     try:
@@ -244,9 +233,7 @@ def _requests(path: Path, digest: str) -> dict[str, Any]:
             if file.metadata.num_rows > MAX_REQUESTS:
                 raise _fail(path, f"{file.metadata.num_rows:,} requests", f"at most {MAX_REQUESTS:,} are read")
             read_in = file.read()
-            table: dict[str, Any] = {
-                name: read_in[name].combine_chunks().to_numpy(zero_copy_only=True) for name in REQUEST_COLUMNS
-            }
+            table: dict[str, Any] = {name: _integers(read_in[name].combine_chunks()) for name in REQUEST_COLUMNS}
             table |= {name: read_in[name].to_pylist() for name in TEXT_COLUMNS}
     except (pa.ArrowException, OSError) as error:
         raise _fail(path, f"unreadable: {_first_line(error)}", _A_RUN) from None
@@ -256,6 +243,22 @@ def _requests(path: Path, digest: str) -> dict[str, Any]:
     return table
 
 
+def _integers(column: Any) -> npt.NDArray[np.int64]:
+    """
+    A column of int64 over the same memory; pyarrow's own `to_numpy` imports pandas, half a second of CPU time.
+
+    Raises:
+        pa.ArrowInvalid: a value is missing.
+    """
+    import pyarrow as pa
+
+    if column.null_count:
+        raise pa.ArrowInvalid(f"{column.null_count:,} values are missing")
+    if not len(column):
+        return np.empty(0, np.int64)
+    return np.frombuffer(column.buffers()[1], np.int64, len(column), offset=8 * column.offset)
+
+
 def _parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
@@ -263,7 +266,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _require_columns(path: Path, schema: Any, integers: Sequence[str], texts: Sequence[str]) -> None:
-    """Hold that a file has exactly these columns."""
+    """Check that a file has exactly these columns."""
     expected = dict.fromkeys(integers, "int64") | dict.fromkeys(texts, "string")
     found = {field.name: str(field.type) for field in schema}
     problems = [Problem(str(path), 0, name, "no such column", _SAME_SCHEMA) for name in expected if name not in found]
@@ -277,7 +280,7 @@ def _require_columns(path: Path, schema: Any, integers: Sequence[str], texts: Se
 
 
 def _require_digest(path: Path, schema: Any, file: Any, digest: str) -> None:
-    """Hold that a table belongs to the summary beside it."""
+    """Check that a table belongs to the summary of its folder."""
     found = ((schema or {}) | (file or {})).get(b"trace_digest", b"none")
     if found != digest.encode():
         text = found[:16].decode(errors="replace")

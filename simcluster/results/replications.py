@@ -1,9 +1,9 @@
 """
-Replications: one scenario under successive seeds, a run folder each, and what all of them say together.
+Replications: one scenario under successive seeds, a run folder for each, and their summary.
 
-The folder is called incomplete until all runs are there, and what a killed command leaves is taken up again: a run
-that the same version made of the same scenario is not made twice. Intervals are Student's over the replications,
-which are the only independent values there are: tokens of a run share its load and its devices.
+The folder is called incomplete until all runs are finished, and a killed command is resumed by the next: a run that
+the same version made of the same scenario is not made twice. Intervals are Student's over the replications, which are
+the only independent values: tokens of a run share its load and its devices.
 """
 
 from __future__ import annotations
@@ -30,32 +30,31 @@ from simcluster.workers.pool import each
 REPLICATIONS_FORMAT = "simcluster-replications-1"
 SUMMARY, TABLE = REPLICATIONS, "replications.parquet"
 CONFIDENCE = 0.95
-MOST_SEEDS = 10_000
 
-_SAID = ("scenario", "title", "model", "topology", "device", "devices", "noise", "fidelity")
-"""Keys of a run's summary that hold for all of them."""
-_NO_METRICS = (*_SAID, "seed", "kv_blocks")
+_SAME_IN_ALL = ("scenario", "title", "model", "topology", "device", "devices", "noise", "fidelity")
+"""Keys of a run's summary that are the same for all replications."""
+_NO_METRICS = (*_SAME_IN_ALL, "seed", "kv_blocks")
 _SPLIT = ("ttft_shares", "itl_shares", "steady_state")
-"""Keys under which metrics stand one level down."""
+"""Keys of nested metrics."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean of a metric over replications, and where the mean of all possible ones lies with 95 % confidence."""
+    """Mean of a metric over replications, and a 95 % confidence interval for its expectation."""
 
     n: int
     """Replications in which the metric has a value."""
     mean: float
     std: float | None
-    """Between replications, with n - 1; None of one."""
+    """Between replications, with n - 1; None with one."""
     low: float | None
     high: float | None
-    least: float
-    most: float
+    min: float
+    max: float
 
     @property
     def half_width(self) -> float | None:
-        """Of the interval; None of one replication."""
+        """Half the width of the interval; None with one replication."""
         return None if self.high is None else self.high - self.mean
 
 
@@ -67,24 +66,24 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
         Law, Simulation Modeling and Analysis, 5th ed. (2015), 9.4.1: replications of terminating simulations.
     """
     n = len(values)
-    least, most = min(values), max(values)
-    mean = least if least == most else math.fsum(values) / n  # so that rounding makes no spread
+    low, high = min(values), max(values)
+    mean = low if low == high else math.fsum(values) / n  # equal values have no spread by rounding
     if n < 2:
-        return Interval(n, mean, None, None, None, least, most)
+        return Interval(n, mean, None, None, None, low, high)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = student(n - 1, confidence) * std / math.sqrt(n)
-    return Interval(n, mean, std, mean - half, mean + half, least, most)
+    return Interval(n, mean, std, mean - half, mean + half, low, high)
 
 
 def intervals(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Interval]:
-    """Of every metric, over the rows in which it has a value; those that have none in any are left out."""
+    """An interval for each metric over the rows in which it has a value; metrics without a value are left out."""
     names = dict.fromkeys(name for row in rows for name in row)
-    there = {name: [value for row in rows if (value := row.get(name)) is not None] for name in names}
-    return {name: interval(values) for name, values in there.items() if values}
+    found = {name: [value for row in rows if (value := row.get(name)) is not None] for name in names}
+    return {name: interval(values) for name, values in found.items() if values}
 
 
 def student(degrees: int, confidence: float = CONFIDENCE) -> float:
-    """The two-sided quantile of Student's t: 12.7 of one degree of freedom, 1.96 of very many."""
+    """The two-sided quantile of Student's t: 12.7 for one degree of freedom, 1.96 for very many."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, (1 + confidence) / 2))
@@ -99,21 +98,21 @@ def replicate(
     done: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """
-    Play a scenario under its seed and those that follow, into one folder with a run folder each.
+    Simulate a scenario under its seed and those that follow, into one folder with a run folder for each.
 
     Args:
         scenario: the first replication.
-        n_seeds: how many.
-        folder: a former one of the same scenario is taken up: runs that are as they would become are kept.
+        n_seeds: number of replications.
+        folder: an existing one of the same scenario is resumed: runs that would be made again alike are kept.
         jobs: processes at once; see `workers.each`.
         scheduler: of Dask, whose workers see the folder under the same path.
-        done: called with the number of runs that are there, those kept first.
+        done: called with the number of finished runs, at first that of those kept.
 
     Returns:
-        What `replications.json` holds.
+        The content of `replications.json`.
 
     Raises:
-        InputError: the folder's place is taken by something else, or a scenario cannot be played.
+        InputError: the folder's place is taken by something else, or a scenario cannot be simulated.
     """
     partial = folder.with_name(folder.name + INCOMPLETE)
     for place in (folder, partial):
@@ -156,10 +155,10 @@ def seed_folder(seed: int) -> str:
 
 def require_replaceable(folder: Path) -> None:
     """
-    Hold that nothing but replications stands at the place of replications.
+    Require that a place for replications is free or holds replications.
 
     Raises:
-        InputError: something else does.
+        InputError: it holds something else.
     """
     inside = [] if not folder.exists() else [p.name for p in folder.iterdir()] if folder.is_dir() else [""]
     if any(name not in (SUMMARY, TABLE) and not name.startswith("seed-") for name in inside):
@@ -168,7 +167,7 @@ def require_replaceable(folder: Path) -> None:
 
 
 def _merge(folder: Path, partial: Path) -> None:
-    """Take up a complete folder again; what is incomplete beside it is newer."""
+    """Move the runs of a complete folder into the incomplete one, whose own runs are newer."""
     for name in (SUMMARY, TABLE):
         (folder / name).unlink(missing_ok=True)
     if not partial.exists():
@@ -181,7 +180,7 @@ def _merge(folder: Path, partial: Path) -> None:
 
 
 def _kept(folder: Path, planned: dict[str, Scenario]) -> set[str]:
-    """Names of the runs that are there as they would be made; all else is removed."""
+    """Names of the runs that would be made again alike; everything else is removed."""
     kept = set()
     for place in sorted(folder.iterdir()):
         if place.name in planned and _is_of(place, planned[place.name]):
@@ -206,10 +205,10 @@ def _is_of(run: Path, scenario: Scenario) -> bool:
 
 def read_all(folder: Path) -> list[RunFolder]:
     """
-    The run that a folder is, or all runs of a folder of replications, in the order of their seeds.
+    Read a run folder, or all runs of a folder of replications in the order of their seeds.
 
     Raises:
-        InputError: neither is there, or one that was not finished.
+        InputError: it is neither, or unfinished.
     """
     return read_runs(run_folders(folder))
 
@@ -219,12 +218,12 @@ def run_folders(folder: Path) -> list[Path]:
     The folder itself, or those of the runs of a folder of replications, in the order of their seeds.
 
     Raises:
-        InputError: replications that were not finished.
+        InputError: the replications are unfinished.
     """
     if folder.is_dir() and not (folder / SUMMARY).is_file() and any(folder.glob("seed-*")):
-        there = [run for run in folder.glob("seed-*") if not run.name.endswith(INCOMPLETE)]
-        n_there = sum((run / "provenance.json").is_file() for run in there)
-        found, expected = f"replications that were not finished, {n_there} are there", "run the same command again"
+        runs = [run for run in folder.glob("seed-*") if not run.name.endswith(INCOMPLETE)]
+        n_finished = sum((run / "provenance.json").is_file() for run in runs)
+        found, expected = f"unfinished replications, {n_finished:,} finished", "run the same command again"
         raise InputError([Problem(str(folder), 0, "", found, expected)])
     if not (folder / SUMMARY).is_file():
         return [folder]
@@ -237,7 +236,7 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def metrics(summary: dict[str, Any]) -> dict[str, float | None]:
-    """The numbers of a run's summary by name, those one level down as `itl_shares.queue`."""
+    """The numbers of a run's summary by name, nested ones as `itl_shares.queue`."""
     flat = {name: value for name, value in summary.items() if name not in (*_NO_METRICS, *_SPLIT)}
     for outer in _SPLIT:
         flat |= {f"{outer}.{inner}": value for inner, value in (summary.get(outer) or {}).items()}
@@ -249,7 +248,7 @@ def metrics(summary: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _describe(folder: Path, names: Iterable[str]) -> dict[str, Any]:
-    """Write what all runs say together, the table first and the summary last."""
+    """Write the table of all runs and then their summary."""
     summaries = [json.loads(read_text(folder / name / "summary.json")) for name in names]
     first, rows = summaries[0], [metrics(summary) for summary in summaries]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -259,7 +258,7 @@ def _describe(folder: Path, names: Iterable[str]) -> dict[str, Any]:
     write_table(folder / TABLE, table, {"format": REPLICATIONS_FORMAT, "scenario": first["scenario"]})
     summary = {
         "format": REPLICATIONS_FORMAT,
-        **{name: first[name] for name in _SAID},
+        **{name: first[name] for name in _SAME_IN_ALL},
         "seeds": [summary["seed"] for summary in summaries],
         "confidence": CONFIDENCE,
         "metrics": {name: _as_json(found) for name, found in intervals(rows).items()},
@@ -276,7 +275,7 @@ def _describe(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 def _as_json(found: Interval) -> dict[str, float | int | None]:
     return {
         "n": found.n, "mean": found.mean, "std": found.std, "low": found.low, "high": found.high,
-        "min": found.least, "max": found.most,
+        "min": found.min, "max": found.max,
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 import simcluster
 from simcluster.files.problems import InputError, Problem
-from simcluster.kernel.simulate import Outcome, play
+from simcluster.kernel.simulate import Outcome, run_scenario
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.results import steady_state
 from simcluster.results.intervals import calibration_of, uncertainty
@@ -94,7 +94,7 @@ def measure(scenario: Scenario) -> dict[str, Any]:
 def observe(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Play a scenario while token rows go to the sinks; returns its summary and its request table."""
     digest, sums = Digest(), TokenSums("horizon" in scenario.workload)
-    outcome = play(scenario, [*sinks, digest.add_tokens, sums.add])
+    outcome = run_scenario(scenario, [*sinks, digest.add_tokens, sums.add])
     digest.add_requests(outcome.requests)
     return _summary(scenario, outcome, digest.hexdigest(), sums), outcome.requests
 

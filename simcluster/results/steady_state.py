@@ -1,10 +1,10 @@
 """
-Latencies in the long run: what a run's first requests still owe to its empty start is found and left out.
+Latencies in steady state: the warm-up of a run, which starts empty, is found and left out.
 
-A replayed trace ends, and its latencies are those of all its requests: nothing is left out there. Only a scenario
-that says `steady_state: true` asks for the long run. Of each latency, in the order of arrival, the first values are
-deleted by MSER-5; where that would delete more than half, the run has not settled and there is no figure. The
-interval is Student's over twenty batch means, and there is none while successive batch means still go together.
+A replayed trace is finite, and its latencies are those of all its requests: nothing is left out there. Only a
+scenario with `steady_state: true` asks for the steady state. Of each latency, in the order of arrival, the first
+values are deleted by MSER-5; where that would delete more than half, the run has not settled and no mean is given.
+The interval is Student's over twenty batch means; none is given while successive batch means are correlated.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from simcluster.numerics.arrays import Floats
 
 MSER_BATCH = 5
-LEAST_BATCHES = 10
-"""Of five values, from which a truncation is looked for."""
+MIN_BATCHES = 10
+"""Fewest batches of five values in which a truncation is searched."""
 N_BATCHES = 20
-"""Of which the interval is made."""
+"""Number of batch means for the interval."""
 _CRITICAL_LAG1 = 1.645 / math.sqrt(N_BATCHES)
 """Lag-1 autocorrelation that independent batch means exceed once in twenty."""
 _STUDENT_19 = 2.093024
@@ -28,13 +28,13 @@ _STUDENT_19 = 2.093024
 
 
 class Steady(NamedTuple):
-    """The long-run mean of a series, in its own unit."""
+    """The steady-state mean of a series, in its own unit."""
 
     warm_up: int | None
-    """Values left out at the beginning; None if the series has not settled, and then nothing else is known."""
+    """Values left out at the beginning; None, like all other fields, if the series has not settled."""
     mean: float | None
     half_width: float | None
-    """Of the 95 % interval; None where batch means are not independent, or too few values are left for them."""
+    """Half-width of the 95 % interval; None if batch means are correlated, or too few values are left for them."""
     lag1: float | None
     """Autocorrelation of successive batch means."""
 
@@ -44,7 +44,7 @@ UNSETTLED = Steady(None, None, None, None)
 
 def mser5(values: Floats) -> int | None:
     """
-    How many of the first values to delete: where the standard error of the mean of the rest is least.
+    Find how many of the first values to delete: the number that minimises the standard error of the rest's mean.
 
     Args:
         values: a series in order, shape (n,).
@@ -56,20 +56,20 @@ def mser5(values: Floats) -> int | None:
         White, Cobb and Spratt, "A comparison of five steady-state truncation heuristics for simulation" (WSC 2000).
     """
     k = len(values) // MSER_BATCH
-    if k < LEAST_BATCHES:
+    if k < MIN_BATCHES:
         return None
     means = values[: k * MSER_BATCH].reshape(k, MSER_BATCH).mean(axis=1)
-    means = means - means.mean()  # sums of squares of what is small lose nothing
+    means = means - means.mean()  # centred, so that sums of squares lose no digits
     left = k - np.arange(k)
     sums, squares = means[::-1].cumsum()[::-1], (means**2)[::-1].cumsum()[::-1]
     statistic = np.maximum(squares - sums**2 / left, 0.0) / left**2.0
-    # The last few always look quiet: of a single mean there is no spread at all.
+    # The last few batches always seem to have little spread; a single mean has none.
     best = int(np.argmin(statistic[: k - MSER_BATCH]))
     return None if best > k / 2 else best * MSER_BATCH
 
 
 def steady(values: Floats) -> Steady:
-    """The long-run mean of a series, shape (n,), with its interval."""
+    """Find the steady-state mean of a series, shape (n,), with its interval."""
     warm_up = mser5(values)
     if warm_up is None:
         return UNSETTLED
@@ -87,7 +87,7 @@ def steady(values: Floats) -> Steady:
 
 def describe(latencies_ms: dict[str, Floats]) -> tuple[dict[str, float | int | None], list[str]]:
     """
-    Long-run means of latencies, and what a reader should know of them.
+    Find steady-state means of latencies, and remarks for the reader.
 
     Args:
         latencies_ms: by name, in the order of arrival.
@@ -108,5 +108,5 @@ def describe(latencies_ms: dict[str, Floats]) -> tuple[dict[str, float | int | N
         if warm_up is None:
             notes.append(f"{name} has not settled within {len(values):,} requests, so it has no steady state here")
         elif half_width is None:
-            notes.append(f"{name}: batch means still go together, so its steady state has no interval")
+            notes.append(f"{name}: batch means are correlated, so its steady state has no interval")
     return found, notes

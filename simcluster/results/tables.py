@@ -1,4 +1,4 @@
-"""Tables as Parquet files: the token trace of a run is streamed in row groups, the others are written whole."""
+"""Tables as Parquet files: the token trace of a run is streamed in row groups, other tables are written at once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from simcluster.trace.columns import KEYS, TOKEN_COLUMNS, Block
 
 ROWS_PER_GROUP = 2**18
 COUNTED = ("request", "token", "step")
-"""Columns that go up by one or stand still, for which differences are smallest."""
+"""Columns that grow by one or stay equal from row to row, for which the delta encoding is smallest."""
 REPEATED = ("replica", "batch_size")
-"""Columns of few values, for which a dictionary is. Times are left plain: the compression finds that the rows of a
-step are equal, in less time and to less than half the size that differences or dictionaries of them take."""
+"""Columns of few values, for which a dictionary is smallest. Times are left plain: the compression finds that the
+rows of a step are equal, in less time and to less than half the size of differences or dictionaries."""
 
 
 class TokenFile:
-    """The token table on its way to a Parquet file; memory holds one row group at most."""
+    """A Parquet file to which the token table is written in row groups; memory holds one of them at most."""
 
     def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
         fields = [pa.field(name, pa.int64(), nullable=False) for name in TOKEN_COLUMNS]
@@ -50,14 +50,14 @@ class TokenFile:
         self._writer.close()
 
     def write(self, block: Block) -> None:
-        """Add rows of the token table, shape (columns, rows), which are not changed any more."""
+        """Add rows of the token table, shape (columns, rows); the caller must not change them later."""
         self._blocks.append(block)
         self._n_rows += block.shape[1]
         if self._n_rows >= ROWS_PER_GROUP:
             self._flush()
 
     def describe(self, metadata: dict[str, Any]) -> None:
-        """Add what is known only at the end."""
+        """Add metadata that is known only at the end."""
         self._writer.add_key_value_metadata(_as_metadata(metadata))
 
     def _flush(self) -> None:
@@ -77,27 +77,27 @@ def write_table(path: Path, table: dict[str, Any], metadata: dict[str, Any]) -> 
 
 
 def _column(values: Any) -> Any:
-    """An Arrow column of whichever kind."""
+    """Make an Arrow column of the kind of the values."""
     if not isinstance(values, np.ndarray):
         return _texts(values)
     return _integers(values) if values.dtype.kind == "i" else _floats(values)
 
 
 def _floats(values: Floats) -> Any:
-    """An Arrow column without those that are NaN."""
+    """Make an Arrow column with null for NaN."""
     there = pa.py_buffer(np.packbits(~np.isnan(values), bitorder="little"))
     return pa.Array.from_buffers(pa.float64(), len(values), [there, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def _integers(values: Integers) -> Any:
-    """An Arrow column over the same memory; `pa.array` would import pandas, a second of start-up, to look at it."""
+    """Make an Arrow column over the same memory; `pa.array` would import pandas, which takes a second."""
     return pa.Array.from_buffers(
         pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values, np.int64))]
     )
 
 
 def _texts(values: list[str]) -> Any:
-    """An Arrow column of texts, likewise."""
+    """Make an Arrow column of texts, also without `pa.array`."""
     encoded = [value.encode() for value in values]
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(value) for value in encoded], out=offsets[1:])

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from simcluster.costs.collectives import available
 from simcluster.files.problems import nearest
-from simcluster.noise.experts import MOST_EXPERTS
+from simcluster.noise.experts import MAX_EXPERTS
 from simcluster.scenario.drawn import devices_drawn, drawn_sources
 from simcluster.scenario.resolved import Event, Fault, Group, Hop, Network, Pool, ReplicaLayout, Scenario
 
@@ -31,9 +31,9 @@ def crosscheck(scenario: Scenario) -> Iterator[Fault]:
         yield ("events",), f"{n_devices:,} devices, one by one", f"expected at most {MAX_EVENT_DEVICES:,}"
     yield from _of_source_seeds(scenario)
     n_experts = max((pool.model.moe.experts for pool in scenario.pools if pool.model.moe is not None), default=0)
-    if "moe_routing" in drawn_sources(scenario) and n_experts > MOST_EXPERTS:
+    if "moe_routing" in drawn_sources(scenario) and n_experts > MAX_EXPERTS:
         found = f"moe_routing of {n_experts:,} experts"
-        yield ("noise",), found, f"expected at most {MOST_EXPERTS:,}, or it among the sources that are left out"
+        yield ("noise",), found, f"expected at most {MAX_EXPERTS:,}, or it among the sources that are left out"
     network = scenario.network
     if network is None:
         if scenario.events:

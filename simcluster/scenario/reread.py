@@ -28,6 +28,18 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
         raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
     document = with_value(document, ("seed",), seed) if seed is not None else document
     parsed = as_recorded(document)
+    require_usable(document, parsed)
+    require_requests(document, parsed.workload, parsed.workload_sha256, parsed.seeds)
+    return parsed
+
+
+def require_usable(document: Document, parsed: Scenario) -> None:
+    """
+    Require that a resolved scenario could have been written by this version, and that its files have not changed.
+
+    Raises:
+        InputError: with every fault at its line.
+    """
     validate(document, WorkloadSpec, ("workload",))
     faults = list(_unphysical(document.data)) or list(contradictions(parsed))
     problems = [document.problem(*fault) for fault in faults]
@@ -42,8 +54,6 @@ def reread(document: Document, settings: Sequence[str], seed: int | None) -> Sce
     if files_sha256(parsed.workload) != parsed.workload_sha256:
         found = "its files have changed since the scenario was resolved"
         raise InputError([document.problem(("workload",), found, "expected the same content")])
-    require_requests(document, parsed.workload, parsed.workload_sha256, parsed.seeds)
-    return parsed
 
 
 def as_recorded(document: Document) -> Scenario:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from simcluster.noise.pace import ONE, Pace, Spell
+from simcluster.noise.pace import ONE, Pace, PaceInterval
 from simcluster.noise.tables import FACTOR_BITS
 from simcluster.numerics.ticks import Ticks
 from simcluster.stages.timed import Detail, OpTicks, Run, Service, TimedStage, as_decoding
@@ -35,35 +35,35 @@ class PacedStage:
     def service(self, step: int, batch: Batch, entered: int) -> Service:
         """Durations and components of this stage for one step that entered the pipeline at this tick."""
         inner = self._stage.service(step, batch, entered)
-        spell = self._pace.at(entered)
-        components = _paced(inner.components, spell)
+        interval = self._pace.at(entered)
+        components = _paced(inner.components, interval)
         ticks = sum(components)
         begin, lasts = self._pace.next_stall(entered)
         stall = lasts if begin < entered + ticks else 0
         components[_STALL] += stall
         decode_components = components
         if inner.decode_components is not inner.components:
-            alone = _paced(inner.decode_components, spell)
+            alone = _paced(inner.decode_components, interval)
             alone[_STALL] += stall
             decode_components = as_decoding(alone, ticks + stall)
-        detail = lambda: _detail(inner.detail(), spell, stall)  # noqa: E731
+        detail = lambda: _detail(inner.detail(), interval, stall)  # noqa: E731
         return Service(ticks + stall, components, decode_components, detail)
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
-        """Successive decode steps of one batch that start in the same spell, up to a stall."""
+        """Successive decode steps of one batch that start in the same interval, up to a stall."""
         if n_steps == 1:
             alone = self.service(step, batch, started)
             return Run(np.array([alone.ticks], np.int64), np.array([alone.components], np.int64))
-        spell = self._pace.at(started)
+        interval = self._pace.at(started)
         components = self._stage.components(step, batch, n_steps)
-        _pace_rows(components, spell)
+        _pace_rows(components, interval)
         ticks: Ticks = components.sum(axis=1)
         ends = ticks.cumsum()
         begin, lasts = self._pace.next_stall(started)
-        if started + int(ends[-1]) <= min(begin, spell.until):
+        if started + int(ends[-1]) <= min(begin, interval.until):
             return Run(ticks, components)
         starts = ends - ticks + started
-        n_within = int(starts.searchsorted(spell.until))
+        n_within = int(starts.searchsorted(interval.until))
         stalled = int(starts.searchsorted(begin, side="right")) - 1
         if stalled < n_within and begin < starts[stalled] + ticks[stalled]:
             n_within = stalled + 1
@@ -73,45 +73,45 @@ class PacedStage:
 
 
 @lru_cache(maxsize=64)
-def _factors(spell: Spell) -> tuple[tuple[int, int, int], ...]:
+def _factors(interval: PaceInterval) -> tuple[tuple[int, int, int], ...]:
     """Components that are busy, with rank 0's own factor, and what the slowest rank has more."""
-    fetch = spell.fetch, spell.fetch_more
-    return ((_COMPUTE, spell.compute, spell.compute_more), *((component, *fetch) for component in _FETCHES))
+    fetch = interval.fetch, interval.fetch_more
+    return ((_COMPUTE, interval.compute, interval.compute_more), *((component, *fetch) for component in _FETCHES))
 
 
 @lru_cache(maxsize=64)
-def _factor_rows(spell: Spell) -> Ticks:
+def _factor_rows(interval: PaceInterval) -> Ticks:
     """The factors by column, shape (2, 1, busy components)."""
-    columns = sorted(_factors(spell))
+    columns = sorted(_factors(interval))
     return np.array([[own for _, own, _ in columns], [more for *_, more in columns]], np.int64)[:, None]
 
 
-def _paced(components: list[int], spell: Spell) -> list[int]:
+def _paced(components: list[int], interval: PaceInterval) -> list[int]:
     """Ticks by component at a pace."""
     paced = list(components)
-    for component, own, more in _factors(spell):
+    for component, own, more in _factors(interval):
         ticks = components[component]
         paced[component] = (ticks * own + _HALF) >> FACTOR_BITS
         paced[_WAIT] += (ticks * more + _HALF) >> FACTOR_BITS
     return paced
 
 
-def _pace_rows(components: Ticks, spell: Spell) -> None:
+def _pace_rows(components: Ticks, interval: PaceInterval) -> None:
     """The same in place for many at once, shape (rows, components)."""
     busy = components[:, _BUSY_COLUMNS]
-    paced = busy * _factor_rows(spell)
+    paced = busy * _factor_rows(interval)
     paced += _HALF
     paced >>= FACTOR_BITS
     busy[:] = paced[0]
     components[:, _WAIT] += paced[1].sum(axis=1)
 
 
-def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
+def _detail(inner: Detail, interval: PaceInterval, stall: int) -> Detail:
     """Op by op: differences of the running sums at a pace; a stall comes with the last op."""
-    components = _at_pace(inner.components, spell)
+    components = _at_pace(inner.components, interval)
     decode_components = components
     if inner.decode_components is not inner.components:
-        decode_components = _at_pace(inner.decode_components, spell)
+        decode_components = _at_pace(inner.decode_components, interval)
         decode_components[-1, _STALL] += stall
     components[-1, _STALL] += stall
     busy = components[:, _BUSY_COLUMNS].sum(axis=1)
@@ -123,8 +123,8 @@ def _detail(inner: Detail, spell: Spell, stall: int) -> Detail:
     return Detail(ops, components, decode_components)
 
 
-def _at_pace(components: Ticks, spell: Spell) -> Ticks:
+def _at_pace(components: Ticks, interval: PaceInterval) -> Ticks:
     """Components op by op, shape (ops, components)."""
     sums = np.cumsum(components, axis=0)
-    _pace_rows(sums, spell)
+    _pace_rows(sums, interval)
     return np.diff(sums, axis=0, prepend=0)

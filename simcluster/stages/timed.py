@@ -79,10 +79,15 @@ class Detail(NamedTuple):
 class Service:
     """One step's stay in a stage: how long, what for, and on demand op by op."""
 
-    __slots__ = ("_detail", "components", "decode_components", "ticks")
+    __slots__ = ("_detail", "components", "decode_components", "occupied_ticks", "ticks")
 
     def __init__(
-        self, ticks: int, components: list[int], decode_components: list[int], detail: Callable[[], Detail]
+        self,
+        ticks: int,
+        components: list[int],
+        decode_components: list[int],
+        detail: Callable[[], Detail],
+        occupied_ticks: int | None = None,
     ) -> None:
         self.ticks = ticks
         self.components = components
@@ -90,6 +95,8 @@ class Service:
         self.decode_components = decode_components
         """As a decoding request sees it: what the prompts added is prefill interference; sums to `ticks`."""
         self._detail = detail
+        self.occupied_ticks = occupied_ticks
+        """After how long the stage can take the next step; None where that is when this one leaves."""
 
     def detail(self) -> Detail:
         """Op by op; the durations add up to `ticks`."""
@@ -109,9 +116,8 @@ def spliced(before: Service, after: Service, first_op: int) -> Service:
     detail = Detail(OpTicks(*parts), components, decode)
     whole = components.sum(axis=0).tolist()
     ticks = sum(whole)
-    if np.array_equal(components, decode):
-        return Service(ticks, whole, whole, lambda: detail)
-    return Service(ticks, whole, as_decoding(decode.sum(axis=0).tolist(), ticks), lambda: detail)
+    seen = whole if np.array_equal(components, decode) else as_decoding(decode.sum(axis=0).tolist(), ticks)
+    return Service(ticks, whole, seen, lambda: detail, after.occupied_ticks)
 
 
 def as_decoding(alone: list[int], ticks: int) -> list[int]:

@@ -1,1 +1,1 @@
-"""Sweeps: one scenario played at many points of a design, resumed when killed, with capacities and Pareto fronts."""
+"""Sweeps: a scenario at many points of a design, with resumption, capacity search and Pareto front."""

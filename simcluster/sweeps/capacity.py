@@ -1,4 +1,4 @@
-"""The largest rate that meets a service level, by bisection: which rate to try next, and what is known by then."""
+"""Capacity: the largest arrival rate that meets a service level, found by bisection."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from simcluster.sweeps.spec import Capacity
 
 @dataclass(frozen=True)
 class Bracket:
-    """What was tried, in requests per second: the largest rate that is good enough, and the least one that is not."""
+    """The tried rates next to the capacity, in requests per second."""
 
     good: float | None
-    """None: not even the least rate is."""
+    """The largest rate that meets the service level; None if the lowest rate fails."""
     bad: float | None
-    """None: even the greatest rate is good enough."""
+    """The smallest rate that fails; None if the highest rate meets the service level."""
 
 
-def bracket(asked: Capacity, tried: Mapping[float, float]) -> Bracket:
-    """What the attained shares at the rates tried so far say."""
-    bad = min((rate for rate, share in tried.items() if share < asked.attainment), default=None)
-    good = [r for r, share in tried.items() if share >= asked.attainment and (bad is None or r < bad)]
+def bracket(search: Capacity, tried: Mapping[float, float]) -> Bracket:
+    """The bracket given the attained shares by rate."""
+    bad = min((rate for rate, share in tried.items() if share < search.attainment), default=None)
+    good = [r for r, share in tried.items() if share >= search.attainment and (bad is None or r < bad)]
     return Bracket(max(good, default=None), bad)
 
 
-def next_rate(asked: Capacity, tried: Mapping[float, float]) -> float | None:
+def next_rate(search: Capacity, tried: Mapping[float, float]) -> float | None:
     """
-    The rate to try next; None when the search is over.
+    The rate to try next; None when the search has finished.
 
-    Both ends first, then the geometric mean of the bracket, until it is as narrow as asked. The attained share is
-    taken to fall with the rate. In the same worlds, where the same requests come in the same order and only closer
-    together, it nearly always does; where it does not, the bracket still holds a rate at which it is crossed.
+    Both ends come first, then the geometric mean of the bracket, until it reaches the precision. The attained share
+    is assumed to fall with the rate. In the same worlds, where the same requests arrive in the same order but closer
+    together, it nearly always does; otherwise the bracket still contains a rate at which the target is crossed.
     """
-    low, high = rounded(asked.low), rounded(asked.high)
+    low, high = rounded(search.low), rounded(search.high)
     if low not in tried:
         return low
-    if tried[low] < asked.attainment:
+    if tried[low] < search.attainment:
         return None
     if high not in tried:
         return high
-    found = bracket(asked, tried)
-    if found.good is None or found.bad is None or found.bad <= found.good * (1 + asked.precision):
+    found = bracket(search, tried)
+    if found.good is None or found.bad is None or found.bad <= found.good * (1 + search.precision):
         return None
     middle = rounded(math.sqrt(found.good * found.bad))
     return None if middle in tried else middle
 
 
-def most_rates(asked: Capacity) -> int:
-    """How many rates a search tries at most."""
-    halvings = math.log2(math.log(asked.high / asked.low) / math.log1p(asked.precision))
+def max_rates(search: Capacity) -> int:
+    """The largest number of rates that a search tries."""
+    halvings = math.log2(math.log(search.high / search.low) / math.log1p(search.precision))
     return 2 + max(0, math.ceil(halvings))
 
 
 def rounded(rate_req_per_s: float) -> float:
-    """A rate as it can be written."""
+    """Round a rate to the digits that scenarios hold."""
     return float(f"{rate_req_per_s:.{DIGITS}g}")
 
 
 def n_met(summary: Mapping[str, Any]) -> tuple[int, int] | None:
     """
-    Requests of a run that meet every limit, and all that arrived; None without limits.
+    The number of requests that meet every limit, and of those that arrived; None without limits.
 
-    Requests that failed, or were not finished at the horizon, do not meet them.
+    Requests that failed or are unfinished at the horizon do not meet them.
     """
     if summary["request_goodput"] is None:
         return None

@@ -1,4 +1,4 @@
-"""The figures of a point that can be weighed against each other, and which way is better."""
+"""Columns of a sweep's table that the Pareto front may use, and which direction is better."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOWER = (
     "devices", "power_w", "joules_per_output_token", COST_PER_HOUR, COST_PER_TOKEN, "preemptions", "failed",
     "unfinished",
 )  # fmt: skip
-"""Columns of which more, or less, is better."""
+"""Columns of which a lower value is better."""
 
 
 _UNITS = {
@@ -32,7 +32,7 @@ _UNITS = {
     "request_throughput": ("req/s", 1.0), "request_goodput": ("req/s", 1.0), "_req_per_s": ("req/s", 1.0),
     "power_w": ("kW", 1e-3), "joules_per_output_token": ("J", 1.0), ATTAINMENT: ("%", 100.0),
 }  # fmt: skip
-"""By how a column's name ends: the unit that people read, and how much of it one is."""
+"""Displayed unit and scale, by the end of a column's name."""
 _TITLES = {
     CAPACITY: "capacity", COST_PER_HOUR: "cost per hour", COST_PER_TOKEN: "cost per million tokens",
     "power_w": "power", "joules_per_output_token": "energy per token", ATTAINMENT: "within SLO",
@@ -40,12 +40,12 @@ _TITLES = {
 
 
 def short_key(key: str) -> str:
-    """A key of a scenario without the sections that people know it is in."""
+    """A key of a scenario without its usual sections."""
     return key.removeprefix("workload.").removeprefix("deployment.")
 
 
 def title(name: str) -> str:
-    """A column's name for people."""
+    """The title of a column."""
     if name in _TITLES:
         return _TITLES[name]
     statistic, _, latency = name.removesuffix("_ms").rpartition("_")
@@ -55,20 +55,20 @@ def title(name: str) -> str:
 
 
 def unit(name: str, currency: str | None) -> tuple[str, float]:
-    """The unit in which people read a column, and how much of it one is."""
+    """The displayed unit of a column, and its scale."""
     if name in (COST_PER_HOUR, COST_PER_TOKEN):
         return currency or "", 1.0
     return next((found for end, found in _UNITS.items() if name.endswith(end)), ("", 1.0))
 
 
 def titled(name: str, currency: str | None) -> str:
-    """A column's name for people, with its unit."""
-    said, _ = unit(name, currency)
-    return f"{title(name)}, {said}" if said else title(name)
+    """The title of a column with its unit."""
+    shown_unit, _ = unit(name, currency)
+    return f"{title(name)}, {shown_unit}" if shown_unit else title(name)
 
 
 def objectives(file: SweepFile) -> tuple[str, ...]:
-    """The columns that a sweep weighs against each other."""
+    """The columns of the Pareto front."""
     if file.pareto is not None:
         return tuple(file.pareto)
     throughput = CAPACITY if file.capacity is not None else "output_throughput"
@@ -76,7 +76,7 @@ def objectives(file: SweepFile) -> tuple[str, ...]:
 
 
 def absent(file: SweepFile) -> Iterator[tuple[str, str]]:
-    """Known columns that this sweep does not fill, each with the section that would."""
+    """Columns that this sweep leaves empty, with the section that would fill them."""
     if file.capacity is None:
         yield CAPACITY, "capacity"
     if file.cost is None:

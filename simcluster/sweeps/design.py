@@ -1,4 +1,4 @@
-"""From a design to its points: variants, grids and samples crossed, in one fixed order."""
+"""Points of a design: variants, grid and samples crossed in a fixed order."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from simcluster.files.source import Path
 from simcluster.files.units import NUMBER
+from simcluster.numerics.arrays import Floats
 from simcluster.numerics.streams import stream, uniforms
 from simcluster.sweeps.spec import Design, Range, Samples, SobolSamples, SweepFile
 
-Floats = npt.NDArray[np.float64]
 Fault = tuple[Path, str, str]
-"""Where in the sweep file, what was found, what would be right."""
+"""Place in the sweep file, what was found, what was expected."""
 
 SOBOL_BITS = 30
 DIGITS = 6
-"""Significant digits of a drawn number, so that it is the same in a file and on a command line."""
+"""Significant digits of a drawn number, so that files and command lines hold the same value."""
 
 _QUANTITY = re.compile(rf"\s*({NUMBER})\s*(\S+)\s*")
 
@@ -35,7 +34,7 @@ class Setting:
     key: str
     value: Any
     at: Path
-    """Where the value stands in the sweep file."""
+    """Place of the value in the sweep file."""
 
     @property
     def path(self) -> Path:
@@ -50,19 +49,19 @@ class Point:
     number: int
     """From 0, in the order of the file: variants, then the grid with its last key fastest, then samples."""
     variant: str
-    """Its name, or nothing without variants."""
+    """Its name, empty without variants."""
     settings: tuple[Setting, ...]
 
 
 def n_points(design: Design) -> int:
-    """How many points a design has, without making them."""
+    """The number of points of a design."""
     n_variants = 1 if design.variants is None else len(design.variants)
     n_grid = math.prod(len(values) for values in (design.grid or {}).values())
     return n_variants * n_grid * (1 if design.samples is None else design.samples.points)
 
 
 def points(design: Design) -> list[Point]:
-    """All points of a design that has no faults."""
+    """All points of a valid design."""
     variants = [
         (name, [Setting(key, value, ("design", "variants", name, key)) for key, value in settings.items()])
         for name, settings in (design.variants or {"": {}}).items()
@@ -79,7 +78,7 @@ def points(design: Design) -> list[Point]:
 
 
 def faults(file: SweepFile) -> Iterator[Fault]:
-    """What is wrong with a design besides its form: ranges without values, keys that are set twice."""
+    """Errors that the schema does not find: empty ranges, and keys that are set twice."""
     samples = file.design.samples
     kind = "random" if file.design.random is not None else "sobol"
     for key, drawn_from in (samples.ranges if samples else {}).items():
@@ -99,18 +98,18 @@ def faults(file: SweepFile) -> Iterator[Fault]:
                 if other == key or other.startswith(f"{key}."):
                     yield (
                         (*where, key),
-                        f"sets {other} once more",
-                        f"expected it in one place, not in {_said(earlier)} too",
+                        f"sets {other} again",
+                        f"expected it in one place, not in {_quoted(earlier)} too",
                     )
             seen.append((where, key))
 
 
-def _said(path: Path) -> str:
+def _quoted(path: Path) -> str:
     return "'" + ".".join(str(part) for part in path) + "'"
 
 
 def _range_fault(given: Range) -> tuple[str, str] | None:
-    """What makes it impossible to draw from a range."""
+    """The error of a range, if it has one."""
     if given.choices is not None:
         return None
     (low, low_unit), (high, high_unit) = _number(given.low), _number(given.high)
@@ -127,7 +126,7 @@ def _range_fault(given: Range) -> tuple[str, str] | None:
 
 
 def _number(value: Any) -> tuple[float | None, str]:
-    """A number and its unit, which may be none; None for what is neither."""
+    """Split a value into number and unit, which may be empty; None for other values."""
     if isinstance(value, int | float):
         return float(value), ""
     match = _QUANTITY.fullmatch(value) if isinstance(value, str) and len(value) <= 64 else None
@@ -136,7 +135,7 @@ def _number(value: Any) -> tuple[float | None, str]:
 
 
 def _drawn(design: Design) -> list[list[Setting]]:
-    """The settings of each sample; one without any where nothing is drawn."""
+    """The settings of each sample; one empty sample without ranges."""
     samples = design.samples
     if samples is None:
         return [[]]
@@ -153,17 +152,17 @@ def _drawn(design: Design) -> list[list[Setting]]:
 
 
 def _random(samples: Samples) -> Floats:
-    """Independent uniform numbers, shape (points, keys); a key keeps its numbers when another is added."""
+    """Independent uniform numbers, shape (points, keys); those of a key do not depend on other keys."""
     columns = [uniforms(stream(samples.seed, "sweep", key), samples.points) for key in samples.ranges]
     return np.stack(columns, axis=1)
 
 
 def _sobol(samples: Samples) -> Floats:
     """
-    A Sobol sequence, shape (points, keys), each dimension shifted digit by digit with random bits.
+    A Sobol sequence with a random digital shift in each dimension, shape (points, keys).
 
-    The shift keeps how evenly the points lie and makes every one of them uniform. It is drawn here and not by scipy,
-    whose own scrambling differs between versions.
+    The shift keeps the points evenly spread and makes each of them uniform. It is drawn here and not by scipy, whose
+    scrambling differs between versions.
 
     Source:
         Joe and Kuo, SIAM J. Sci. Comput. 30 (2008), 2635: the direction numbers, as scipy has them;

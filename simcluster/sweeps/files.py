@@ -1,4 +1,4 @@
-"""Where sweep files are."""
+"""Paths and names of sweep files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from simcluster.files.problems import InputError, Problem, nearest
 
 def find(file: str) -> Path:
     """
-    A sweep by path, or by the name of one that comes with simcluster.
+    Find a sweep by path, or by the name of one that comes with simcluster.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: the name is unknown.
     """
     path = Path(file)
     if path.suffix in (".yaml", ".yml", ".json"):
@@ -30,5 +30,5 @@ def names() -> tuple[str, ...]:
 
 
 def folder() -> Path:
-    """Where these are."""
+    """The folder of these."""
     return source.shipped("sweeps")

@@ -1,19 +1,21 @@
-"""Which points no other one beats in everything."""
+"""Pareto front."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats
 
-def front(costs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+
+def front(costs: Floats) -> npt.NDArray[np.bool_]:
     """
-    Which rows are on the Pareto front: no other row is as good in every column and better in one.
+    Find the rows on the Pareto front: no other row is as good in every column and better in one.
 
-    Equal rows are on it together. Rows with a NaN are not on it.
+    Equal rows are on it together; rows with a NaN are not.
 
     Args:
-        costs: shape (rows, columns), of which less is better.
+        costs: shape (rows, columns), lower is better.
 
     Returns:
         Shape (rows,).

@@ -1,4 +1,4 @@
-"""Read a sweep file and resolve every point of it, so that nothing is played before all faults are told."""
+"""Read a sweep file and resolve all of its points, so that every error is reported before anything is simulated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_RUNS = 100_000
 
 @dataclass(frozen=True)
 class Planned:
-    """A point, and the scenario that it is under the first seed; or why there is none."""
+    """A point and its scenario under the first seed, or the reason why it is infeasible."""
 
     point: Point
     scenario: Scenario | None
@@ -35,17 +35,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that can be played."""
+    """A sweep ready to be simulated."""
 
     name: str
     base: str
-    """The scenario as the file names it, for a command line."""
+    """The base scenario as the file names it, for a command line."""
     file: SweepFile
     points: tuple[Planned, ...]
 
     @property
-    def n_possible(self) -> int:
-        """Points that can be played."""
+    def n_feasible(self) -> int:
+        """The number of feasible points."""
         return sum(planned.scenario is not None for planned in self.points)
 
 
@@ -55,10 +55,10 @@ def read(file: str, settings: Sequence[str] = ()) -> Plan:
 
     Args:
         file: a sweep file, or the name of a sweep that comes with simcluster.
-        settings: changes of the base scenario as on the command line; keys of the design cannot be among them.
+        settings: changes of the base scenario as on the command line, but not of keys of the design.
 
     Raises:
-        InputError: with every fault of the sweep, of its base scenario, and of the values it sets.
+        InputError: with every error of the sweep, of its base scenario, and of the values it sets.
     """
     path = find(file)
     document = source.read(path)
@@ -81,7 +81,7 @@ def read(file: str, settings: Sequence[str] = ()) -> Plan:
 
 
 def _base(document: Document, sweep: SweepFile, settings: Sequence[str]) -> tuple[Document, FilePath]:
-    """The base scenario with what holds for all points."""
+    """The base scenario with the settings for all points, and its path."""
     at: Path = ("scenario",)
     try:
         named = FilePath(sweep.scenario)
@@ -108,14 +108,14 @@ def _shown_base(sweep: SweepFile, path: FilePath) -> str:
 def _size_problems(document: Document, sweep: SweepFile) -> Iterator[Problem]:
     n_points = design.n_points(sweep.design)
     if n_points > MAX_POINTS:
-        yield document.problem(("design",), f"{n_points:,} points", f"at most {MAX_POINTS:,} are played")
+        yield document.problem(("design",), f"{n_points:,} points", f"at most {MAX_POINTS:,} are allowed")
     elif n_points * sweep.seeds > MAX_RUNS:
         found = f"{n_points:,} points under {sweep.seeds:,} seeds"
-        yield document.problem(("seeds",), found, f"at most {MAX_RUNS:,} runs are played")
+        yield document.problem(("seeds",), found, f"at most {MAX_RUNS:,} runs are allowed")
 
 
 def _column_problems(document: Document, sweep: SweepFile) -> Iterator[Problem]:
-    """Faults of the columns to weigh, and of the devices that have prices."""
+    """Errors in the columns of the front, and in the devices with prices."""
     known = (*columns.HIGHER, *columns.LOWER)
     absent = dict(columns.absent(sweep))
     for place, name in enumerate(sweep.pareto or ()):
@@ -141,7 +141,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 
 def _setting_problems(sweep: SweepFile, settings: Sequence[str]) -> Iterator[Problem]:
-    """Settings of the command line that the design would undo."""
+    """Settings of the command line that the design would override."""
     keys = sweep.design.keys | ({RATE_KEY} if sweep.capacity is not None else set())
     for setting in settings:
         key = setting.partition("=")[0]
@@ -150,7 +150,7 @@ def _setting_problems(sweep: SweepFile, settings: Sequence[str]) -> Iterator[Pro
 
 
 def _resolved(document: Document, sweep: SweepFile, base: Document, path: FilePath) -> Iterator[Planned]:
-    """Every point with its scenario, or all problems that are not those of combinations."""
+    """Every point with its scenario, or all errors that do not depend on combinations of values."""
     problems: dict[Problem, None] = {}
     for point in design.points(sweep.design):
         try:
@@ -165,10 +165,10 @@ def _resolved(document: Document, sweep: SweepFile, base: Document, path: FilePa
 
 def _point(document: Document, capacity: Capacity | None, base: Document, path: FilePath, point: Point) -> Planned:
     """
-    A point with its scenario, at the least rate if there is a search.
+    Resolve the scenario of a point, at the lowest rate of a capacity search.
 
     Raises:
-        InputError: something is wrong with the values, whatever they are combined with.
+        InputError: a value is wrong in any combination.
     """
     for setting in point.settings:
         base = with_value(base, setting.path, setting.value, Given(document, setting.at))
@@ -186,24 +186,24 @@ def _point(document: Document, capacity: Capacity | None, base: Document, path: 
 
 
 def rate_text(rate_req_per_s: float) -> str:
-    """A rate as a scenario has it."""
+    """A rate as text in a scenario."""
     return f"{rate_req_per_s:.{design.DIGITS}g} req/s"
 
 
 def at_rate(scenario: Scenario, rate_req_per_s: float) -> Scenario:
-    """The same scenario with requests arriving at another rate, in the same world."""
+    """The scenario with another arrival rate, in the same world."""
     arrivals = scenario.workload["arrivals"] | {"rate": rate_text(rate_req_per_s)}
     return scenario.model_copy(update={"workload": scenario.workload | {"arrivals": arrivals}})
 
 
 def _missing(document: Document, sweep: SweepFile, points: Sequence[Planned]) -> Iterator[Problem]:
-    """What the points need that the file does not give: prices, limits to meet."""
+    """Errors for missing prices and missing limits."""
     scenarios = [planned.scenario for planned in points if planned.scenario is not None]
     if sweep.cost is not None:
         for device in dict.fromkeys(name for scenario in scenarios for name in scenario.device_names):
             if device not in sweep.cost.per_device_hour:
                 at: Path = ("cost", "per_device_hour")
-                yield document.problem(at, f"no price of '{device}'", "expected one of every device in use")
+                yield document.problem(at, f"no price of '{device}'", "expected a price for every device in use")
     needs_limits = sweep.capacity is not None or columns.ATTAINMENT in columns.objectives(sweep)
     if needs_limits and any(not scenario.limits_ms for scenario in scenarios):
         at = ("capacity",) if sweep.capacity is not None else ("pareto",)
@@ -211,5 +211,5 @@ def _missing(document: Document, sweep: SweepFile, points: Sequence[Planned]) ->
 
 
 def seeded(scenario: Scenario, seed: int) -> Scenario:
-    """The same scenario in another world."""
+    """The scenario under another seed."""
     return scenario.model_copy(update={"seed": seed})

@@ -1,4 +1,4 @@
-"""The sweep file as people write it: a base scenario, a design over its keys, and what is asked of the points."""
+"""The schema of sweep files: a base scenario, a design over its keys, and what to compute for the points."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from simcluster.scenario.spec import FileName, Seed, Title
 MAX_POINTS = 10_000
 MAX_SEEDS = 1_000
 MAX_KEYS = 64
-"""Keys of a design: a Sobol sequence has a dimension for each."""
+"""Keys of a design; a Sobol sequence has a dimension for each."""
 RATE_KEY = "workload.arrivals.rate"
 
 
 def _dotted(key: str) -> str:
-    """A key as `--set` has it."""
+    """Check a key as in `--set`."""
     parts = key.split(".")
     if not all(parts) or len(parts) > MAX_DEPTH or not key.isprintable():
         raise fault(f"'{key[:80]}'", "expected a dotted key such as 'workload.requests'")
     if parts[0] in ("seed", "format"):
-        raise fault(f"the key '{key[:80]}'", "expected another one; 'seeds' of the sweep says how many worlds")
+        raise fault(f"the key '{key[:80]}'", "expected another one; 'seeds' of the sweep is the number of worlds")
     return key
 
 
@@ -35,7 +35,7 @@ def _not_null(value: Any) -> Any:
 
 Key = Annotated[str, Field(max_length=300), AfterValidator(_dotted)]
 Value = Annotated[Any, AfterValidator(_not_null)]
-"""As it would stand in the scenario."""
+"""A value as in the scenario."""
 Settings = Annotated[dict[Key, Value], Field(max_length=MAX_KEYS)]
 Label = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]*$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -45,9 +45,9 @@ class Range(Frozen):
     """Values of a key that samples are drawn from: from `low` to `high`, or `choices`."""
 
     low: int | float | str | None = None
-    """The least value; whole numbers draw whole numbers, quantities stand with their unit."""
+    """Smallest value. Integers draw integers; quantities have a unit."""
     high: int | float | str | None = None
-    """The greatest value, in the same unit."""
+    """Largest value, in the same unit."""
     scale: Literal["linear", "log"] = "linear"
     """Whether equal distances or equal ratios are equally likely."""
     choices: Annotated[list[Value], Field(min_length=1, max_length=1000)] | None = None
@@ -57,7 +57,7 @@ class Range(Frozen):
     def _one_form(self) -> Range:
         ends = [name for name in ("low", "high") if getattr(self, name) is not None]
         if self.choices is not None and (ends or "scale" in self.model_fields_set):
-            raise fault("choices beside low, high or scale", "expected one or the other")
+            raise fault("choices with low, high or scale", "expected one or the other")
         if self.choices is None and len(ends) < 2:
             raise fault(f"{'only ' + ends[0] if ends else 'neither low nor high'}", "expected both, or 'choices'")
         return self
@@ -67,11 +67,11 @@ class Samples(Frozen):
     """Points drawn at random within ranges."""
 
     points: Annotated[int, Field(ge=1, le=MAX_POINTS)]
-    """How many."""
+    """Number of points."""
     seed: Seed = 0
-    """Of the drawing."""
+    """Seed of the samples."""
     ranges: Annotated[dict[Key, Range], Field(min_length=1, max_length=MAX_KEYS)]
-    """For each key, what its values are drawn from."""
+    """Range of each key."""
 
 
 class SobolSamples(Samples):
@@ -87,7 +87,7 @@ class SobolSamples(Samples):
 
 
 class Design(Frozen):
-    """Which points are played: everything that is given is crossed with everything else."""
+    """The points of a sweep: variants, grid and samples are crossed."""
 
     variants: Annotated[dict[Label, Settings], Field(min_length=1, max_length=MAX_POINTS)] | None = None
     """Named settings of several keys each."""
@@ -98,7 +98,7 @@ class Design(Frozen):
         ]
         | None
     ) = None
-    """For each key a list of values."""
+    """A list of values for each key."""
     random: Samples | None = None
     """Points drawn independently, see [samples](#samples)."""
     sobol: SobolSamples | None = None
@@ -114,27 +114,27 @@ class Design(Frozen):
 
     @property
     def samples(self) -> Samples | None:
-        """The drawn points, of either kind."""
+        """The samples, of either kind."""
         return self.random or self.sobol
 
     @property
     def keys(self) -> set[str]:
-        """All keys that it sets."""
+        """All keys that the design sets."""
         of_variants = {key for settings in (self.variants or {}).values() for key in settings}
         return of_variants | {*(self.grid or {}), *(self.samples.ranges if self.samples else {})}
 
 
 class Capacity(Frozen):
-    """For each point the largest rate of arrivals at which enough requests meet the scenario's `slo`."""
+    """Search of the largest arrival rate at which enough requests meet the scenario's `slo`, for each point."""
 
     low: Rate
-    """The search begins here; a point that does not meet its service level at this rate has no capacity."""
+    """Lowest rate; a point that misses its service level at this rate has no capacity."""
     high: Rate
-    """The search ends here."""
+    """Highest rate."""
     attainment: Annotated[Ratio, Field(gt=0, le=1)] = 0.95
-    """Share of all requests, under all seeds together, that must meet every limit."""
+    """Share of all requests, over all seeds, that must meet every limit."""
     precision: Annotated[Ratio, Field(ge=0.001, le=1)] = 0.05
-    """The rate that fails is at most so much above the one that is told."""
+    """Largest distance from the reported rate to the rate that fails, relative."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Capacity:
@@ -144,44 +144,44 @@ class Capacity(Frozen):
 
 
 class Cost(Frozen):
-    """What devices cost; nothing is assumed."""
+    """Prices of devices; there are no defaults."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Za-z$€£¥]{1,8}$")]
-    """How prices are called, such as `USD`."""
+    """Currency of the prices, such as `USD`."""
     per_device_hour: Annotated[
         dict[str, Annotated[int | float, Field(ge=0, le=1e9)]], Field(min_length=1, max_length=1000)
     ]
-    """Price of an hour of one device, by its name in the catalogue; of all devices in use, busy or not."""
+    """Price of a device for an hour, busy or idle, by its name in the catalogue."""
 
 
 class SweepFile(Frozen):
-    """One sweep."""
+    """A sweep file."""
 
     title: Title = ""
-    """What it is, for people."""
+    """Title for the reader."""
     scenario: FileName
-    """The base: a scenario by name, or a file beside this one."""
+    """The base: a scenario by name, or a path relative to this file."""
     set: Settings = Field(default_factory=dict)
-    """Changes of the base that hold for all points."""
+    """Changes of the base scenario for all points."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 1
-    """Worlds that every point is played in: the scenario's seed and those that follow, the same for all points."""
+    """Number of worlds of every point: the scenario's seed and those that follow, the same for all points."""
     design: Design
-    """Which points are played, see [design](#design)."""
+    """Points, see [design](#design)."""
     capacity: Capacity | None = None
     """Search the largest rate for each point, see [capacity](#capacity)."""
     cost: Cost | None = None
     """Prices, see [cost](#cost)."""
     pareto: Annotated[list[ColumnName], Field(min_length=2, max_length=6)] | None = None
-    """Columns of the table that are weighed against each other. Default: `mean_tpot_ms`, `output_throughput` (with a
+    """Columns of the Pareto front. Default: `mean_tpot_ms`, `output_throughput` (with a
     capacity search `capacity_req_per_s`), `power_w`, and with prices `cost_per_hour`."""
 
     @property
     def currency(self) -> str | None:
-        """Of the prices, if there are any."""
+        """Currency of the prices, if the file has any."""
         return None if self.cost is None else self.cost.currency
 
     @model_validator(mode="after")
     def _rate_is_free(self) -> SweepFile:
         if self.capacity is not None and RATE_KEY in {*self.set, *self.design.keys}:
-            raise fault(f"{RATE_KEY} beside a capacity search", "remove one: the search sets the rate")
+            raise fault(f"{RATE_KEY} with a capacity search", "remove one: the search sets the rate")
         return self

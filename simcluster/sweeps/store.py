@@ -1,9 +1,9 @@
 """
-What runs of sweeps gave, kept under the digest of all that can change it, so that nothing is played twice.
+Results of a sweep's runs, keyed by a digest of everything that can change them, so that no run is simulated twice.
 
-The journal is a line of JSON for each finished run, appended when it is finished. A killed sweep leaves at worst half
-a line at its end, which is not read. A key is a hash of the scenario's digest, the seed, and the versions of
-simcluster, of Python and of the packages that can reach a result.
+The journal has a line of JSON for each finished run. A killed sweep leaves at worst half a line at its end, which is
+ignored. A key is a hash of the scenario's digest, the seed, and the versions of simcluster, Python and the packages
+that can affect a result.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Result = dict[str, Any]
 
 @cache
 def origin() -> str:
-    """The versions that results depend on, in this process."""
+    """The versions in this process that results depend on."""
     return json.dumps(versions(), sort_keys=True)
 
 
 def key_of(scenario: Scenario) -> str:
-    """What a run of a scenario under its seed is kept under."""
-    said = json.dumps([origin(), scenario.digest(), scenario.seed])
-    return hashlib.sha256(said.encode()).hexdigest()
+    """The key of a scenario's run."""
+    identity = json.dumps([origin(), scenario.digest(), scenario.seed])
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 class Store:
-    """The results of one folder, as a context; one sweep at a time."""
+    """The results in a folder, as a context manager; open for one sweep at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the journal of a folder; an InputError tells that another sweep is at work there."""
+        """Open the journal of a folder; raises an InputError if another sweep has it open."""
         self._path = folder / JOURNAL
         self._known: dict[str, Result] = {}
         self._file = self._path.open("a+b")
@@ -50,10 +50,8 @@ class Store:
             _lock(self._file.fileno())
         except OSError:
             self._file.close()
-            found = "another sweep is at work here"
-            raise InputError(
-                [Problem(str(folder), 0, "", found, "expected it to be over, or another folder")]
-            ) from None
+            found = "another sweep is using this folder"
+            raise InputError([Problem(str(folder), 0, "", found, "wait for it, or use another folder")]) from None
         self._read()
 
     def __enter__(self) -> Store:
@@ -65,11 +63,11 @@ class Store:
         self._file.close()
 
     def get(self, key: str) -> Result | None:
-        """The result under a key, if it is there."""
+        """The result of a key, or None."""
         return self._known.get(key)
 
     def put(self, key: str, result: Result) -> None:
-        """Keep a result; it is with the system, whatever becomes of this process, when this returns."""
+        """Keep a result; once this returns it survives the end of the process."""
         if key not in self._known:
             self._known[key] = result
             self._file.write(json.dumps({"key": key, **result}).encode() + b"\n")
@@ -86,16 +84,16 @@ class Store:
 
 
 def _lock(handle: int) -> None:
-    """Hold a file for this process alone; the system lets go of it when the process ends, however it ends."""
+    """Lock a file; the operating system releases it when the process ends in any way."""
     try:
         import fcntl
-    except ImportError:  # where there is none, nobody is kept out
+    except ImportError:  # on Windows, where there is no lock
         return
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """A line of the journal, unless it is none."""
+    """Parse a line of the journal; None if it is damaged."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

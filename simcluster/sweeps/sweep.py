@@ -46,7 +46,7 @@ def sweep(
         folder: keeps the table, the summary and a journal of finished runs, from which an interrupted sweep resumes;
             None keeps nothing.
         settings: changes of the base scenario, `a.b=c`; not of keys that the design sets.
-        jobs: processes at once; see `workers.each`. The default makes no processes.
+        jobs: processes at once; see `workers.each`. By default no process is started.
         scheduler: address of a Dask scheduler whose workers simulate the runs instead.
         progress: called with the number of finished runs, and the largest number that there can be.
 

@@ -1,1 +1,1 @@
-"""Timelines: what happened when, to be looked at in a trace viewer."""
+"""Timelines of runs for trace viewers."""

@@ -1,30 +1,30 @@
-"""Lanes of devices and links: what each stage of each replica did, and what was on its links."""
+"""Lanes of devices and links: the steps of each stage of each replica, and the traffic on its links."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simcluster.kernel.watched import Served
+from simcluster.kernel.watch import Served
 from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 from simcluster.timeline.parts import cause, in_us, parts_of
 from simcluster.trace.columns import COMPONENT
 
 FIRST_GROUP = 10
-"""Of the replicas; each has two, for its devices and for its links."""
+"""First group of the replicas; each has two, for devices and for links."""
 _LANES_PER_STAGE = 1024
-"""Of links: one for the exchanges of a stage, the others for what is on the way from it to the next."""
+"""Lanes of links per stage: one for exchanges, the others for transfers to the next stage."""
 _EXCHANGE = (COMPONENT["wait_for_peers"], COMPONENT["interconnect"])
 
 
 class Replicas:
-    """Lanes of devices and links, and what goes on in them."""
+    """Adds the lanes of devices and links and their slices."""
 
     def __init__(self, scenario: Scenario, events: Events) -> None:
         self._scenario = scenario
         self._events = events
         self.wires: dict[tuple[int, int, int], tuple[Lane, int]] = {}
-        """By replica, stage and step that leaves it: the lane of its way to the next, and when it left."""
+        """The lane and start of each transfer, by replica, stage and step."""
         self._named: set[Lane] = set()
         for number, replica in enumerate(scenario.replicas):
             events.name_group(_devices(number), f"replica {number}: devices")
@@ -36,11 +36,11 @@ class Replicas:
                 events.name_group(_links(number), f"replica {number}: links")
 
     def lane(self, replica: int, stage: int, rank: int = 0) -> Lane:
-        """Of a device."""
+        """The lane of a device."""
         return Lane(_devices(replica), stage * len(self._scenario.replicas[replica].stages[0].devices) + rank + 1)
 
     def add(self, served: Served) -> None:
-        """A step on all devices of a stage, its parts within it; and its exchanges on their links."""
+        """Add a step on all devices of a stage with its parts, and its exchanges on the links."""
         stage = self._scenario.replicas[served.replica].stages[served.stage]
         parts = parts_of(served.parts)
         args = {"step": served.step, "cause": cause(parts), "requests": served.batch.sequences, **in_us(parts)}
@@ -77,7 +77,7 @@ class Replicas:
             self._events.name_lane(lane, name)
 
     def add_wires(self, served: Iterable[Served]) -> None:
-        """The ways from stage to stage; those that overlap lie in lanes of their own."""
+        """Add transfers between stages; those that overlap get separate lanes."""
         left: dict[tuple[int, int, int], int] = {}
         free_at: dict[tuple[int, int], list[int]] = {}
         for one in sorted(served, key=lambda one: (one.replica, one.step, one.stage)):
@@ -105,7 +105,7 @@ def _links(replica: int) -> int:
 
 
 def _free_place(free_at: list[int], began: int, ended: int) -> int:
-    """The first of some lanes that is free by then; a new one where none is, up to as many as there may be."""
+    """The first lane that is free at that time, or a new one, up to a limit."""
     for place, free in enumerate(free_at):
         if free <= began:
             free_at[place] = ended
@@ -115,7 +115,7 @@ def _free_place(free_at: list[int], began: int, ended: int) -> int:
 
 
 def _named(served: Served) -> str:
-    """What a step does, in short."""
+    """A short description of a step."""
     prompts = f"prefill {served.batch.prefill_tokens} tokens" if served.batch.prefill_tokens else ""
     decodes = f"decode × {len(served.decoding)}" if served.decoding else ""
     return " + ".join(filter(None, [prompts, decodes]))

@@ -1,10 +1,10 @@
-"""All lanes of a window, and arrows along the way of each request."""
+"""All lanes of a window, and arrows that follow each request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from simcluster.kernel.watched import Served
+from simcluster.kernel.watch import Served
 from simcluster.numerics.ticks import to_ticks
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.resolved import Scenario
@@ -13,7 +13,7 @@ from simcluster.timeline.devices import Replicas
 from simcluster.timeline.requests import add_queue, add_requests
 from simcluster.timeline.window import Window, clipped
 
-HAPPENINGS = 3
+EVENTS = 3
 """Group of lanes, after those of requests and queue."""
 
 
@@ -27,14 +27,14 @@ def events_of(run: RunFolder, scenario: Scenario, shown: Window) -> Events:
     of_requests = add_requests(events, run, shown)
     _arrows(events, run, shown, replicas, of_requests)
     add_queue(events, run, shown)
-    _happenings(events, scenario, shown)
+    _events(events, scenario, shown)
     return events
 
 
 def _arrows(
     events: Events, run: RunFolder, shown: Window, replicas: Replicas, of_requests: Mapping[int, Lane]
 ) -> None:
-    """Of each request an arrow from its lane through the stages of its prompt's last step to its first decode."""
+    """Add an arrow for each request from its lane through its last prefill step to its first decode step."""
     prompt: dict[int, Served] = {}
     decode: dict[int, Served] = {}
     for one in shown.served:
@@ -61,16 +61,18 @@ def _arrows(
         events.flow("f", number + 1, replicas.lane(end.replica, 0), end.began)
 
 
-def _happenings(events: Events, scenario: Scenario, shown: Window) -> None:
-    """The scenario's events at stated times; when others happened, the devices show."""
+def _events(events: Events, scenario: Scenario, shown: Window) -> None:
+    """Add the scenario's events with fixed times; random ones appear on the devices only."""
     stated = [event for event in scenario.events if event.at_s is not None and event.every_s is None]
     if not stated:
         return
-    events.name_group(HAPPENINGS, "events")
+    events.name_group(EVENTS, "events")
     for number, event in enumerate(stated):
         began = to_ticks(event.at_s or 0.0)
         ended = shown.until_ticks if event.lasts_s is None else began + to_ticks(event.lasts_s)
-        who = " to ".join(event.link or event.ends or ()) or ", ".join(event.devices[:8])
-        lane = Lane(HAPPENINGS, number + 1)
+        entity = " to ".join(event.link or event.ends or ()) or ", ".join(event.devices[:8])
+        lane = Lane(EVENTS, number + 1)
         events.name_lane(lane, event.kind.replace("_", " "))
-        clipped(events, shown, lane, f"{event.kind.replace('_', ' ')}: {who}", began, ended, {"factor": event.factor})
+        clipped(
+            events, shown, lane, f"{event.kind.replace('_', ' ')}: {entity}", began, ended, {"factor": event.factor}
+        )

@@ -1,4 +1,4 @@
-"""The components of a time under the names that a viewer shows."""
+"""Components of a duration, named for viewers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from simcluster.trace.columns import COMPONENTS
 
 
 def parts_of(ticks: Sequence[int], places: Iterable[int] = range(len(COMPONENTS))) -> dict[str, int]:
-    """The components that took time, under their names as people read them."""
+    """The components that took time, with their names."""
     names = tuple(COMPONENTS)
     return {names[place].replace("_", " "): ticks[place] for place in places if ticks[place] > 0}
 
 
 def cause(parts: Mapping[str, int]) -> str:
-    """The largest."""
+    """The largest component."""
     return max(parts, key=parts.__getitem__) if parts else ""
 
 
 def in_us(parts: Mapping[str, int]) -> dict[str, float]:
-    """As arguments of a slice."""
+    """Components as arguments of a slice."""
     return {f"{name} (us)": ticks / TICKS_PER_US for name, ticks in parts.items()}

@@ -1,4 +1,4 @@
-"""Lanes of requests: waiting, prompt, token after token; and how many wait and run."""
+"""Lanes of requests with waiting, prompt and tokens; and counters of waiting and running requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from simcluster.trace.columns import COMPONENT_COLUMNS
 
 REQUESTS, QUEUE = 1, 2
 """Groups of lanes."""
-MOST_COUNTS = 5000
-"""Points of the queue's course."""
+MAX_COUNTS = 5000
+"""Largest number of points of the counters."""
 
 
 def add_requests(events: Events, run: RunFolder, shown: Window) -> dict[int, Lane]:
-    """A lane for every request that has a step or a token in the window; by its number."""
+    """Add a lane for every request with a step or a token in the window; returns them by request."""
     numbers = {number for one in shown.served for number in (*one.decoding, *one.finishing, *one.chunked)}
     numbers |= set(shown.tokens["request"].tolist()) if shown.tokens else set()
     lanes = {number: Lane(REQUESTS, number + 1) for number in sorted(numbers)}
@@ -58,14 +58,14 @@ def _ticks(row: Mapping[str, int]) -> list[int]:
 
 
 def add_queue(events: Events, run: RunFolder, shown: Window) -> None:
-    """How many requests wait and how many run, at the instants at which that changes."""
+    """Add counters of waiting and running requests at each change."""
     arrived, scheduled, last = (run.requests[f"{name}_at_ticks"] for name in ("arrived", "scheduled", "last_token"))
     finished = are_finished(run.requests)
     refused = np.array([status == "failed" for status in run.requests["status"]], dtype=bool) & (scheduled < 0)
     arrived, begun, over = (np.sort(ticks[ticks >= 0]) for ticks in (arrived[~refused], scheduled, last[finished]))
     instants = np.unique(np.concatenate([[shown.from_ticks], arrived, begun, over]))
     instants = instants[(instants >= shown.from_ticks) & (instants <= shown.until_ticks)]
-    instants = instants[:: len(instants) // MOST_COUNTS + 1]
+    instants = instants[:: len(instants) // MAX_COUNTS + 1]
     n_arrived, n_begun, n_over = (np.searchsorted(ticks, instants, "right") for ticks in (arrived, begun, over))
     events.name_group(QUEUE, "queue")
     for tick, waiting, running in zip(

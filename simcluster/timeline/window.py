@@ -1,4 +1,4 @@
-"""The part of a run that is shown: the steps its stages served, found by playing it again, and the tokens it made."""
+"""The part of a run that a timeline shows: served steps, found by simulating it again, and recorded tokens."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from simcluster.files.problems import InputError, Problem
-from simcluster.kernel.simulate import play
-from simcluster.kernel.watched import Served
+from simcluster.kernel.simulate import run_scenario
+from simcluster.kernel.watch import Served
 from simcluster.results.read_run import Columns, RunFolder
 from simcluster.scenario.resolved import Scenario
 from simcluster.timeline.chrome import Events, Lane
 
 _PER_STEP = 2
-"""Slices of a step beside those of its devices: its exchange, and its way to the next stage."""
+"""Slices of a step in addition to those of its devices: its exchange and its transfer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,33 +27,33 @@ class Window:
     from_ticks: int
     until_ticks: int
     served: tuple[Served, ...]
-    """In the order in which they were over."""
+    """In order of their ends."""
     tokens: Columns
-    """Rows of the token table, emitted within."""
+    """Rows of the token table emitted in the window."""
     is_cut: bool
-    """Whether it ends before it should, for there were too many slices."""
+    """Whether it was cut because of its number of slices."""
 
 
 class _Enough(Exception):
-    """The window is over."""
+    """The window has ended."""
 
 
 def window(run: RunFolder, scenario: Scenario, from_ticks: int, to_ticks: int | None, limit: int) -> Window:
     """
-    Play a run again and keep what lies in a window.
+    Simulate a run again and keep the steps and tokens in a window.
 
-    A trace says when tokens came and not what each stage did meanwhile, so the scenario is played from its start,
-    watched, until the window is over.
+    A trace records when tokens were emitted and not what each stage did, so the scenario is simulated from its start
+    until the window ends, with an observer of stages.
 
     Args:
         run: as recorded.
         scenario: of the run.
         from_ticks: begin of the window.
         to_ticks: its end; None for the end of the run.
-        limit: about how many slices it may have.
+        limit: largest number of slices, about.
 
     Raises:
-        InputError: what is played is not what was recorded.
+        InputError: the simulation differs from the recorded run.
     """
     served: list[Served] = []
     n_slices = 0
@@ -73,7 +73,7 @@ def window(run: RunFolder, scenario: Scenario, from_ticks: int, to_ticks: int | 
 
     alike = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
     with suppress(_Enough):
-        play(alike, [], watch)
+        run_scenario(alike, [], watch)
     end = max(run.end_ticks, from_ticks)
     until = served[-1].ended if is_cut else end if to_ticks is None else min(to_ticks, end)
     tokens = _tokens(run, from_ticks, until)
@@ -82,14 +82,14 @@ def window(run: RunFolder, scenario: Scenario, from_ticks: int, to_ticks: int | 
 
 
 def _slices(one: Served, scenario: Scenario) -> int:
-    """How many slices a served step makes, with the tokens that it ends."""
+    """The number of slices of a served step, including those of its tokens."""
     stages = scenario.replicas[one.replica].stages
     n_tokens = len(one.decoding) + len(one.finishing) if one.stage == len(stages) - 1 else 0
     return len(stages[one.stage].devices) * (1 + sum(map(bool, one.parts))) + _PER_STEP + n_tokens
 
 
 def _tokens(run: RunFolder, from_ticks: int, until_ticks: int) -> Columns:
-    """Rows of the token table emitted in a window; the file is in the order of emission."""
+    """Rows of the token table emitted in a window; the file is in order of emission."""
     parts: list[Columns] = list(_within(run, from_ticks, until_ticks))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
@@ -105,7 +105,7 @@ def _within(run: RunFolder, from_ticks: int, until_ticks: int) -> Iterator[Colum
 
 
 def _require_same(run: RunFolder, scenario: Scenario, served: list[Served], tokens: Columns) -> None:
-    """Hold that no recorded token came before the step that makes it was over now."""
+    """Require that no recorded token precedes the end of its step in this simulation."""
     if not tokens:
         return
     ends = {
@@ -115,14 +115,14 @@ def _require_same(run: RunFolder, scenario: Scenario, served: list[Served], toke
     }
     rows = zip(*(tokens[name].tolist() for name in ("replica", "step", "emitted_at_ticks")), strict=True)
     if any(emitted < ends.get((replica, step), 0) for replica, step, emitted in rows):
-        found = "played again, it is not the run that was recorded"
-        raise InputError([Problem(str(run.folder), 0, "", found, "expected the version that made it; run it again")])
+        found = "the simulation differs from the recorded run"
+        raise InputError([Problem(str(run.folder), 0, "", found, "use the version that wrote it, or run it again")])
 
 
 def clipped(
     events: Events, shown: Window, lane: Lane, name: str, began: int, ended: int, args: Mapping[str, Any]
 ) -> None:
-    """A slice as far as it lies in the window."""
+    """A slice clipped to the window."""
     began, ended = max(began, shown.from_ticks), min(ended, shown.until_ticks)
     if began < ended:
         events.slice(lane, name, began, ended, args)

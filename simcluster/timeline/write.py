@@ -16,21 +16,21 @@ from simcluster.timeline.window import window
 
 def write_timeline(folder: Path, file: Path, from_s: float, to_s: float | None, limit: int) -> str | None:
     """
-    Write a run's timeline, replacing a former file of that name.
+    Write a run's timeline, replacing an existing file.
 
     Args:
         folder: of the run.
-        file: where.
-        from_s: begin of the part that is written.
-        to_s: its end; None for the run's.
-        limit: about how many slices it may have; it ends earlier when they are more.
+        file: the file to write.
+        from_s: begin of the timeline.
+        to_s: end of the timeline; None for the end of the run.
+        limit: largest number of slices, about; a longer timeline is cut.
 
     Returns:
-        What to tell if it ends before it should; None if not.
+        A notice if the timeline was cut, else None.
 
     Raises:
-        InputError: no run is there, it ends before `from_s`, its scenario cannot be played any more, or what is
-            played differs.
+        InputError: it is not a run folder, the run ends before `from_s`, its scenario cannot be simulated, or the
+            simulation differs from the recorded run.
         OSError: the place cannot be written.
     """
     run = read(folder)

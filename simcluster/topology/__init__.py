@@ -1,1 +1,1 @@
-"""Topologies: which devices there are, which links join them, and what lies on the way from one to another."""
+"""Topologies: devices, the links that join them, and the routes between devices."""

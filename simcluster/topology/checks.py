@@ -1,4 +1,4 @@
-"""What is wrong between the nodes and the links of a graph that someone wrote: names that do not meet, gaps."""
+"""Problems between the nodes and the links of an input graph: names that do not match, missing connections."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from simcluster.files.source import Document, Path
 from simcluster.topology.graph import Graph
 from simcluster.topology.measure import unreachable
 
-_MOST_HINTS = 50
-"""Unknown names for which a neighbour is searched, and names among which it is: the search is quadratic."""
+_MAX_HINTS = 50
+"""Most unknown names for which a similar name is searched, and a bound on the names searched; it is quadratic."""
 
 
 class Ends(NamedTuple):
-    """A link as it stands in a file: where, and under which keys it names which nodes."""
+    """A link as it is in a file: its path, the keys under which it names its nodes, and their names."""
 
     path: Path
     ends: tuple[tuple[str, Any], tuple[str, Any]]
@@ -23,13 +23,13 @@ class Ends(NamedTuple):
 
 def inconsistent(document: Document, nodes: Mapping[Path, Any], links: Sequence[Ends]) -> Iterator[Problem]:
     """
-    Find repeated nodes, links to nodes that are not there, links from a node to itself, and repeated links.
+    Find repeated nodes, links to unknown nodes, links from a node to itself, and repeated links.
 
-    Names of the wrong type are passed over; they are faults of their own.
+    Names of the wrong type are skipped; they are reported elsewhere.
 
     Args:
         document: for the lines.
-        nodes: name of each node by the path where it stands.
+        nodes: name of each node by its path.
         links: all links, in order.
     """
     first: dict[str, Path] = {}
@@ -44,7 +44,7 @@ def inconsistent(document: Document, nodes: Mapping[Path, Any], links: Sequence[
         for key, name in link.ends:
             if isinstance(name, str) and name not in first:
                 hints += 1
-                searched = hints <= _MOST_HINTS and len(first) <= 20 * _MOST_HINTS
+                searched = hints <= _MAX_HINTS and len(first) <= 20 * _MAX_HINTS
                 expected = _hint(name, list(first)) if searched else "expected the name of a node"
                 yield document.problem((*link.path, key), f"unknown node '{name[:80]}'", expected)
         if not isinstance(a, str) or not isinstance(b, str):
@@ -59,17 +59,17 @@ def inconsistent(document: Document, nodes: Mapping[Path, Any], links: Sequence[
 
 def _hint(name: str, known: list[str]) -> str:
     hint = nearest(name, known)
-    return hint if len(known) <= _MOST_HINTS or hint.startswith("did") else "expected the name of a node"
+    return hint if len(known) <= _MAX_HINTS or hint.startswith("did") else "expected the name of a node"
 
 
 def disconnected(document: Document, graph: Graph, nodes: Mapping[str, Path], whole: Path) -> Iterator[Problem]:
     """
-    Find devices that no path joins to the first one, or that there is no device at all.
+    Find devices that no path joins to the first one, or the lack of any device.
 
     Args:
         document: for the lines.
         graph: as built from it.
-        nodes: path where each node stands.
+        nodes: path of each node.
         whole: path of the list of nodes.
     """
     devices = [node for node, attributes in graph.nodes(data=True) if attributes["kind"] == "device"]

@@ -37,13 +37,14 @@ class Groq(Parameters):
 
 def groq(parameters: Groq) -> Graph:
     """
-    LPUs `lpu0` … in nodes of eight, nodes in racks of nine; an LPU is endpoint and switch in one, links are direct.
+    Build LPUs `lpu0` … in nodes of eight, nodes in racks of nine; an LPU is both endpoint and switch, links are
+    direct.
 
-    Of the 11 chip-to-chip ports of an LPU seven go to the other LPUs of its node. The four others, 32 a node, make a
+    Of the 11 chip-to-chip ports of an LPU seven go to the other LPUs of its node. The other four, 32 per node, make a
     Dragonfly: two links to each of the eight other nodes of the rack, and two to one node of each other rack
     (node j of a rack to node 8 - j of the other). So each node, also the last of a rack, reaches the next in one hop:
-    `lpu0` and `lpu1` of both hold these links. The other links go to the LPUs with most ports free.
-    The catalogue's bandwidth is of all 11 ports together; an edge is one port.
+    `lpu0` and `lpu1` of both have these links. The other links go to the LPUs with most ports free.
+    The catalogue's bandwidth is that of all 11 ports together; an edge is one port.
 
     Source:
         Abts et al., A Software-defined Tensor Streaming Multiprocessor for Large-scale Machine Learning, ISCA 2022
@@ -80,7 +81,7 @@ def groq(parameters: Groq) -> Graph:
 
 
 def _to_and_fro(number: int, columns: int) -> tuple[int, int]:
-    """Row and column of the places of a grid when every second row is walked backwards."""
+    """Find row and column of a place in a grid in which every second row is numbered backwards."""
     row, column = divmod(number, columns)
     return row, columns - 1 - column if row % 2 else column
 
@@ -90,7 +91,7 @@ def _lpu(parameters: Groq, node: int, number: int) -> str:
 
 
 def _joined_nodes(racks: int) -> list[tuple[int, int]]:
-    """Pairs of nodes with links between them, neighbours in the pipeline first."""
+    """List the pairs of nodes with links between them, neighbours in the pipeline first."""
     last = NODES_PER_RACK - 1
     in_rack = [
         (rack * NODES_PER_RACK + a, rack * NODES_PER_RACK + b)
@@ -106,7 +107,7 @@ def _joined_nodes(racks: int) -> list[tuple[int, int]]:
 
 
 def _freest(used: list[int]) -> list[int]:
-    """The LPUs of a node that have most ports free, for the links of one pair of nodes."""
+    """Choose the LPUs of a node that have most ports free, for the links of one pair of nodes."""
     return sorted(range(len(used)), key=lambda number: (used[number], number))[:LINKS_PER_PAIR]
 
 
@@ -124,9 +125,9 @@ class Sn40l(Parameters):
 
 def sn40l(parameters: Sn40l) -> Graph:
     """
-    `rdu0` … in one node, all on one logical switch `fabric0` with the bandwidth of the catalogue's link per socket.
+    Build `rdu0` … in one node, all on one logical switch `fabric0` with the bandwidth of the catalogue's link each.
 
-    How the sockets are wired is not published in detail; one switch gives every pair the same path, and the two
+    The wiring of the sockets is not published in detail; one switch gives every pair the same path, and the two
     edges of a path share the latency from socket to socket.
     """
     graph = Graph()

@@ -1,8 +1,8 @@
 """
-The family of generators: from the parameters of a `generate:` entry to a graph.
+Generators of topologies: from the parameters of a `generate:` entry to a graph.
 
 A generator is a function of its own parameters, a frozen pydantic model with a literal `kind` and a `size()`.
-To add one: write both in one place, name them here, test it, and add a row to the table in docs/topologies.md.
+To add one: write both in one module, add them here, test it, and add a row to the table in docs/topologies.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Generate = Annotated[
     Field(discriminator="kind"),
     AfterValidator(bounded),
 ]
-"""Parameters of any generator, told apart by `kind`, of a graph within the limits."""
+"""Parameters of any generator, distinguished by `kind`, of a graph within the limits."""
 
 GENERATORS: dict[str, Callable[[Any], Graph]] = {
     "wafer": wafers.wafer,
@@ -57,6 +57,6 @@ def generate(parameters: Generate) -> Graph:
     Build the graph that the parameters describe.
 
     Raises:
-        ValueError: it would be beyond the limits; they are checked before anything is built.
+        ValueError: the graph would exceed the limits, which are checked before anything is built.
     """
     return GENERATORS[parameters.kind](bounded(parameters))

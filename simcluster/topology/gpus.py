@@ -30,11 +30,11 @@ class GpuNode(Parameters):
 
 def gpu_node(parameters: GpuNode) -> Graph:
     """
-    One node: `gpu0` …, each on the logical switch `nvswitch0` with its whole NVLink bandwidth, on its own NIC
-    `nic0` … and on `host0`.
+    Build one node: `gpu0` …, each joined to the logical switch `nvswitch0` with its whole NVLink bandwidth, to its
+    own NIC `nic0` … and to `host0`.
 
-    One switch stands for the four or six NVSwitch chips: every GPU has links to all of them and traffic is spread, so
-    what a flow sees is the GPU's total. The PCIe switches between GPU, NIC and host are not modelled.
+    One switch represents the four or six NVSwitch chips: every GPU has links to all of them and traffic is spread, so
+    a flow gets the GPU's total bandwidth. The PCIe switches between GPU, NIC and host are not modelled.
     """
     graph = Graph()
     _add_node(graph, "", "node0", parameters.device, parameters.gpus, parameters.link, parameters.host_link)
@@ -51,7 +51,7 @@ def _add_node(
     host_link: str,
     at: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """A node at a place; `inside` goes before every name in it."""
+    """Add a node at a place in the drawing; `inside` is the prefix of every name in it."""
     x, y = at
     nvlink, pcie = entries.link(link), entries.link(host_link)
     middle, width = x + (gpus - 1) / 2, gpus - 0.2
@@ -92,10 +92,10 @@ class GpuCluster(Parameters):
 
 def gpu_cluster(parameters: GpuCluster) -> Graph:
     """
-    Nodes `node0/gpu0` … whose NIC number r is on rail switch `rail{r}`; spine switches above the rails when asked.
+    Build nodes `node0/gpu0` … whose NIC number r is on rail switch `rail{r}`, with spine switches above if requested.
 
     Without spines, traffic between GPUs of different rails first crosses the NVSwitch of one of the two nodes.
-    The links between a rail and the spines add up to the rail's links to the nodes, so nothing is oversubscribed.
+    The links between a rail and the spines add up to the rail's links to the nodes, so no link is oversubscribed.
     Switch radix and cable length are not modelled.
     """
     graph = Graph()
@@ -134,10 +134,10 @@ class Nvl72(Parameters):
 
 def nvl72(parameters: Nvl72) -> Graph:
     """
-    `gpu0` … `gpu71` in 18 compute trays of four, all on one logical switch `nvswitch0`.
+    Build `gpu0` … `gpu71` in 18 compute trays of four, all on one logical switch `nvswitch0`.
 
     The rack has nine NVLink switch trays, each with a ninth of every GPU's bandwidth. A flow is spread over all of
-    them, so one switch with the whole bandwidth per GPU says what a flow sees; nine would cap a flow at a ninth.
+    them, so one switch with the whole bandwidth of a GPU gives a flow what it gets; nine would cap it at a ninth.
     """
     graph = Graph()
     link = entries.link(parameters.link)

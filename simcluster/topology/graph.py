@@ -1,8 +1,8 @@
 """
-An undirected graph as plain dictionaries, under networkx's names as far as they are used here.
+An undirected graph of plain dictionaries, with networkx's names as far as they are used here.
 
-Building a topology and finding paths need no more, and importing networkx takes longer than both: it is imported when
-somebody asks for `as_networkx`, which has the same nodes and edges in the same order.
+Building a topology and finding paths need no more, and importing networkx takes longer than both: it is imported only
+for `as_networkx`, which has the same nodes and edges in the same order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Edge = tuple[str, str, Attributes]
 
 
 class Nodes(dict[str, Attributes]):
-    """Attributes by name; called with `data=True` the pairs of both, as networkx has it."""
+    """Attributes by name; a call with `data=True` returns pairs of both, as in networkx."""
 
     def __call__(self, data: bool = True) -> ItemsView[str, Attributes]:
         return self.items()
@@ -69,12 +69,12 @@ class Graph:
         return b in self.adj.get(a, ())
 
     def add_node(self, name: str, **attributes: Any) -> None:
-        """Add a node, or attributes to one that is there."""
+        """Add a node, or attributes to an existing one."""
         self.nodes.setdefault(name, {}).update(attributes)
         self.adj.setdefault(name, {})
 
     def add_edge(self, a: str, b: str, **attributes: Any) -> None:
-        """Join two nodes, or add attributes to what joins them."""
+        """Add an edge, or attributes to an existing one."""
         for name in (a, b):
             self.add_node(name)
         if b not in self.adj[a]:
@@ -83,7 +83,7 @@ class Graph:
         self.adj[a][b].update(attributes)
 
     def as_networkx(self) -> nx.Graph[str]:
-        """The same as a frozen networkx graph."""
+        """Copy it to a frozen networkx graph."""
         import networkx as nx
 
         graph: nx.Graph[str] = nx.Graph()

@@ -1,8 +1,8 @@
 """
 Read graphs that networkx wrote: node-link JSON and GraphML.
 
-The files may come from anyone: sizes are limited before anything is built, and XML with a document type
-declaration, hence with entities of its own, is refused.
+The files may be untrusted: sizes are limited before anything is built, and XML with a document type declaration,
+which could define entities, is rejected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from simcluster.topology.graph import Graph
 from simcluster.topology.model import MAX_LINKS, MAX_NODES, NodeKind, add_link, add_node, latency_share
 from simcluster.topology.parameters import DeviceName, Label, LinkName, NodeName, figures
 
-_LONGEST_ATTRIBUTE = 1000
+_MAX_ATTRIBUTE = 1000
 
 
 def _number_as_text(name: Any) -> Any:
@@ -58,7 +58,7 @@ class ImportedNode(Frozen):
         if (self.kind == "device") != (self.device is not None):
             raise fault(f"kind {self.kind} with device {self.device}", "expected 'device' on devices and only there")
         for name, value in (self.model_extra or {}).items():
-            if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST_ATTRIBUTE:
+            if not isinstance(value, str | int | float | None) or len(str(value)) > _MAX_ATTRIBUTE:
                 raise fault(f"attribute '{name[:60]}'", "expected a number or a short text")
         return self
 
@@ -83,7 +83,7 @@ class ImportedLink(Frozen):
 
 
 class GraphFile(Frozen):
-    """A graph as networkx writes it: `edges` in new versions, `links` in old ones."""
+    """A graph as networkx writes it: with `edges` in new versions, `links` in old ones."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -109,7 +109,7 @@ def read_graph(file: FilePath) -> Graph:
     Read a .json or .graphml file.
 
     Raises:
-        InputError: with everything that is wrong with it.
+        InputError: with all its problems.
     """
     document = read_graphml(file) if file.suffix == ".graphml" else source.read(file)
     data = document.data if isinstance(document.data, dict) else {}
@@ -165,7 +165,7 @@ def _graph(parsed: GraphFile) -> Graph:
 
 
 class _Refused(Exception):
-    """The XML has something that is not read; the arguments are line, found and expected."""
+    """The XML has something that is not allowed; the arguments are line, found and expected."""
 
 
 def read_graphml(file: FilePath) -> Document:
@@ -203,7 +203,7 @@ def read_graphml(file: FilePath) -> Document:
 
 
 def _lines(text: str) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
-    """Lines of nodes and edges of GraphML, found by a parser that builds nothing and refuses what is dangerous."""
+    """Find the lines of nodes and edges of GraphML, with a parser that builds nothing and rejects dangerous XML."""
     nodes: dict[str, int] = {}
     edges: dict[tuple[str, str], int] = {}
     depth = 0
@@ -223,7 +223,7 @@ def _lines(text: str) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
         if kind == "edge":
             edges[attributes.get("source", ""), attributes.get("target", "")] = parser.CurrentLineNumber
         if len(nodes) > MAX_NODES or len(edges) > MAX_LINKS:
-            refuse("a larger graph than is read", f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links")
+            refuse("the graph is too large", f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links")
 
     def end(tag: str) -> None:
         nonlocal depth
@@ -231,6 +231,6 @@ def _lines(text: str) -> tuple[dict[str, int], dict[tuple[str, str], int]]:
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = lambda *_: refuse("a document type declaration", "remove it; it is not read")
+    parser.StartDoctypeDeclHandler = lambda *_: refuse("a document type declaration", "remove it")
     parser.Parse(text.encode(), True)
     return nodes, edges

@@ -1,4 +1,4 @@
-"""Where nodes go in a drawing when the graph does not say so."""
+"""Positions of nodes in a drawing of a topology."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SEED = 1
 
 def positions(topology: Topology) -> dict[str, tuple[float, float]]:
     """
-    Centres of all nodes: the graph's own `x` and `y` when every node has them, else a spring layout.
+    Find the centres of all nodes: the graph's own `x` and `y` if every node has them, else a spring layout.
 
     The spring layout starts from a fixed seed and gives each node about two units of room.
     """

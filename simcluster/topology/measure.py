@@ -1,8 +1,8 @@
 """
-What lies between devices: paths, distances, the bisection, and which fabric a group of devices shares.
+Measures of a topology: paths, distances, the bisection, and the fabric that a group of devices shares.
 
-All of it looks at the idle graph. Hosts and memories send and receive, but no path leads through them, nor through a
-node that says `forwards: false`.
+All of them hold for the idle graph. Hosts and memories send and receive, but no path leads through them, nor through
+a node with `forwards: false`.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Route:
 
     nodes: tuple[str, ...]
     links: tuple[str, ...]
-    """Catalogue name, or '', of each edge on the way."""
+    """Catalogue name, or '', of each edge of the path."""
     latency_s: float
     """Sum over the edges."""
     bytes_per_s: float
-    """Of the narrowest edge, in one direction; infinite when there is no edge."""
+    """Bandwidth of the narrowest edge, in one direction; infinite without an edge."""
 
 
 def path(topology: Topology, a: str, b: str) -> Route:
     """
-    The path that messages between two nodes take: fewest edges, then lowest latency, then nodes created first.
+    Find the path of messages between two nodes: fewest edges, then lowest latency, then nodes created first.
 
     Raises:
-        ValueError: a node is not in the topology, or nothing leads from one to the other.
+        ValueError: a node is not in the topology, or no path joins them.
     """
     graph = topology.plain
     for name in (a, b):
@@ -73,13 +73,13 @@ def path(topology: Topology, a: str, b: str) -> Route:
 
 
 def forwards(graph: Graph, node: str) -> bool:
-    """Whether paths lead through a node: as it says itself, else by its kind."""
+    """Whether paths lead through a node: by its attribute `forwards`, else by its kind."""
     attributes = graph.nodes[node]
     return bool(attributes.get("forwards", attributes["kind"] not in ENDPOINTS))
 
 
 def _hops_to(graph: Graph, target: str, until: str | None = None) -> dict[str, int]:
-    """Edges to the target from each node that can reach it, nearest first; nothing beyond the distance of `until`."""
+    """Count the edges to the target from each node that reaches it, nearest first, up to the distance of `until`."""
     hops = {target: 0}
     waiting = deque([target])
     while waiting:
@@ -96,13 +96,13 @@ def _hops_to(graph: Graph, target: str, until: str | None = None) -> dict[str, i
 
 
 def unreachable(graph: Graph, devices: Sequence[str]) -> list[str]:
-    """The devices to which no path leads from the first one."""
+    """List the devices to which no path leads from the first one."""
     reached = _hops_to(graph, devices[0]) if devices else {}
     return [name for name in devices if name not in reached]
 
 
 class Distances(NamedTuple):
-    """All pairs of devices at once; row and column in the order of `Topology.devices`."""
+    """Distances between all pairs of devices; rows and columns are in the order of `Topology.devices`."""
 
     hops: Integers
     latency_s: Floats
@@ -110,11 +110,11 @@ class Distances(NamedTuple):
 
 def distances(topology: Topology) -> Distances:
     """
-    Edges and latency of `path` for every two devices.
+    Find edges and latency of `path` for every two devices.
 
-    Dijkstra with weights of one plus a latency, scaled so that a whole path's stays below one half:
-    fewest edges decide, latency breaks ties. A path starts at a copy of its device that only leads out, so that
-    devices which forward nothing are ends of paths and nothing else.
+    Dijkstra's algorithm with weights of one plus a latency, scaled so that the latency of a whole path is below one
+    half: the number of edges decides, latency breaks ties. A path starts at a copy of its device with outgoing edges
+    only, so that devices which do not forward are only ends of paths.
     """
     from scipy.sparse import csr_matrix  # slow to import, and only needed here
     from scipy.sparse.csgraph import shortest_path
@@ -140,26 +140,26 @@ def distances(topology: Topology) -> Distances:
 
 
 class Diameter(NamedTuple):
-    """The largest distances between two devices, each on its own."""
+    """The largest number of edges and the largest latency between two devices, each maximised on its own."""
 
     hops: int
     latency_s: float
 
 
 def diameter(topology: Topology) -> Diameter:
-    """How far apart two devices can be."""
+    """Find the largest distances between two devices."""
     hops, latency_s = distances(topology)
     return Diameter(int(hops.max()), float(latency_s.max()))
 
 
 def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
     """
-    The bandwidth from one half of the nodes of a kind to the other, in one direction.
+    Find the bandwidth from one half of the nodes of a kind to the other, in one direction.
 
-    The smallest minimum cut over three ways to halve: by order, left and right in the drawing, top and bottom.
-    Finding the worst halving of any graph is NP-hard: this bounds it from above, and meets it for the shapes
-    that are generated here.
-    Among devices the cut may run anywhere; for another kind, such as the dies of a wafer, only the links between
+    It is the smallest minimum cut over three ways to halve: by order, left and right in the drawing, top and bottom.
+    Finding the worst halving of a graph is NP-hard: this is an upper bound, and exact for the shapes that are
+    generated here.
+    Among devices the cut may be anywhere; for another kind, such as the dies of a wafer, only the links between
     nodes of this kind count. With an odd number the first half is the smaller one.
 
     Raises:
@@ -180,7 +180,7 @@ def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:
 
 
 def _cut_bytes_per_s(graph: Graph, kept: Sequence[str], order: Sequence[str]) -> float:
-    """Minimum cut between the first half of `order` and the rest of it, in the graph of the kept nodes."""
+    """Find the minimum cut between the first half of `order` and the rest, in the graph of the kept nodes."""
     import networkx as nx  # slow to import, and only needed here
 
     flow: nx.Graph[str | int] = nx.Graph()
@@ -198,18 +198,18 @@ class GroupLink(NamedTuple):
     """The fabric between a group of devices."""
 
     links: tuple[str, ...]
-    """Catalogue names, or '', innermost first: what joins devices of one enclosure, then what joins enclosures."""
+    """Catalogue names, or '', innermost first: the links inside an enclosure, then those between enclosures."""
     spans_nodes: bool
-    """Whether the devices stand in more than one enclosure (`group`)."""
+    """Whether the devices are in more than one enclosure (`group`)."""
 
 
 def group_link(topology: Topology, ranks: Sequence[str]) -> GroupLink:
     """
-    Which links a collective among some devices uses.
+    Find the links that a collective among some devices uses.
 
     * All on one switch, or every two directly joined: the links there.
-    * In one enclosure otherwise: the links on the paths from the first to the others.
-    * In several enclosures: what joins those that share an enclosure, then the links that lead out of it.
+    * Otherwise in one enclosure: the links on the paths from the first to the others.
+    * In several enclosures: the links between those that share an enclosure, then the links that lead out of it.
 
     Raises:
         ValueError: a device is not in the topology, or no path joins two of them.
@@ -237,7 +237,7 @@ def group_link(topology: Topology, ranks: Sequence[str]) -> GroupLink:
 
 
 def _domain_links(graph: Graph, ranks: Sequence[str]) -> tuple[str, ...] | None:
-    """Links of the switch that all ranks are on, or of the edges between every two; None without either."""
+    """Find the links of the switch that all ranks are on, or of the edges between every two; None without either."""
     first, *others = ranks
     for switch in graph.adj[first]:
         if graph.nodes[switch]["kind"] == "switch" and all(graph.has_edge(rank, switch) for rank in others):
@@ -254,5 +254,5 @@ def _edges(graph: Graph, route: Route) -> Iterator[tuple[str, str, dict[str, Any
 
 
 def _distinct(links: Iterable[str]) -> tuple[str, ...]:
-    """Each once, in order of first appearance."""
+    """Drop repeated links, in order of first appearance."""
     return tuple(dict.fromkeys(links))

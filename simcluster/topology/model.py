@@ -1,5 +1,5 @@
 """
-What a topology is: a graph with agreed attributes, and the two functions that put nodes and links in it.
+The topology: a graph with defined attributes, and the functions that add nodes and links to it.
 
 Links are undirected edges and full duplex: `bytes_per_s` holds in each direction at the same time.
 """
@@ -20,7 +20,7 @@ NodeKind = Literal["device", "switch", "nic", "port", "die", "memory", "host"]
 NODE_KINDS: tuple[str, ...] = get_args(NodeKind)
 
 ENDPOINTS = ("host", "memory")
-"""Kinds of node that send and receive but pass nothing on."""
+"""Kinds of node that send and receive but do not forward."""
 
 MAX_NODES = 20_000
 MAX_LINKS = 500_000
@@ -32,8 +32,8 @@ class Topology:
     A cluster as a graph.
 
     Node attributes: `kind`, `group` (the enclosure), `device` (catalogue name, on devices only), optionally `rail`,
-    `forwards` (whether paths lead through it), `x`, `y`, `width`, `height` and others that a generator or an imported
-    file gives.
+    `forwards` (whether paths lead through it), `x`, `y`, `width`, `height` and others from a generator or an imported
+    file.
     Edge attributes: `link` (catalogue name or ''), `bytes_per_s` (per direction), `latency_s`, `count` (parallel
     links in this edge; `bytes_per_s` is their sum).
     """
@@ -41,7 +41,7 @@ class Topology:
     name: str
     title: str
     plain: Graph
-    """As dictionaries; finished, nothing is added any more."""
+    """The finished graph as dictionaries; it must not be changed."""
     devices: tuple[str, ...]
     """Names of the nodes of kind device, in order of creation."""
     kind: str
@@ -51,7 +51,7 @@ class Topology:
 
     @cached_property
     def graph(self) -> nx.Graph[str]:
-        """As a networkx graph, made when first asked for; frozen: networkx refuses to change it."""
+        """The networkx graph, made at first use; it is frozen, so networkx rejects changes."""
         return self.plain.as_networkx()
 
 
@@ -77,10 +77,10 @@ def add_node(
         graph: changed in place.
         name: unique.
         kind: what it is.
-        group: the enclosure that it stands in.
-        at: centre in a drawing; None lets the drawing find a place.
+        group: its enclosure.
+        at: centre in a drawing; None leaves the place to the drawing.
         size: width and height in a drawing.
-        **attributes: `device` of a device, and what else there is to say.
+        **attributes: `device` of a device, and others.
 
     Returns:
         The name.
@@ -106,9 +106,9 @@ def add_catalogue_link(graph: Graph, a: str, b: str, link: Link, bandwidth_share
 
 def latency_share(graph: Graph, a: str, b: str) -> float:
     """
-    How much of a catalogue link's latency the edge between two nodes carries.
+    Find the share of a catalogue link's latency that the edge between two nodes has.
 
-    The catalogue's figure is from end to end, with the switch in between where there is one. So an edge at a switch
-    carries half of it: device, switch, device add up to the published figure, and a second switch adds one more.
+    The catalogue's figure is from end to end, with a switch in between if there is one. So an edge at a switch has
+    half of it: device, switch, device add up to the published figure, and a second switch adds one more.
     """
     return 0.5 if "switch" in (graph.nodes[a]["kind"], graph.nodes[b]["kind"]) else 1.0

@@ -1,4 +1,4 @@
-"""What files and generators share: names checked against the catalogue, and sizes known before anything is built."""
+"""Field types and limits of files and generators: names in the catalogue, and sizes checked before building."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Built = TypeVar("Built", bound="Parameters")
 
 
 class Size(NamedTuple):
-    """How many nodes and links a graph has."""
+    """Number of nodes and links of a graph."""
 
     nodes: int
     links: int
@@ -28,20 +28,20 @@ class Parameters(Frozen):
 
     @abstractmethod
     def size(self) -> Size:
-        """Exactly what will be built."""
+        """Compute the exact size of the graph that will be built."""
 
 
 def bounded(parameters: Built) -> Built:
-    """The parameters themselves, unless what they would build is beyond the limits; nothing is built to find out."""
+    """Check, without building, that the graph of these parameters is within the limits, and return them."""
     nodes, links = parameters.size()
     if nodes > MAX_NODES or links > MAX_LINKS:
-        limits = f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links are built"
+        limits = f"at most {MAX_NODES:,} nodes and {MAX_LINKS:,} links are allowed"
         raise fault(f"{nodes:,} nodes and {links:,} links", limits)
     return parameters
 
 
 def _checked(look_up: Callable[[str], Any]) -> Callable[[str], str]:
-    """A validator that lets a name pass when the catalogue knows it."""
+    """Make a validator that accepts names of the catalogue."""
 
     def check(name: str) -> str:
         try:
@@ -67,7 +67,7 @@ Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./: -]*$", max_le
 
 
 def grid(device: str) -> WaferGrid:
-    """The cores of a wafer of the catalogue."""
+    """Look up the cores of a wafer of the catalogue."""
     cores = entries.device(device).grid
     if cores is None:
         raise ValueError(f"{device} is not a wafer")
@@ -75,14 +75,14 @@ def grid(device: str) -> WaferGrid:
 
 
 def prefix(device: str) -> str:
-    """How devices of this kind are called: `gpu`, `wafer`, `lpu` or `rdu`."""
+    """Find the prefix of names of a kind of device: `gpu`, `wafer`, `lpu` or `rdu`."""
     return entries.device(device).kind
 
 
 def figures(
     link: str | None, bytes_per_s: float | None, latency_s: float | None, latency_share: float
 ) -> tuple[float, float]:
-    """Bandwidth and latency of one link that someone wrote: as given, the rest from the catalogue."""
+    """Find bandwidth and latency of a link in a file: as given, the rest from the catalogue."""
     if bytes_per_s is not None and latency_s is not None:
         return bytes_per_s, latency_s
     known = entries.link(link or "")

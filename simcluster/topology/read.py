@@ -1,8 +1,8 @@
 """
-Read topologies from files and from scenarios, and tell everything that is wrong with them at once.
+Read topologies from files and from scenarios, and report all their problems together.
 
 A topology is written as one of: `generate:` with a generator's parameters, `nodes:` with `links:`, or `import:` with
-the file of a networkx graph. The names that come with simcluster are the files of the folder `topologies`.
+the file of a networkx graph. The shipped topologies are the files of the folder `topologies`.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class NodeEntry(Frozen):
     name: NodeName
     kind: NodeKind
     device: DeviceName | None = None
-    """Catalogue name; of nodes of kind device, and only of these."""
+    """Catalogue name, for nodes of kind device only."""
     group: Label = ""
     """The enclosure: a server, a wafer, a rack."""
     rail: Count | None = None
     capacity: Bytes | None = None
-    """Of a memory."""
+    """Capacity of a memory."""
     x: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
-    """Centre in a drawing; without it a place is found."""
+    """Centre in a drawing; if absent, a place is found."""
     y: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
 
     @model_validator(mode="after")
@@ -71,15 +71,14 @@ class LinkEntry(Frozen):
     """
     One link of a topology file, full duplex.
 
-    A link of the catalogue brings bandwidth and latency, at a switch half of the latency; what is written beside it
-    holds instead.
+    A link of the catalogue has bandwidth and latency, at a switch half of the latency; the file may override both.
     """
 
     from_: str = Field(alias="from")
     to: str
     link: LinkName | None = None
     bandwidth: Annotated[Bandwidth, Field(le=1e18)] | None = None
-    """Per direction, of one of `count` links."""
+    """Per direction, for one of `count` links."""
     latency: Annotated[Seconds, Field(le=3600)] | None = None
     """One way."""
     count: Annotated[int, Field(gt=0, le=10_000)] = 1
@@ -93,7 +92,7 @@ class LinkEntry(Frozen):
 
 
 class TopologyFile(Frozen):
-    """A topology as people write it: one of `generate`, `nodes` with `links`, and `import`."""
+    """A topology file: one of `generate`, `nodes` with `links`, and `import`."""
 
     title: Annotated[str, StringConstraints(max_length=200)] = ""
     generate: Generate | None = None
@@ -108,21 +107,21 @@ class TopologyFile(Frozen):
         if len(given) != 1:
             raise fault(" and ".join(given) or "no nodes", "expected one of 'generate', 'nodes' and 'import'")
         if self.links is not None and self.nodes is None:
-            raise fault("links without nodes", "expected 'nodes' beside 'links'")
+            raise fault("links without nodes", "expected 'nodes' with 'links'")
         return self
 
 
 def load(name_or_path: str, search_folder: FilePath | None = None) -> Topology:
     """
-    Read a topology that comes with simcluster, or a file.
+    Read a shipped topology or a file.
 
     Args:
         name_or_path: `h100-8`, or a path with a suffix: a topology file (.yaml), node-link JSON (.json) or GraphML.
-        search_folder: what relative paths start from: the folder of the scenario; default: the current one.
+        search_folder: from which relative paths start, that of the scenario; default: the current one.
 
     Raises:
-        entries.UnknownName: a bare name that is not among `names()`.
-        InputError: the file cannot be read, or what it says cannot be built.
+        entries.UnknownName: a name without suffix that is not among `names()`.
+        InputError: the file cannot be read, or its topology cannot be built.
     """
     if _BARE.fullmatch(name_or_path):
         if name_or_path not in names():
@@ -136,25 +135,25 @@ def load(name_or_path: str, search_folder: FilePath | None = None) -> Topology:
 
 
 def names() -> tuple[str, ...]:
-    """The topologies that come with simcluster, sorted."""
+    """List the shipped topologies, sorted."""
     return tuple(sorted(file.stem for file in folder().glob("*.yaml")))
 
 
 def folder() -> FilePath:
-    """Where these are."""
+    """Find the folder of the shipped topologies."""
     return source.shipped("topologies")
 
 
 def from_document(document: Document, path: Path = ()) -> Topology:
     """
-    Build the topology that stands at a path of a document.
+    Build the topology at a path of a document.
 
     Args:
-        document: a topology file, or a scenario with a topology written in place.
-        path: where in the document; the name of the topology is the name of the file.
+        document: a topology file, or a scenario with an inline topology.
+        path: of the topology in the document; its name is the name of the file.
 
     Raises:
-        InputError: with everything that is wrong with it.
+        InputError: with all its problems.
     """
     problems = list(_inconsistent(document, path))
     try:
@@ -179,7 +178,7 @@ def from_document(document: Document, path: Path = ()) -> Topology:
 
 
 def _explicit(nodes: Iterable[NodeEntry], links: Iterable[LinkEntry]) -> Graph:
-    """The graph that checked entries describe."""
+    """Build the graph of checked entries."""
     graph = Graph()
     for node in nodes:
         where = None if node.x is None or node.y is None else (node.x, node.y)
@@ -193,7 +192,7 @@ def _explicit(nodes: Iterable[NodeEntry], links: Iterable[LinkEntry]) -> Graph:
 
 
 def _inconsistent(document: Document, path: Path) -> Iterable[Problem]:
-    """What is wrong between the nodes and links of a document, as far as they can be read at all."""
+    """Find problems between the nodes and links of a document, as far as they can be read."""
     nodes, links = at(document.data, (*path, "nodes")), at(document.data, (*path, "links"))
     if not isinstance(nodes, list):
         return ()

@@ -1,10 +1,11 @@
 """
-Which way a message takes: directed links by number, one of equal ways by the flow's name, around what is down.
+Routes of messages: directed links by number, chosen among equal routes by the flow's name, around links that are
+down.
 
-The way is one of those that `measure.path` chooses from: fewest edges, then lowest latency. Where several are equal,
-a hash of source, target and the flow's name picks one of them, each as likely as any other, as switches do with the
-fields of a packet's header. The choice depends on names only: not on the order of calls, nor on what else flows.
-Left out: adaptive routing, and the time that a fabric takes to notice that a link is down.
+A route is one of those that `measure.path` chooses from: fewest edges, then lowest latency. Among equal ones a hash
+of source, target and the flow's name picks one, all equally likely, as switches do with the fields of a packet's
+header (ECMP). The choice depends on names only: not on the order of calls, nor on other flows. Left out: adaptive
+routing, and the time that a fabric takes to detect that a link is down.
 """
 
 from __future__ import annotations
@@ -20,49 +21,50 @@ from simcluster.topology.measure import forwards
 from simcluster.topology.model import Topology
 
 Down = frozenset[int | tuple[str, str]]
-"""What may not be used: a directed link by its number, or both directions between two nodes by their names."""
+"""Links that are down: a directed link by its number, or both directions between two nodes by their names."""
 
 NONE_DOWN: Down = frozenset()
 
 
 class NoRoute(ValueError):
-    """Nothing leads from one node to another over the links that are up."""
+    """No route leads from one node to another over the links that are up."""
 
 
 class Routes:
-    """The directed links of a topology, and ways over them."""
+    """The directed links of a topology, and routes over them."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         graph = topology.plain
         edges = [(*ends, edge) for a, b, edge in graph.edges(data=True) for ends in ((a, b), (b, a))]
         self.links: tuple[tuple[str, str], ...] = tuple((a, b) for a, b, _ in edges)
-        """From where to where, by number; the two directions of an edge follow one another."""
+        """Source and target of each link, by number; the two directions of an edge follow one another."""
         self.capacities_bytes_per_s: tuple[float, ...] = tuple(edge["bytes_per_s"] for *_, edge in edges)
-        """By number."""
+        """Capacity of each link, by number."""
         self.latencies_s: tuple[float, ...] = tuple(edge["latency_s"] for *_, edge in edges)
-        """By number."""
+        """Latency of each link, by number."""
         self.number: dict[tuple[str, str], int] = {ends: number for number, ends in enumerate(self.links)}
-        """Of the link from one node to another."""
+        """Number of the link from one node to another."""
         self._latency_ticks = [to_ticks(latency_s) for latency_s in self.latencies_s]
         self._place = {node: place for place, node in enumerate(graph)}
-        self._towards: dict[tuple[str, Down], _Towards] = {}
+        self._towards: dict[tuple[str, Down], _RoutesTo] = {}
         self._found: dict[tuple[str, str, Down, int], tuple[int, ...]] = {}
 
     def route(self, source: str, target: str, flow_name: str = "", down: Down = NONE_DOWN) -> tuple[int, ...]:
         """
-        The links of the way from one node to another, by number; none from a node to itself.
+        Find the links of the route from one node to another, by number; none from a node to itself.
 
         Raises:
-            NoRoute: nothing leads there.
-            ValueError: a node is not in the topology, or what is down is not a link of it.
+            NoRoute: there is none over the links that are up.
+            ValueError: a node is not in the topology, or a link that is down is not in it.
         """
-        towards = self._ways_to(target, down)
+        towards = self._routes_to(target, down)
         if source not in self._place:
             raise self._unknown(source)
-        ways = towards.ways_from(source)
+        ways = towards.best_from(source)
         if ways is None:
-            raise NoRoute(f"no route from {source} to {target} in topology {self._topology.name}; {self._told(down)}")
+            found = f"no route from {source} to {target} in topology {self._topology.name}"
+            raise NoRoute(f"{found}; {self._in_words(down)}")
         chosen = _hash(source, target, flow_name) % ways.number if ways.number > 1 else 0
         key = (source, target, down, chosen)
         if key not in self._found:
@@ -70,16 +72,16 @@ class Routes:
         return self._found[key]
 
     def latency_s(self, route: Sequence[int]) -> float:
-        """Sum over the links of a way."""
+        """Add the latencies of the links of a route."""
         return fsum(self.latencies_s[link] for link in route)
 
     def bytes_per_s(self, route: Sequence[int]) -> float:
-        """Of the narrowest link of a way; infinite when it has none."""
+        """Find the bandwidth of the narrowest link of a route; infinite without links."""
         return min((self.capacities_bytes_per_s[link] for link in route), default=float("inf"))
 
     def switch(self, ranks: Sequence[str]) -> str:
         """
-        The switch that all ranks are on, the one created first when there are several.
+        Find the switch that all ranks are on, the one created first if there are several.
 
         Raises:
             ValueError: there is none.
@@ -90,17 +92,17 @@ class Routes:
                 return node
         raise ValueError(f"no switch of topology {self._topology.name} joins {', '.join(ranks)}")
 
-    def _ways_to(self, target: str, down: Down) -> _Towards:
-        """From the cache, or new."""
+    def _routes_to(self, target: str, down: Down) -> _RoutesTo:
+        """Look up the routes to a target in the cache, or create them."""
         key = (target, down)
         if key not in self._towards:
             if target not in self._place:
                 raise self._unknown(target)
-            self._towards[key] = _Towards(self, target, self._numbers(down))
+            self._towards[key] = _RoutesTo(self, target, self._numbers(down))
         return self._towards[key]
 
     def _numbers(self, down: Down) -> frozenset[int]:
-        """What is down, all by number."""
+        """Convert links that are down to numbers."""
         numbers = set()
         for link in down:
             if isinstance(link, int):
@@ -111,8 +113,8 @@ class Routes:
                 raise ValueError(f"no link between {link[0]} and {link[1]} in topology {self._topology.name}")
         return frozenset(numbers)
 
-    def _told(self, down: Down) -> str:
-        """What is down, in words and in the order of the links."""
+    def _in_words(self, down: Down) -> str:
+        """List the links that are down, in their order."""
         numbers = self._numbers(down)
         both = {number for number in numbers if number ^ 1 in numbers}
         words = [
@@ -128,33 +130,33 @@ class Routes:
         return ValueError(f"no node '{node}' in topology {topology.name}; {nearest(node, topology.devices)}")
 
 
-class _Ways(NamedTuple):
-    """The best ways from a node to the target."""
+class _BestRoutes(NamedTuple):
+    """The best routes from a node to the target."""
 
     ticks: int
-    """Latency; equal for all, in integers so that equal is equal."""
+    """Latency, equal for all; an integer, so that equal latencies compare equal."""
     number: int
-    """How many there are."""
+    """Number of best routes."""
     onward: tuple[str, ...]
     """The next nodes, in order of creation."""
 
 
-class _Towards:
-    """All best ways to one target, found from there outward, and only as far as somebody asked."""
+class _RoutesTo:
+    """All best routes to one target, found from there outward and on demand."""
 
     def __init__(self, routes: Routes, target: str, down: frozenset[int]) -> None:
         self.routes, self.target, self.down = routes, target, down
-        self._ways = {target: _Ways(0, 1, ())}
+        self._ways = {target: _BestRoutes(0, 1, ())}
         self._front = [target]
 
-    def ways_from(self, source: str) -> _Ways | None:
-        """None when there is no way."""
+    def best_from(self, source: str) -> _BestRoutes | None:
+        """Find the best routes from a node; None if there are none."""
         while source not in self._ways and self._front:
             self._go_on()
         return self._ways.get(source)
 
     def links_of(self, source: str, chosen: int) -> tuple[int, ...]:
-        """The way of a number below the count of ways."""
+        """Find the route of a number below the number of best routes."""
         links, node = [], source
         while node != self.target:
             for nearer in self._ways[node].onward:
@@ -166,7 +168,7 @@ class _Towards:
         return tuple(links)
 
     def _go_on(self) -> None:
-        """One edge further out."""
+        """Search one edge further out."""
         routes, graph = self.routes, self.routes._topology.plain
         choices: dict[str, list[str]] = {}
         for nearer in self._front:
@@ -178,12 +180,12 @@ class _Towards:
             ticks = {n: routes._latency_ticks[routes.number[node, n]] + self._ways[n].ticks for n in nexts}
             least = min(ticks.values())
             best = sorted((n for n in nexts if ticks[n] == least), key=routes._place.__getitem__)
-            self._ways[node] = _Ways(least, sum(self._ways[n].number for n in best), tuple(best))
+            self._ways[node] = _BestRoutes(least, sum(self._ways[n].number for n in best), tuple(best))
         self._front = list(choices)
 
 
 def _hash(*names: str) -> int:
-    """A number that depends on names only; each is preceded by its length, so that no two lists are alike."""
+    """Hash names; each is preceded by its length, so that different lists have different input."""
     digest = blake2b(digest_size=8)
     for name in names:
         text = name.encode()

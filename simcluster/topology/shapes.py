@@ -1,4 +1,4 @@
-"""Generators of plain shapes, of any device and any link: star, ring, fully connected, mesh, fat tree."""
+"""Generators of simple shapes, of any device and any link: star, ring, fully connected, mesh, fat tree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Star(Parameters):
 
 
 def star(parameters: Star) -> Graph:
-    """Devices, each with one link to `switch0`."""
+    """Build devices, each with one link to `switch0`."""
     graph = Graph()
     rows = math.ceil(parameters.devices / 16)
     columns = math.ceil(parameters.devices / rows)
@@ -56,7 +56,7 @@ class Ring(Parameters):
 
 
 def ring(parameters: Ring) -> Graph:
-    """Devices, each with a link to the next, the last to the first."""
+    """Build devices, each with a link to the next, the last to the first."""
     graph = _circle(parameters.device, parameters.devices)
     for number in range(parameters.devices):
         _join(graph, parameters, number, f"{prefix(parameters.device)}{(number + 1) % parameters.devices}")
@@ -76,7 +76,7 @@ class FullyConnected(Parameters):
 
 
 def fully_connected(parameters: FullyConnected) -> Graph:
-    """Devices with a whole link of the catalogue between every two of them."""
+    """Build devices with a whole link of the catalogue between every two of them."""
     graph = _circle(parameters.device, parameters.devices)
     for a, b in combinations(range(parameters.devices), 2):
         _join(graph, parameters, a, f"{prefix(parameters.device)}{b}")
@@ -98,7 +98,7 @@ class Mesh(Parameters):
 
 
 def mesh(parameters: Mesh) -> Graph:
-    """Devices in rows and columns, row by row, each with links to its neighbours; no links around the edges."""
+    """Build devices in rows and columns, row by row, each with links to its neighbours, none around the edges."""
     graph = Graph()
     columns = parameters.columns
     for number in range(parameters.rows * columns):
@@ -134,9 +134,10 @@ class FatTree(Parameters):
 
 def fat_tree(parameters: FatTree) -> Graph:
     """
-    A k-ary fat tree: k pods of k/2 edge and k/2 aggregation switches, k/2 devices an edge switch, (k/2)^2 cores.
+    Build a k-ary fat tree: k pods of k/2 edge and k/2 aggregation switches, k/2 devices per edge switch, (k/2)^2
+    cores.
 
-    All links are equal, so any half of the devices can talk to the other half at full speed.
+    All links are equal, so any half of the devices can send to the other half at full speed.
 
     Source:
         Al-Fares, Loukissas, Vahdat: A Scalable, Commodity Data Center Network Architecture, SIGCOMM 2008.
@@ -147,7 +148,7 @@ def fat_tree(parameters: FatTree) -> Graph:
     for number in range(n_devices):
         pod = number // half**2
         _add_device(graph, parameters.device, number, (number + 0.7 * pod, 0.0), group=f"pod{pod}")
-    taller = max(1.0, k / 4)  # the wider the tree, the taller, so that lines do not run flat
+    taller = max(1.0, k / 4)  # wider trees are drawn taller, so that lines are not too flat
     for level, y in (("edge", 1.6 * taller), ("aggregation", 3.4 * taller)):
         for number in range(k * half):
             pod = number // half
@@ -170,7 +171,7 @@ def fat_tree(parameters: FatTree) -> Graph:
 
 
 def _circle(device: str, devices: int) -> Graph:
-    """Devices at equal distances on a circle, the first at the top."""
+    """Place devices at equal distances on a circle, the first at the top."""
     graph = Graph()
     radius = max(1.0, 1.15 * devices / (2 * math.pi))
     for number in range(devices):

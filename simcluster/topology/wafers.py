@@ -30,17 +30,17 @@ class Wafer(Parameters):
 
 def wafer(parameters: Wafer) -> Graph:
     """
-    One wafer: node `wafer0` stands for all of it, `wafer0/port3` for an I/O port, `wafer0/die2_5` for a die.
+    Build one wafer: node `wafer0` is the whole wafer, `wafer0/port3` an I/O port, `wafer0/die2_5` a die.
 
-    Half of the ports sit on the west edge and half on the east edge, spread evenly over the rows of dies.
+    Half of the ports are on the west edge and half on the east edge, spread evenly over the rows of dies.
     Two dies that touch are joined by one edge with the bandwidth of all core-to-core links across their border
     and the latency of crossing one die, core by core.
-    The I/O latency is left to what the ports are plugged into, so that it is paid once.
+    The I/O latency is part of the links that the ports are connected to, so that it counts once.
     """
     cores = grid(parameters.device)
     graph = Graph()
     side = 6.0
-    forwards = None if parameters.interior == "none" else False  # what crosses the wafer goes from die to die
+    forwards = None if parameters.interior == "none" else False  # traffic across the wafer passes from die to die
     size = (side + 0.3, side + 0.3)
     add_node(graph, "wafer0", "device", "wafer0", (0.0, 0.0), size, device=parameters.device, forwards=forwards)
     height = side / cores.die_rows
@@ -116,12 +116,13 @@ class WaferPipeline(Parameters):
 
 def wafer_pipeline(parameters: WaferPipeline) -> Graph:
     """
-    Wafers in a row: `wafer0` … each behind one bundle of ports `wafer0/io`, all on one logical switch `swarmx0`.
+    Build wafers in a row: `wafer0` …, each behind one bundle of ports `wafer0/io`, all on one logical switch
+    `swarmx0`.
 
     SwarmX is described by its vendor as a tree of broadcast-reduce nodes (1:4) on 100 Gb/s interfaces, without
-    latencies; the vendor's figure from wafer to wafer is less than 5 us with everything on the way in it. A tree here
-    would put made-up latencies on its levels, so one switch stands for it and each side carries half of the figure.
-    It never is the bottleneck: the vendor sizes it for 1.2 Tb/s of every system at once.
+    latencies; the vendor's figure from wafer to wafer is less than 5 us, everything included. The latencies of a
+    tree's levels would be invented, so one switch represents it and each side has half of the figure. It never is the
+    bottleneck: the vendor sizes it for 1.2 Tb/s of every system at once.
     """
     graph = Graph()
     columns = min(parameters.wafers, max(5, math.ceil(math.sqrt(1.7 * parameters.wafers))))
@@ -142,7 +143,7 @@ def wafer_pipeline(parameters: WaferPipeline) -> Graph:
 
 
 def _add_wafer(graph: Graph, number: int, device: str, at: tuple[float, float], io_at: tuple[float, float]) -> None:
-    """A wafer as one node and its ports as another; the I/O latency is on the links beyond the ports."""
+    """Add a wafer as one node and its ports as another; the I/O latency is on the links beyond the ports."""
     cores = grid(device)
     name = f"wafer{number}"
     add_node(graph, name, "device", name, at, (0.95, 0.95), device=device)
@@ -164,9 +165,9 @@ class WaferMemoryx(Parameters):
 
 def wafer_memoryx(parameters: WaferMemoryx) -> Graph:
     """
-    One wafer and `memoryx0` of a given capacity, both on `swarmx0`, both at the bandwidth of one wafer's I/O.
+    Build one wafer and `memoryx0` of a given capacity, both on `swarmx0`, both at the bandwidth of one wafer's I/O.
 
-    The memory's own speed is not published; a wafer cannot take more than its I/O in any case.
+    The memory's own speed is not published; a wafer cannot receive more than its I/O in any case.
     """
     graph = Graph()
     _add_wafer(graph, 0, parameters.device, (0.0, 0.0), (0.95, 0.0))

@@ -28,7 +28,7 @@ TOKEN_COLUMNS = (*KEYS, *COMPONENT_COLUMNS)
 its arrival, and equals the sum of the component columns."""
 
 ROWS_PER_BLOCK = 2**13
-"""About so many: a megabyte, which stays in the processor's cache from column to column."""
+"""Approximate number of rows in a block: one megabyte, which stays in the processor's cache between columns."""
 
 N_KEYS = len(KEYS)
 COMPONENT = {name: index for index, name in enumerate(COMPONENTS)}
@@ -38,6 +38,6 @@ REQUEST_COLUMNS = (
     "request", "arrived_at_ticks", "prompt_tokens", "output_tokens", "replica", "scheduled_at_ticks",
     "first_token_at_ticks", "last_token_at_ticks", "tokens_emitted", "preemptions", "restarts",
 )  # fmt: skip
-"""Integer columns of the request table; -1 where there is none. `status` and `reason` are text beside them."""
+"""Integer columns of the request table; -1 for none. Its columns `status` and `reason` are text."""
 
 STATUSES = ("finished", "failed", "unfinished")

@@ -1,4 +1,4 @@
-"""One digest of a run: that of the values in its token and request tables."""
+"""The digest of a run, computed from the values in its token and request tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from simcluster.trace.columns import TOKEN_COLUMNS, Block
 
 
 class Digest:
-    """SHA-256 of the token and request tables' values, independent of how they were cut into blocks."""
+    """SHA-256 of the values of the token and request tables, independent of how they were cut into blocks."""
 
     def __init__(self) -> None:
         self._columns = [hashlib.sha256() for _ in TOKEN_COLUMNS]
@@ -32,6 +32,6 @@ class Digest:
                 self._requests.update("\0".join(values).encode())
 
     def hexdigest(self) -> str:
-        """The digest of all that was added."""
+        """Finish the digest of all rows added so far."""
         parts = [digest.hexdigest() for digest in (*self._columns, self._requests)]
         return hashlib.sha256("".join(parts).encode()).hexdigest()

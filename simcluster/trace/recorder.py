@@ -1,7 +1,7 @@
 """
-Token rows on their way to the sinks: one row per token, its latency split into components that sum to it exactly.
+Collect token rows for the sinks: one row per token, its latency split into components that sum to it exactly.
 
-Rows are collected and handed on in blocks of shape (columns, rows), so memory does not grow with the run.
+Rows are passed on in blocks of shape (columns, rows), so memory does not grow with the run.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ _REPLICA, _STEP, _EMITTED_AT = map(KEYS.index, ("replica", "step", "emitted_at_t
 
 
 class Segment(NamedTuple):
-    """Rows of one group of requests that all get a token in each of some steps in a row."""
+    """Rows of requests that all get a token in each of several successive steps."""
 
     replica: int
     first_step: int
     batch_size: int
     ends: Ticks | int
-    """When each step's tokens are emitted, shape (steps,); of a single step its number."""
+    """Tick at which each step's tokens are emitted, shape (steps,); a number for a single step."""
     components: Ticks | list[int]
-    """Of every step, shape (steps, components); or one list, of a single step or of all."""
+    """Components of every step, shape (steps, components); or one list, for a single step or for all."""
     members: Ticks
-    """Numbers of the requests, and by how much the index of a request's token is above that of the step, (2, n)."""
-    head_starts: Sequence[tuple[int, Sequence[int]]] = ()
-    """Place among the requests and components that come on top of its first token."""
+    """Numbers of the requests, and the index of each one's token minus the number of the step, shape (2, n)."""
+    extras: Sequence[tuple[int, Sequence[int]]] = ()
+    """Index of a request in the segment and components that are added to its first token."""
     growing: tuple[int, Ticks] | None = None
-    """A component, and what every step adds to it, shape (steps,), where `components` is one list."""
+    """A component and the ticks that every step adds to it, shape (steps,), where `components` is one list."""
 
     @property
     def n_steps(self) -> int:
-        """Steps in a row."""
+        """Number of successive steps."""
         return 1 if isinstance(self.ends, int) else len(self.ends)
 
 
 class Recorder:
     """
-    Collects token rows and hands them to the sinks in blocks, in the order of emission.
+    Collects token rows and passes them to the sinks in blocks, in the order of emission.
 
     Rows come as segments, which are short, and are written out many at a time. Rows of one instant are in the order
     of their replicas, and each replica's in the order it recorded them. A replica may record rows later than they
-    are emitted: `complete_until` says up to which tick all rows are there. `deliver` may put rows off, in place, but
-    none before another of its replica. `close` hands on what is left.
+    are emitted: `complete_until` returns the tick up to which all rows are recorded. `deliver` may delay rows, in
+    place, but may not reorder those of a replica. `close` passes on the remaining rows.
     """
 
     def __init__(
@@ -67,22 +67,23 @@ class Recorder:
         self._segments: list[Segment] = []
         self._n_rows = 0
         self._early: Block = np.empty((len(TOKEN_COLUMNS), 0), np.int64)
-        # Memory of this size, given back untouched, makes glibc keep that of blocks, whose pages it would fetch anew.
+        # Freeing an untouched allocation of this size raises glibc's mmap threshold, so that the memory of blocks is
+        # kept and their pages are not fetched anew.
         np.empty((4, len(TOKEN_COLUMNS), ROWS_PER_BLOCK), np.int64)
 
     def add(self, segment: Segment) -> None:
-        """Record rows; those of a replica come in the order of emission."""
+        """Record rows; those of one replica must come in the order of emission."""
         self._segments.append(segment)
         self._n_rows += segment.n_steps * segment.members.shape[1]
         if self._n_rows >= self._rows_per_block:
             self._flush(None if self._complete_until is None else self._complete_until())
 
     def close(self) -> None:
-        """Hand on the rows that are left."""
+        """Pass on the remaining rows."""
         self._flush(None)
 
     def _flush(self, complete_until: int | None) -> None:
-        """Hand on the rows emitted before that tick, or all."""
+        """Pass on the rows emitted before a tick, or all."""
         rows = written_out(self._segments)
         self._segments, self._n_rows = [], 0
         if self._deliver is not None:
@@ -100,10 +101,10 @@ class Recorder:
 
 
 def written_out(segments: Sequence[Segment]) -> Block:
-    """The rows of some segments, shape (columns, rows): step after step, and in each step request after request."""
+    """Write out the rows of segments, shape (columns, rows), by step and in each step by request."""
     if not segments:
         return np.empty((len(TOKEN_COLUMNS), 0), np.int64)
-    replica, first_step, batch_size, ends, components, members, head_starts, growing = zip(*segments, strict=True)
+    replica, first_step, batch_size, ends, components, members, extras, growing = zip(*segments, strict=True)
     n_steps = np.array([segment.n_steps for segment in segments], np.intp)
     n_requests = np.array([pairs.shape[1] for pairs in members], np.intp)
     by_step = np.zeros((len(TOKEN_COLUMNS), int(n_steps.sum())), np.int64)
@@ -114,21 +115,21 @@ def written_out(segments: Sequence[Segment]) -> Block:
     _grow(by_step[N_KEYS:], growing, n_steps)
     per_step = n_requests.repeat(n_steps)  # (steps,)
     by_step[0] = (n_requests.cumsum() - n_requests).repeat(n_steps)
-    by_step[0] -= per_step.cumsum() - per_step  # the first row's member, less its number
+    by_step[0] -= per_step.cumsum() - per_step  # index of the first row's request, minus the row's number
     rows: Block = by_step.repeat(per_step, axis=1)
     member = rows[0] + np.arange(rows.shape[1])
     np.concatenate(members, axis=1).take(member, axis=1, out=rows[:2], mode="clip")
     rows[1] += rows[_STEP]
-    if any(head_starts):
+    if any(extras):
         n_rows = n_steps * n_requests
         starts = (n_rows.cumsum() - n_rows).tolist()
-        places = [start + place for start, more in zip(starts, head_starts, strict=True) for place, _ in more]
-        rows[N_KEYS:, places] += np.array([ticks for more in head_starts for _, ticks in more], np.int64).T
+        places = [start + place for start, more in zip(starts, extras, strict=True) for place, _ in more]
+        rows[N_KEYS:, places] += np.array([ticks for more in extras for _, ticks in more], np.int64).T
     return rows
 
 
 def _grow(components: Block, growing: Sequence[tuple[int, Ticks] | None], n_steps: npt.NDArray[np.intp]) -> None:
-    """Add what grows from step to step to components of steps, shape (components, steps)."""
+    """Add the growing part of each segment to the components of its steps, shape (components, steps)."""
     added = [one for one in growing if one is not None]
     if added:
         grows = np.array([one is not None for one in growing])
@@ -139,7 +140,7 @@ def _grow(components: Block, growing: Sequence[tuple[int, Ticks] | None], n_step
 def _each_step(
     values: Sequence[Any], of_all_steps: type[int] | type[list[int]], n_steps: npt.NDArray[np.intp]
 ) -> Ticks:
-    """What segments say of each step: a value of that type is of all their steps, another an array, a row each."""
+    """Repeat per-segment values for each step: values of that type hold for all steps, arrays have a row each."""
     one = [value for value in values if type(value) is of_all_steps]
     if not one:
         return np.concatenate(values)

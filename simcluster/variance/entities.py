@@ -1,9 +1,9 @@
 """
-The links, pipeline stages and hosts that matter most, as replicas and ranks have tables of their own.
+The links, pipeline stages and hosts that matter most; replicas and ranks have tables of their own.
 
-Links by their use over the run. Stages by how often they are the slowest of a step, found by playing the begin of the
-run again, watched, since the trace says when tokens came and not what each stage did. What stood still: hosts that
-paused, groups that stalled, devices that were down, all asked again of the noise world and the events.
+Links are ranked by their use over the run. Stages are ranked by how often they are the slowest of a step, found by
+simulating the beginning of the run again, since the trace records when tokens came and not what each stage did.
+Standstills are hosts that paused, groups that stalled and devices that were down, drawn again from the seed.
 """
 
 from __future__ import annotations
@@ -11,62 +11,123 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from simcluster.kernel.simulate import play
-from simcluster.kernel.watched import Served
+from simcluster.kernel.simulate import run_scenario
+from simcluster.kernel.watch import Served
 from simcluster.noise.renewals import Renewals, rare_stalls
 from simcluster.numerics.ticks import TICKS_PER_S
-from simcluster.plans.planner import Planner
+from simcluster.results.metrics import TICKS_PER_MS
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import COMPONENTS
-from simcluster.variance.spells import all_spells
-from simcluster.variance.traffic import link_use
+from simcluster.variance.event_intervals import event_intervals
+from simcluster.variance.link_use import link_use
 
-MOST_LINKS = 10
-MOST_STANDSTILLS = 10
-MOST_SERVICES = 2**13
-"""Of steps by stages that are looked at, of all replications together."""
-_MS = TICKS_PER_S // 1000
+MAX_LINKS = 10
+MAX_STANDSTILLS = 10
+MAX_SERVICES = 2**13
+"""Services of a step by a stage that are analysed, of all replications together."""
+_MIN_SERVICES_EACH = 256
+
+_STANDSTILL_LABELS = {
+    "host_pauses": "pauses of the host of",
+    "rare_stalls": "stalls of the group of",
+    "device_down": "down:",
+}
 
 
-def entities(runs: Sequence[RunFolder]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class LinkLoad:
+    """A link, and how many others have the same load to three digits."""
+
+    ends: tuple[str, str]
+    alike: int
+    """Links of this load, this one included."""
+    use: float
+    """Share of its bandwidth over the run, in the busier direction."""
+    changed_share: float
+    """Share of the time in which it was slow or cut."""
+
+    @property
+    def label(self) -> str:
+        """Its ends, and how many are like it."""
+        return " - ".join(self.ends) + (f" and {self.alike - 1:,} like it" if self.alike > 1 else "")
+
+
+@dataclass(frozen=True)
+class StageLoad:
+    """A stage of a pipeline over the analysed steps."""
+
+    replica: int
+    stage: int
+    devices: tuple[str, ...]
+    slowest_share: float
+    """Share of the steps of which it was the slowest stage."""
+    mean_ms: float
+    """Mean service of a step."""
+    wait_ms: float
+    """Mean wait of a step for the stage."""
+    busy_share: float
+    """Share of the time in which it served."""
+    component: str
+    """The component that most of its time is."""
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """A host, group or device that stood still."""
+
+    kind: str
+    """`host_pauses`, `rare_stalls` or `device_down`."""
+    entity: str
+    """The device; of a host or a group its first."""
+    number: int
+    """How often, over all runs."""
+    total_s: float
+    share: float
+    """Share of the time of all runs."""
+
+    @property
+    def label(self) -> str:
+        """What stood still, and how."""
+        return f"{_STANDSTILL_LABELS[self.kind]} {self.entity}"
+
+
+@dataclass(frozen=True)
+class Entities:
+    """The links, stages and standstills that matter most."""
+
+    n_links: int | None
+    """Links that were used or changed; None where the use is not known."""
+    links: list[LinkLoad]
+    """At most ten, the busiest first."""
+    n_steps: int
+    """Steps analysed, from the beginning of the run."""
+    stages: list[StageLoad]
+    """Every stage of a pipeline, the one that is slowest most often first; empty without pipelines."""
+    standstills: list[Standstill]
+    """At most ten, the longest first."""
+
+
+def entities(runs: Sequence[RunFolder]) -> Entities:
     """
-    The entities of a run, or of replications of one scenario, that matter most.
-
-    Returns:
-        `links`: at most ten, the busiest first: their `ends`, how many are `alike` to three digits, with this one,
-        `use` as `link_use` has it, in the busier direction, and `changed_share` of the time for slow or cut ones.
-        `n_links` that were used or changed; None where the use is not known.
-        `stages`: of every stage of a pipeline, the one that is slowest most often first: `replica`, `stage`,
-        `devices`, `slowest_share` of the steps looked at, `mean_ms` that it serves a step for and `wait_ms` that the
-        step has waited for it, `busy_share` of the time, and the `component` that most of its time is. `n_steps` that
-        were looked at, from the begin of the run. Empty without pipelines.
-        `standstills`: at most ten, the longest first: `kind` (`host_pauses`, `rare_stalls`, `device_down`), `entity`,
-        which for a host or a group is its first device, and over all runs their `number`, their sum `total_s`, and
-        their `share` of the time.
+    Find the entities of a run, or of replications of one scenario, that matter most.
 
     Raises:
-        InputError: the resolved scenario of a run is not there, or cannot be used any more.
+        InputError: the resolved scenario of a run does not exist, or is not usable any more.
     """
     scenarios = [run.scenario() for run in runs]
     n_links, links = _links(runs, scenarios)
     n_steps, stages = _stages(scenarios)
-    return {
-        "n_links": n_links,
-        "links": links[:MOST_LINKS],
-        "n_steps": n_steps,
-        "stages": stages,
-        "standstills": _standstills(runs, scenarios)[:MOST_STANDSTILLS],
-    }
+    return Entities(n_links, links[:MAX_LINKS], n_steps, stages, _standstills(runs, scenarios)[:MAX_STANDSTILLS])
 
 
-def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[int | None, list[dict[str, Any]]]:
-    """How many edges were used or changed, and of those that are alike one each, by use."""
+def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[int | None, list[LinkLoad]]:
+    """The number of links that were used or changed, and one for each load, the busiest first."""
     topology = topology_of(scenarios[0])
     use = link_use(runs, topology) if topology is not None else None
     if use is None:
@@ -78,100 +139,100 @@ def _links(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> tuple[in
             busier[key] = ends, share
     whole = max(sum(run.end_ticks for run in runs), 1)
     changed: dict[frozenset[str], int] = {}
-    for run, scenario in zip(runs, scenarios, strict=True):
-        for spell in all_spells(Planner(scenario), run.end_ticks):
-            if spell.link is not None:
-                key = frozenset(spell.link)
-                busier.setdefault(key, (spell.link, 0.0))
-                changed[key] = changed.get(key, 0) + min(spell.end, run.end_ticks) - spell.begin
-    alike: dict[tuple[str, str], list[tuple[float, float, list[str]]]] = {}
+    for run in runs:
+        for interval in event_intervals(run.planner(), run.end_ticks):
+            if interval.link is not None:
+                key = frozenset(interval.link)
+                busier.setdefault(key, (interval.link, 0.0))
+                changed[key] = changed.get(key, 0) + min(interval.end, run.end_ticks) - interval.begin
+    same_load: dict[tuple[str, str], list[tuple[float, float, tuple[str, str]]]] = {}
     n_links = 0
     for key, (ends, share) in busier.items():
         of_time = min(changed.get(key, 0) / whole, 1.0)
         if share > 0 or of_time > 0:
             n_links += 1
-            alike.setdefault((f"{share:.2e}", f"{of_time:.2e}"), []).append((-share, -of_time, list(ends)))
-    firsts = sorted((min(some), len(some)) for some in alike.values())
-    return n_links, [
-        {"ends": ends, "alike": number, "use": -use, "changed_share": -of_time}
-        for (use, of_time, ends), number in firsts
-    ]
+            same_load.setdefault((f"{share:.2e}", f"{of_time:.2e}"), []).append((-share, -of_time, ends))
+    firsts = sorted((min(some), len(some)) for some in same_load.values())
+    return n_links, [LinkLoad(ends, number, -use, -of_time) for (use, of_time, ends), number in firsts]
 
 
-class _Enough(Exception):
-    """So many steps were served that no more are looked at."""
+class _EnoughServices(Exception):
+    """Enough services have been seen."""
 
 
-class _Stage:
-    """What is counted of one stage."""
+class _StageCounts:
+    """Counts of one stage."""
 
     def __init__(self) -> None:
         self.n_steps = self.served = self.waited = 0
         self.n_slowest = 0.0
         self.parts = np.zeros(len(COMPONENTS), np.int64)
 
+    def add(self, service: Served, slowest: float) -> None:
+        """Add a service of a step; `slowest` is 1 if it was the slowest of the step, and a share of 1 on a tie."""
+        self.n_steps += 1
+        self.n_slowest += slowest
+        self.served += service.ended - service.began
+        self.waited += service.began - service.arrived
+        self.parts += service.parts
 
-def _stages(scenarios: Sequence[Scenario]) -> tuple[int, list[dict[str, Any]]]:
-    """How many steps were looked at, and the stages of all pipelines."""
-    counted: dict[tuple[int, int], _Stage] = {}
+
+def _stages(scenarios: Sequence[Scenario]) -> tuple[int, list[StageLoad]]:
+    """The number of steps analysed, and the stages of all pipelines."""
+    counts: dict[tuple[int, int], _StageCounts] = {}
     n_steps = span = 0
     replicas = scenarios[0].replicas
     if all(len(replica.stages) < 2 for replica in replicas):
         return 0, []
     for scenario in scenarios:
-        served = _served(scenario, max(MOST_SERVICES // len(scenarios), 256))
+        served = _services(scenario, max(MAX_SERVICES // len(scenarios), _MIN_SERVICES_EACH))
         span += max((one.ended for one in served), default=0) - min((one.began for one in served), default=0)
         steps: dict[tuple[int, int], list[Served]] = {}
         for one in served:
             steps.setdefault((one.replica, one.step), []).append(one)
         for (replica, _), of_step in steps.items():
             if len(of_step) < len(scenario.replicas[replica].stages):
-                continue  # not over yet, or lost
+                continue  # unfinished or lost
             n_steps += 1
             longest = max(one.ended - one.began for one in of_step)
             n_longest = sum(one.ended - one.began == longest for one in of_step)
             for one in of_step:
-                stage = counted.setdefault((replica, one.stage), _Stage())
-                stage.n_steps += 1
-                if one.ended - one.began == longest:
-                    stage.n_slowest += 1 / n_longest
-                stage.served += one.ended - one.began
-                stage.waited += one.began - one.arrived
-                stage.parts += one.parts
-    found: list[dict[str, Any]] = [
-        {
-            "replica": replica,
-            "stage": place,
-            "devices": list(replicas[replica].stages[place].devices),
-            "slowest_share": stage.n_slowest / stage.n_steps,
-            "mean_ms": stage.served / stage.n_steps / _MS,
-            "wait_ms": stage.waited / stage.n_steps / _MS,
-            "busy_share": stage.served / max(span, 1),
-            "component": list(COMPONENTS)[int(stage.parts.argmax())],
-        }
-        for (replica, place), stage in counted.items()
+                slowest = 1 / n_longest if one.ended - one.began == longest else 0.0
+                counts.setdefault((replica, one.stage), _StageCounts()).add(one, slowest)
+    found = [
+        StageLoad(
+            replica,
+            place,
+            replicas[replica].stages[place].devices,
+            stage.n_slowest / stage.n_steps,
+            stage.served / stage.n_steps / TICKS_PER_MS,
+            stage.waited / stage.n_steps / TICKS_PER_MS,
+            stage.served / max(span, 1),
+            list(COMPONENTS)[int(stage.parts.argmax())],
+        )
+        for (replica, place), stage in counts.items()
     ]
-    found.sort(key=lambda one: (-one["slowest_share"], -one["mean_ms"], one["replica"], one["stage"]))
-    return n_steps, found
+    return n_steps, sorted(found, key=lambda one: (-one.slowest_share, -one.mean_ms, one.replica, one.stage))
 
 
-def _served(scenario: Scenario, most: int) -> list[Served]:
-    """What the stages of pipelines served from the begin of a run, at most so many services."""
+def _services(scenario: Scenario, most: int) -> list[Served]:
+    """The first services of steps by stages in a run, at most that many."""
     found: list[Served] = []
 
     def watch(one: Served) -> None:
         if len(found) == most:
-            raise _Enough
+            raise _EnoughServices
         found.append(one)
 
-    alike = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
-    with suppress(_Enough):
-        play(alike, [], watch)
+    # `auto` finds the same times as `op` in fewer events.
+    faster = scenario.model_copy(update={"fidelity": "auto"}) if scenario.fidelity == "op" else scenario
+    with suppress(_EnoughServices):
+        run_scenario(faster, [], watch)
     return found
 
 
-def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
-    """Who stood still for how much of the time, the longest first."""
+def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> list[Standstill]:
+    """All standstills of all runs, the longest first."""
     number: Counter[tuple[str, str]] = Counter()
     ticks: Counter[tuple[str, str]] = Counter()
     whole = sum(run.end_ticks for run in runs)
@@ -181,8 +242,8 @@ def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> li
         ticks[kind, entity] += lasted
 
     for run, scenario in zip(runs, scenarios, strict=True):
-        planner, end = Planner(scenario), run.end_ticks
-        for replica, pauses in zip(scenario.replicas, planner.pauses(), strict=False):
+        end = run.end_ticks
+        for replica, pauses in zip(scenario.replicas, run.planner().pauses(), strict=False):
             if pauses is not None:
                 add("host_pauses", replica.stages[0].devices[0], *_until(pauses, end))
         for pool, replica in scenario.placed_replicas:
@@ -192,23 +253,20 @@ def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> li
             for stage in replica.stages:
                 first = stage.devices[0]
                 add("rare_stalls", first, *_until(rare_stalls(scenario.seeds, first, **values), end))
-        for spell in all_spells(planner, end):
-            if spell.kind == "device_down":
-                for device in spell.devices:
-                    add("device_down", device, 1, min(spell.end, end) - spell.begin)
+        for interval in event_intervals(run.planner(), end):
+            if interval.kind == "device_down":
+                for device in interval.devices:
+                    add("device_down", device, 1, min(interval.end, end) - interval.begin)
     found = [
-        {
-            "kind": kind, "entity": entity, "number": times, "total_s": ticks[kind, entity] / TICKS_PER_S,
-            "share": ticks[kind, entity] / max(whole, 1),
-        }
+        Standstill(kind, entity, times, ticks[kind, entity] / TICKS_PER_S, ticks[kind, entity] / max(whole, 1))
         for (kind, entity), times in number.items()
         if times
-    ]  # fmt: skip
-    return sorted(found, key=lambda one: (-one["share"], one["kind"], one["entity"]))
+    ]
+    return sorted(found, key=lambda one: (-one.share, one.kind, one.entity))
 
 
 def _until(renewals: Renewals, end: int) -> tuple[int, int]:
-    """How many intervals begin up to a tick, and for how many ticks until then they are on."""
+    """How many intervals begin up to a tick, and for how many ticks until then they last."""
     renewals.reach(end)
     n = sum(begin <= end for begin in renewals.begins)
     lengths = zip(renewals.begins[:n], renewals.ends[:n], strict=True)

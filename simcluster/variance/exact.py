@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import Ticks
 
 LIMB_BITS = 18
-MOST_ROWS = 2**17
-"""Of which products are added at once."""
+MAX_ROWS = 2**17
+"""Rows whose products are added at once."""
 _MASK = 2**LIMB_BITS - 1
 
 
@@ -26,12 +26,12 @@ def products(rows: Sequence[Ticks], values: Ticks) -> list[int]:
     The sum of each row times `values`, exactly.
 
     Args:
-        rows: of int64 ticks, shape (n,) each.
+        rows: int64 ticks, shape (n,) each.
         values: int64 ticks, shape (n,).
     """
     sums = [0] * len(rows)
-    for start in range(0, len(values), MOST_ROWS):
-        part = slice(start, start + MOST_ROWS)
+    for start in range(0, len(values), MAX_ROWS):
+        part = slice(start, start + MAX_ROWS)
         right = _limbs(values[part])
         left = [_limbs(row[part]) for row in rows]
         found = (np.concatenate(left) @ right.T).tolist() if left else []
@@ -44,14 +44,14 @@ def products(rows: Sequence[Ticks], values: Ticks) -> list[int]:
     return sums
 
 
-def sums_by(keys: npt.NDArray[np.int64], values: Ticks, n_keys: int) -> Ticks:
+def sums_by(keys: Integers, values: Ticks, n_keys: int) -> Ticks:
     """The sum of the values of each key from 0 on, shape (n_keys,), of at most 2^21 values; int64 must hold it."""
     high = np.bincount(keys, values >> 32, n_keys)
     low = np.bincount(keys, values & (2**32 - 1), n_keys)
     return (high.astype(np.int64) << 32) + low.astype(np.int64)
 
 
-def squares_by(keys: npt.NDArray[np.int64], values: Ticks) -> dict[int, int]:
+def squares_by(keys: Integers, values: Ticks) -> dict[int, int]:
     """The sum of the squares of the values of each key, exactly, of at most 2^26 values."""
     if not len(keys):
         return {}
@@ -68,7 +68,7 @@ def squares_by(keys: npt.NDArray[np.int64], values: Ticks) -> dict[int, int]:
     return dict(zip(ordered[starts].tolist(), sums, strict=True))
 
 
-def _limbs(values: Ticks) -> npt.NDArray[np.float64]:
+def _limbs(values: Ticks) -> Floats:
     """Parts of 18 bits, the lowest first, shape (limbs, n); the highest carries the sign."""
     most = max(int(values.max(initial=0)), -int(values.min(initial=0)))
     n_limbs = most.bit_length() // LIMB_BITS + 1

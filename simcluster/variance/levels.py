@@ -1,14 +1,14 @@
 """
-The law of total variance, level by level: replications, requests, steps, and what is left within a step.
+The law of total variance, level by level: replications, requests, steps, and the rest within a step.
 
 Var(T) = Var(mean of the replication)
        + Var(mean of the request - mean of the replication)
-       + Var(mean of the step, of what exceeds the requests' means)
-       + what is left
+       + Var(mean of the step, of the residuals about the requests' means)
+       + the rest
 
-A step serves many requests and a request takes part in many steps, so the third line is taken of the residuals of the
+A step serves many requests and a request takes part in many steps, so the third line uses the residuals of the
 second: these are orthogonal to everything that is the same for a whole request, and the four lines sum to one.
-The first two are exact. The last two are sums of squares of residuals in floating point, each within some 1e-13.
+The first two are exact. The last two are sums of squares of residuals in floating point, each within about 1e-13.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import Ticks
 from simcluster.variance.exact import squares_by
 
-Floats = npt.NDArray[np.float64]
 
-
-def grouped_squares(counts: npt.NDArray[np.int64], sums: Ticks) -> Fraction:
+def grouped_squares(counts: Integers, sums: Ticks) -> Fraction:
     """
     The sum over groups of (sum of the group)² / (values in it), exactly: n times the mean square of group means.
 
@@ -34,16 +33,16 @@ def grouped_squares(counts: npt.NDArray[np.int64], sums: Ticks) -> Fraction:
         counts: values in each group, shape (groups,); groups without any do not count.
         sums: of each group, shape (groups,).
     """
-    there = counts > 0
-    by_count = squares_by(counts[there], sums[there])
+    nonempty = counts > 0
+    by_count = squares_by(counts[nonempty], sums[nonempty])
     return sum((Fraction(square, count) for count, square in by_count.items()), Fraction(0))
 
 
 class Residuals:
     """
-    Squares of what exceeds the requests' means, between steps and within them, gathered in the order of emission.
+    Squares of residuals about the requests' means, between steps and within them, added in the order of emission.
 
-    Rows of one step come next to each other, maybe cut by the end of a block.
+    Rows of one step follow one another, possibly cut by the end of a block.
     """
 
     def __init__(self) -> None:
@@ -81,7 +80,7 @@ def levels(
     n: int, total: int, squares: int, replications: Iterable[tuple[int, int]], of_requests: Fraction
 ) -> tuple[float, float, float] | None:
     """
-    Shares of the variance: between replications, between requests of one, and within requests; None without any.
+    Shares of the variance: between replications, between requests of one, and within requests; None if it is zero.
 
     Args:
         n: values.

@@ -3,7 +3,7 @@ Covariance shares: how much of a latency's variance each of its components carri
 
 A latency is the sum of its components, so its variance is the sum of their covariances with it. The shares
 Cov(part, whole) / Var(whole) thus sum to one; they equal the Shapley values of the variance. A share is negative
-where a component is small when the latency is large. All is counted in whole numbers and divided once, at the end.
+where a component is small when the latency is large. All sums are whole numbers and divided once, at the end.
 
 Source:
     Genizi, "Decomposition of R2 in multiple regression with correlated regressors" (1993), for covariance shares;
@@ -28,13 +28,13 @@ N_PARTS = len(COMPONENTS)
 
 @dataclass
 class Moments:
-    """Of values that are sums of components, all exact."""
+    """Exact moments of values that are sums of components."""
 
     n: int = 0
     sums: list[int] = field(default_factory=lambda: [0] * N_PARTS)
-    """Of each component."""
+    """Sum of each component."""
     products: list[int] = field(default_factory=lambda: [0] * N_PARTS)
-    """Of each component times the whole."""
+    """Sum of each component times the whole."""
 
     def add(self, parts: Ticks, whole: Ticks) -> None:
         """Add values: their components, shape (components, n), and the sums of these, shape (n,)."""
@@ -60,7 +60,7 @@ class Moments:
         return self.n * self.squares - self.total**2
 
     def shares(self) -> list[Fraction] | None:
-        """Of each component in the variance; None where nothing varies."""
+        """Share of each component in the variance; None where nothing varies."""
         deviation, whole = self.deviation, self.total
         if not deviation:
             return None
@@ -70,11 +70,11 @@ class Moments:
         ]
 
     def mean(self) -> list[float]:
-        """Of each component, in ticks."""
+        """Mean of each component in ticks."""
         return [part / self.n for part in self.sums]
 
     def std(self) -> float:
-        """Standard deviation in ticks, with n."""
+        """Standard deviation in ticks, with n in the denominator."""
         return math.isqrt(self.deviation << 80) / self.n / 2**40
 
 

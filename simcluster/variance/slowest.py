@@ -1,19 +1,21 @@
 """
-The slowest requests: how much longer they took than the mean, in which component, and by what cause.
+The slowest requests: how much longer they took than the mean, in which component, and why.
 
-What a request's TTFT exceeds the mean by is the sum of what its components exceed theirs by. Of E2E, the part behind
-the first token is split once more: so many gaps more than others have, each of mean length, and gaps that are longer
-than the mean gap. The largest of these terms is the reason, and who was there meanwhile is its cause.
+The excess of a request's TTFT over the mean is the sum of the excesses of its components. Of E2E, the part after the
+first token is split once more: gaps that the request has more than others, each of mean length, and gaps that are
+longer than the mean gap. The largest of these terms is the reason; the cause is what was going on at the time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import TICKS_PER_S, Ticks
 from simcluster.results.metrics import TICKS_PER_MS
 from simcluster.results.read_run import RunFolder
@@ -21,17 +23,16 @@ from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.circumstances import Circumstances
 from simcluster.variance.moments import Moments, whole_of
 
-MOST_REQUESTS = 5
-"""Of a latency that are told."""
+MAX_REQUESTS = 5
+"""Requests reported for each latency."""
 KINDS = ("ttft", "e2el")
 OF_LENGTH = "output_tokens"
 """Stands for a component where a request is slow by the number of its tokens."""
 _NAMES = tuple(COMPONENTS)
-Floats = npt.NDArray[np.float64]
 
 
-class Slow(NamedTuple):
-    """One request, finished and slow."""
+class SlowTimes(NamedTuple):
+    """Times of one finished request that may be among the slowest."""
 
     ticks: int
     """Its latency."""
@@ -43,20 +44,42 @@ class Slow(NamedTuple):
     n_gaps: int
 
 
-class Mean(NamedTuple):
-    """Of all finished requests."""
+class MeanTimes(NamedTuple):
+    """Means over all finished requests."""
 
     first: Floats
     """Ticks of each component of a first token."""
     gap: Floats
-    """Ticks of each component of a gap; zeros without any."""
+    """Ticks of each component of a gap; zeros if there are no gaps."""
     n_gaps: float
-    """A request."""
+    """Gaps of a request."""
+
+
+@dataclass(frozen=True)
+class SlowRequest:
+    """One of the slowest requests, and why it was slow."""
+
+    seed: int
+    """Seed of its run."""
+    request: int
+    arrived_s: float
+    prompt_tokens: int
+    output_tokens: int
+    replica: int
+    ttft_ms: float
+    e2el_ms: float
+    excess_ms: float
+    """Over the mean of all requests."""
+    component: str
+    """The component with most of the excess, or `output_tokens` where their number has most of it."""
+    component_excess_ms: float
+    cause: str
+    """A short text."""
 
 
 def slowest_of(
-    first: Ticks, later: Ticks, counts: npt.NDArray[np.int64], finished: npt.NDArray[np.bool_]
-) -> dict[str, list[Slow]]:
+    first: Ticks, later: Ticks, counts: Integers, finished: npt.NDArray[np.bool_]
+) -> dict[str, list[SlowTimes]]:
     """
     The slowest requests of a run by latency, the slowest first; of equal ones the earlier first.
 
@@ -64,80 +87,80 @@ def slowest_of(
         first: components of every request's first token, shape (components, requests).
         later: sums of those of its gaps, of the same shape.
         counts: gaps of each request, shape (requests,).
-        finished: which count, shape (requests,).
+        finished: which requests count, shape (requests,).
     """
     numbers = np.flatnonzero(finished)
     found = {}
     for kind, ticks in (("ttft", whole_of(first)), ("e2el", whole_of(first) + whole_of(later))):
-        order = numbers[np.argsort(-ticks[numbers], kind="stable")[:MOST_REQUESTS]]
+        order = numbers[np.argsort(-ticks[numbers], kind="stable")[:MAX_REQUESTS]]
         found[kind] = [
-            Slow(int(ticks[n]), int(n), first[:, n].copy(), later[:, n].copy(), int(counts[n])) for n in order
+            SlowTimes(int(ticks[n]), int(n), first[:, n].copy(), later[:, n].copy(), int(counts[n])) for n in order
         ]
     return found
 
 
-def mean_of(ttft: Moments, itl: Moments) -> Mean:
-    """The mean request, of moments of first tokens and of gaps; there must be a first token."""
+def mean_times(ttft: Moments, itl: Moments) -> MeanTimes:
+    """The mean request, from moments of at least one first token and of gaps."""
     gap = np.array(itl.mean()) if itl.n else np.zeros(len(COMPONENTS))
-    return Mean(np.array(ttft.mean()), gap, itl.n / ttft.n)
+    return MeanTimes(np.array(ttft.mean()), gap, itl.n / ttft.n)
 
 
-def told(kind: str, runs: Sequence[RunFolder], slow: Sequence[Sequence[Slow]], mean: Mean) -> list[dict[str, Any]]:
+def slowest_requests(
+    kind: str, runs: Sequence[RunFolder], slow: Sequence[Sequence[SlowTimes]], mean: MeanTimes
+) -> list[SlowRequest]:
     """
-    The slowest of all runs.
+    The slowest requests of all runs that exceed the mean, the slowest first.
 
     Args:
         kind: `ttft` or `e2el`.
         runs: with the slowest of each in `slow`.
-        mean: of all of them.
-
-    Returns:
-        Of each request `seed`, `request`, `arrived_s`, `prompt_tokens`, `output_tokens`, `replica`, `ttft_ms`,
-        `e2el_ms`, `excess_ms` over the mean of all, the `component` that has most of it or, where their number has,
-        `output_tokens`, `component_excess_ms`, and `cause` in words. None that does not exceed the mean.
+        slow: by run.
+        mean: over all runs.
     """
     mean_ticks = mean.first.sum() + (mean.n_gaps * mean.gap.sum() if kind == "e2el" else 0.0)
     all_slow = [(one, place) for place, some in enumerate(slow) for one in some if one.ticks > mean_ticks]
     all_slow.sort(key=lambda pair: (-pair[0].ticks, pair[1], pair[0].request))
-    around: dict[int, Circumstances] = {}
+    circumstances: dict[int, Circumstances] = {}
     found = []
-    for one, place in all_slow[:MOST_REQUESTS]:
+    for one, place in all_slow[:MAX_REQUESTS]:
         run = runs[place]
-        there = around.setdefault(place, Circumstances(run))
-        component, excess_ms, cause = _why(kind, one, mean, there)
+        if place not in circumstances:
+            circumstances[place] = Circumstances(run)
+        component, excess_ms, cause = _reason(kind, one, mean, circumstances[place])
         first_ticks = int(one.first.sum())
         found.append(
-            {
-                "seed": run.summary["seed"],
-                "request": one.request,
-                "arrived_s": int(run.requests["arrived_at_ticks"][one.request]) / TICKS_PER_S,
-                "prompt_tokens": int(run.requests["prompt_tokens"][one.request]),
-                "output_tokens": one.n_gaps + 1,
-                "replica": int(run.requests["replica"][one.request]),
-                "ttft_ms": first_ticks / TICKS_PER_MS,
-                "e2el_ms": (first_ticks + int(one.later.sum())) / TICKS_PER_MS,
-                "excess_ms": float(one.ticks - mean_ticks) / TICKS_PER_MS,
-                "component": component,
-                "component_excess_ms": excess_ms,
-                "cause": cause,
-            }
+            SlowRequest(
+                seed=run.summary["seed"],
+                request=one.request,
+                arrived_s=int(run.requests["arrived_at_ticks"][one.request]) / TICKS_PER_S,
+                prompt_tokens=int(run.requests["prompt_tokens"][one.request]),
+                output_tokens=one.n_gaps + 1,
+                replica=int(run.requests["replica"][one.request]),
+                ttft_ms=first_ticks / TICKS_PER_MS,
+                e2el_ms=(first_ticks + int(one.later.sum())) / TICKS_PER_MS,
+                excess_ms=float(one.ticks - mean_ticks) / TICKS_PER_MS,
+                component=component,
+                component_excess_ms=excess_ms,
+                cause=cause,
+            )
         )
     return found
 
 
-def _why(kind: str, one: Slow, mean: Mean, there: Circumstances) -> tuple[str, float, str]:
-    """The component, or `OF_LENGTH`, that a request is slow by, its ms over the mean, and the cause in words."""
-    at_first = one.first - mean.first
+def _reason(kind: str, one: SlowTimes, mean: MeanTimes, around: Circumstances) -> tuple[str, float, str]:
+    """The component, or `OF_LENGTH`, that makes a request slow, its ms over the mean, and the cause in words."""
+    first_excess = one.first - mean.first
     if kind == "ttft":
-        place = int(at_first.argmax())
-        return _NAMES[place], float(at_first[place]) / TICKS_PER_MS, there.of_first_token(one.request, _NAMES[place])
+        place = int(first_excess.argmax())
+        cause = around.of_first_token(one.request, _NAMES[place])
+        return _NAMES[place], float(first_excess[place]) / TICKS_PER_MS, cause
     longer_gaps = one.later - one.n_gaps * mean.gap
     more_gaps = (one.n_gaps - mean.n_gaps) * mean.gap
-    terms = at_first + longer_gaps
+    terms = first_excess + longer_gaps
     if more_gaps.sum() > terms.max():
-        cause = there.of_length(one.request, one.n_gaps + 1, mean.n_gaps + 1)
+        cause = around.of_length(one.request, one.n_gaps + 1, mean.n_gaps + 1)
         return OF_LENGTH, float(more_gaps.sum()) / TICKS_PER_MS, cause
     place = int(terms.argmax())
-    name, is_first = _NAMES[place], at_first[place] >= longer_gaps[place]
-    cause = there.of_first_token(one.request, name) if is_first else there.of_gaps(one.request, name)
+    name, is_first = _NAMES[place], first_excess[place] >= longer_gaps[place]
+    cause = around.of_first_token(one.request, name) if is_first else around.of_gaps(one.request, name)
     return name, float(terms[place]) / TICKS_PER_MS, cause

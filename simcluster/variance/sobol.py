@@ -1,11 +1,11 @@
 """
 Shares of the variance of a figure that is a function of several independent sources.
 
-Every replication is played in two worlds, and in each of them once for each source with that source taken from the
+Every replication is simulated in two worlds, and in each of them once for each source with that source taken from the
 other. Exchanging a source moves the figure by d in one world and by d' in the other. Its total effect, interactions
-with other sources included, is the mean of (d² + d'²) / 4 over the variance; what it explains alone is the mean of
+with other sources included, is the mean of (d² + d'²) / 4 over the variance; its effect alone is the mean of
 d·d' / 2, because only that is the same in both worlds. The difference, (d - d')² / 4, is interaction, and is zero for
-a figure to which every source just adds something. What is small is told with a small error.
+a figure to which every source only adds something. Small effects are estimated with small errors.
 
 Source:
     Jansen, "Analysis of variance designs for model output" (1999), for the total effect;
@@ -19,12 +19,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.streams import stream, uniforms
 from simcluster.results.replications import CONFIDENCE, student
-
-Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
 
@@ -40,15 +38,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Effects:
-    """What the sources do to the variance of a figure."""
+    """Shares of the sources in the variance of a figure."""
 
     variance: float
     total: list[Estimate]
-    """Of each source, with all its interactions."""
+    """Effect of each source with all its interactions."""
     first: list[Estimate]
-    """Of each source alone."""
+    """Effect of each source alone."""
     interactions: Estimate
-    """What no source explains alone; below zero only by chance."""
+    """The share that no source explains alone; below zero only by chance."""
 
 
 def effects(one: Floats, other: Floats, of_one: Floats, of_other: Floats) -> Effects | None:
@@ -65,18 +63,18 @@ def effects(one: Floats, other: Floats, of_one: Floats, of_other: Floats) -> Eff
         None where the figure does not vary, or with fewer than two replications.
     """
     n = len(one)
-    # Worlds that have nothing in common differ by twice the variance, and so do worlds with a source exchanged.
+    # Independent worlds differ by twice the variance, and so do the two worlds with a source exchanged.
     apart = (np.vstack([one - other, of_one - of_other]) ** 2).mean(axis=0) / 2
     if n < 2 or not apart.any():
         return None
-    here, there = one - of_one, of_other - other  # what the source of the first world makes, in both
+    here, there = one - of_one, of_other - other  # the effect of the first world's source, in both worlds
     squares, products = (here**2 + there**2) / 4, here * there / 2
     resampled, tail = _resamples(n), _tail(n)
     variance, several = apart.mean(), apart[resampled].mean(axis=-1)
     variances = np.where(several > 0, several, np.nan)
 
     def estimates(rows: Floats) -> list[Estimate]:
-        """Means of rows over the variance, of all replications and of each resample."""
+        """Means of rows over the variance, for all replications and for each resample."""
         values = rows.mean(axis=-1) / variance
         low, high = np.nanquantile(rows[:, resampled].mean(axis=-1) / variances, [tail, 1 - tail], axis=-1)
         return [Estimate(float(v), float(a), float(b)) for v, a, b in zip(values, low, high, strict=True)]
@@ -90,7 +88,7 @@ def effects(one: Floats, other: Floats, of_one: Floats, of_other: Floats) -> Eff
     )
 
 
-def _resamples(n: int) -> npt.NDArray[np.int64]:
+def _resamples(n: int) -> Integers:
     """Replications drawn with replacement, shape (resamples, n); the same for every figure."""
     drawn = uniforms(stream(0, "bootstrap", str(n)), RESAMPLES * n).reshape(RESAMPLES, n)
     return (drawn * n).astype(np.int64)

@@ -1,9 +1,9 @@
 """
 Tail shares: which components make the worst values as much worse as they are.
 
-Of the worst part of all values, say one percent, the mean exceeds the mean of all by so much; every component's mean
-exceeds its own by a part of that, and these parts sum to one. This is the split of expected shortfall: of values that
-are equal at the border, all count with the same fraction, so that the tail is exactly one percent whatever is tied.
+The mean of the worst part of all values, say one percent, exceeds the mean of all; every component has a part of that
+excess, and these parts sum to one. This is the split of expected shortfall: values that are equal at the border all
+count with the same fraction, so that the tail is exactly one percent whatever is tied.
 
 Source:
     Tasche, "Risk contributions and performance measurement" (1999); Acerbi and Tasche, "On the coherence of expected
@@ -23,7 +23,7 @@ from simcluster.variance.moments import N_PARTS, Moments
 LEVELS = {"p99": Fraction(1, 100), "p99.9": Fraction(1, 1000)}
 """Worst parts by the name of the percentile where they begin."""
 FEW = 10
-"""Values in a tail below which it is an anecdote."""
+"""A tail of fewer values is an anecdote."""
 _LOW = 2**32 - 1
 
 
@@ -32,13 +32,13 @@ class Worst:
     The largest values with their components, equal ones together, in bounded memory.
 
     Args:
-        at_least: of all values that come, so many of the largest are kept.
+        at_least: how many of the largest values are kept.
     """
 
     def __init__(self, at_least: int) -> None:
         self._at_least = at_least
         self._rows = np.empty((2 + 2 * N_PARTS, 0), np.int64)
-        """Value, how often it came, and the sums of each component's upper and lower 32 bits."""
+        """Value, its count, and the sums of each component's upper and lower 32 bits."""
         self._border = -1
         self._fresh: list[Ticks] = []
         self._n_fresh = 0
@@ -63,7 +63,7 @@ class Worst:
             self._settle()
 
     def _settle(self) -> None:
-        """Equal values as one, the largest first, and no more than are asked for."""
+        """Merge equal values, sort them with the largest first, and drop those that are not kept."""
         rows = np.hstack([self._rows, *self._fresh])
         rows = rows[:, np.argsort(-rows[0], kind="stable")]
         self._fresh, self._n_fresh = [], 0
@@ -79,7 +79,7 @@ class Worst:
         self._rows = merged
 
     def tail(self, n_worst: Fraction) -> Tail:
-        """The worst values, as many as that, of at most `at_least`."""
+        """The `n_worst` largest values, at most `at_least`."""
         self._settle()
         counts = self._rows[1]
         ends = counts.cumsum()
@@ -105,16 +105,16 @@ class Tail:
     """The worst values."""
 
     border: int
-    """The least of them, in ticks."""
+    """The smallest of them, in ticks."""
     fraction: Fraction
-    """With which each value at the border counts; larger ones count whole."""
+    """Weight of each value at the border; larger values have weight 1."""
     n: Fraction
-    """How many."""
+    """Number of values."""
     sums: tuple[Fraction, ...]
-    """Of each component."""
+    """Sum of each component."""
 
     def shares(self, of_all: Moments) -> list[Fraction] | None:
-        """Of each component in what the tail exceeds the mean of all by; None if it does not."""
+        """Share of each component in the excess of the tail over the mean of all; None without an excess."""
         excess = sum(self.sums) / self.n - Fraction(of_all.total, of_all.n)
         if not excess:
             return None

@@ -1,1 +1,1 @@
-"""What a step asks of a device: operations, bytes and exchanges. Knows no time."""
+"""The work of a step: arithmetic, bytes and exchanges of each op, independent of devices and durations."""

@@ -1,4 +1,4 @@
-"""What a step's batch contains, reduced to the few sums that costs depend on."""
+"""The batch of a step, reduced to the few sums that its work depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 class Batch(NamedTuple):
     """
-    The sums over one step's requests from which every op's work follows linearly.
+    Sums over one step's requests, in which the work of every op is linear.
 
     A decode token attends to its whole context, itself included; a prefill chunk of c tokens behind b cached ones
     makes c·b + c(c+1)/2 query–key pairs (causal) and reads b + c cached entries once.
@@ -27,14 +27,14 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """All tokens of the step."""
+        """Number of all tokens of the step."""
         return self.decode_tokens + self.prefill_tokens
 
     def without_contexts(self) -> Batch:
-        """The numbers of tokens, outputs and requests alone: all that ops other than attention depend on."""
+        """Keep the numbers of tokens, outputs and requests, on which all ops but attention depend."""
         return Batch(self.decode_tokens, 0, self.prefill_tokens, 0, 0, self.outputs, self.sequences)
 
     def decode_only(self) -> Batch:
-        """The same step without its prefill chunks."""
+        """Drop the prefill chunks of the step."""
         n_tokens = self.decode_tokens
         return Batch(n_tokens, self.decode_context, 0, 0, 0, n_tokens, n_tokens)

@@ -42,7 +42,7 @@ def embedding_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list
 
 
 def head_ops(shape: ModelShape, precision: Precision, n_ranks: int) -> list[Op]:
-    """List final norm, output projection of the tokens whose logits are wanted, gathering them, choosing a token."""
+    """List final norm, output projection of the tokens whose logits are needed, gathering them, sampling."""
     columns = -(-shape.vocab // n_ranks)
     exchange: Collective = "all_gather" if n_ranks > 1 else ""
     return [

@@ -33,7 +33,7 @@ class Linear(NamedTuple):
 
 
 NOTHING = Linear("step", 0.0)
-"""An op without this kind of work."""
+"""No work of a kind."""
 
 ACTIVATION_BYTES = 2
 """Activations travel and are stored at 16 bit on every device here."""
@@ -77,9 +77,9 @@ class Op:
     """Length of the reduction of a matrix product, for devices that lay matrices out in space; 0 if it is none."""
     out_features: int = 0
     bits: float = 16
-    """Of the weights, or of the cached entries of attention."""
+    """Bits of a weight, or of a cached number of attention."""
     per: Literal["tokens", "outputs"] = "tokens"
-    """How many vectors go through: all tokens, or those whose logits are wanted."""
+    """The vectors that pass the op: all tokens, or those whose logits are needed."""
 
     @property
     def is_attention(self) -> bool:

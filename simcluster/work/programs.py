@@ -1,5 +1,5 @@
 """
-What a unit of work is made of: the blocks of a pipeline stage in order, and the ops of each block.
+Programs of units of work: the blocks of a pipeline stage in order, and the ops of each block.
 
 `PROGRAMS` has one program for each unit of work that can be served. Today it is `token`, a token of a decoder.
 """
@@ -32,11 +32,11 @@ class Layers(Protocol):
 
     @property
     def has_embedding(self) -> bool:
-        """Whether the stage has what comes before the layers."""
+        """Whether the stage has the blocks before the layers."""
 
     @property
     def has_head(self) -> bool:
-        """Whether the stage has what comes after the layers."""
+        """Whether the stage has the blocks after the layers."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ PROGRAMS: Mapping[str, Program] = {
         after_layers=("head",),
     )
 }
-"""By unit of work."""
+"""Programs by unit of work."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Many calls of one function side by side, in processes of this machine or of a cluster that Dask knows."""
+"""Parallel calls of a function, in processes of this machine or in the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-LEAST_ON_THEIR_WAY = 32
-"""Calls that a scheduler has at a time, so that workers do not wait and memory is bounded."""
-AT_ONCE_S, MOST_AT_ONCE = 0.25, 64
-"""Items that go to a worker together: as many as it does in so many CPU seconds, and at most. One that goes alone
-costs Dask several ms."""
-LONGEST_REASON = 500
-WORKERS_COME_S = 30.0
+MIN_IN_FLIGHT = 32
+"""Calls at a scheduler at a time: enough to keep workers busy, few enough to bound memory."""
+BATCH_S, MAX_BATCH = 0.25, 64
+"""Items go to a worker in batches of about `BATCH_S` CPU seconds and at most `MAX_BATCH` items: a call costs Dask
+several ms."""
+MAX_REASON_LENGTH = 500
+WAIT_FOR_WORKERS_S = 30.0
 QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
@@ -35,11 +35,11 @@ QUIET = {
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
 }
 """
-Settings of Dask that spare a third of a core: workers are not sampled, nobody looks 50 times a second whether event
-loops are late, and workers do not give memory back to the system whenever they free some, to ask for it again.
+Settings of Dask that save a third of a core: workers are not profiled, event loops are not checked for delays 50
+times a second, and workers do not return freed memory to the system only to request it again.
 """
 START_S = 6.0
-"""Work that takes less than this is done at once and not in workers, which take as long to start."""
+"""Work that takes less than this is done in this process, since workers take as long to start."""
 
 
 def each(
@@ -51,37 +51,37 @@ def each(
     expected_s: float = 0.0,
 ) -> list[R]:
     """
-    What a function gives for each of some items, in their order, however many workers there are.
+    Call a function for each item in parallel, and return the results in order.
 
     Args:
-        function: of a module, so that workers find it.
-        items: of a kind that can be sent to a worker.
-        jobs: processes on this machine; 1 works in this one. Default: one a core, once it is worth starting them.
-        scheduler: address of a running Dask scheduler to use instead.
-        done: called after each.
-        expected_s: what all of them may take, if the caller has an idea.
+        function: at the top level of a module, so that workers can import it.
+        items: must be picklable.
+        jobs: processes on this machine; 1 uses this process. Default: one per core, once that pays.
+        scheduler: address of a Dask scheduler to use instead.
+        done: called after each item.
+        expected_s: estimated duration of all calls, if known.
 
     Raises:
-        InputError: workers die, or there is no scheduler at the address; or as the function raises it.
+        InputError: workers die, the address is not that of a scheduler, or the function raises one.
     """
     found: list[R] = []
     if scheduler is None:
         at_once = jobs is not None or expected_s > START_S
         deadline_s = None if jobs == 1 else 0.0 if at_once else START_S
-        found = _here(function, items, deadline_s, done)
+        found = _in_process(function, items, deadline_s, done)
     left = items[len(found) :]
     n_workers = min(jobs or os.cpu_count() or 1, len(left))
     if not left:
         return found
     if scheduler is None and n_workers == 1:
-        return found + _here(function, left, None, done)
+        return found + _in_process(function, left, None, done)
     with _client(n_workers, scheduler) as client:
-        return found + _there(client, function, left, done)
+        return found + _in_workers(client, function, left, done)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a call gave nothing."""
+    """The reason why a call failed."""
 
     reason: str
 
@@ -95,41 +95,41 @@ def flow(
     expected_s: float = 0.0,
 ) -> None:
     """
-    Call a function for items and for those that follow from what came of them, side by side.
+    Call a function in parallel for items, and for further items that follow from the outcomes.
 
-    A call that fails does not stop the others. One whose worker dies is made again by another; after three deaths it
-    counts as failed.
+    A call that fails does not stop the others. If a worker dies, its calls are repeated by another; after three
+    deaths a call counts as failed.
 
     Args:
-        function: of a module, so that workers find it.
+        function: at the top level of a module, so that workers can import it.
         first: items to begin with.
-        then: told of every item what came of it, in no certain order, in this process; gives items that follow.
+        then: receives each item and its outcome, in any order, in this process; returns the items that follow.
         jobs: as in `each`.
         scheduler: as in `each`.
-        expected_s: what all of them may take, if the caller has an idea.
+        expected_s: estimated duration of all calls, if known.
 
     Raises:
-        InputError: there is no scheduler at the address, it has no workers, or it went away.
+        InputError: the address is not that of a scheduler, or the scheduler has no workers or went away.
     """
     waiting = deque(first)
     n_workers = jobs or os.cpu_count() or 1
     if scheduler is None and jobs is None and n_workers > 1 and expected_s <= START_S:
-        _flow_here(function, waiting, then, START_S)
+        _flow_in_process(function, waiting, then, START_S)
     n_workers = min(n_workers, len(waiting))
     if scheduler is None and n_workers == 1:
-        _flow_here(function, waiting, then, None)
+        _flow_in_process(function, waiting, then, None)
     elif waiting:
         with _client(n_workers, scheduler) as client:
-            _flow_there(client, function, waiting, then)
+            _flow_in_workers(client, function, waiting, then)
 
 
-def _flow_here(
+def _flow_in_process(
     function: Callable[[T], R],
     waiting: deque[T],
     then: Callable[[T, R | Failure], Iterable[T]],
     deadline_s: float | None,
 ) -> None:
-    """In this process, until all is done or more is left than would be done within so many seconds."""
+    """Work in this process until all is done, or until the estimated total exceeds the deadline."""
     began, n_done = time.monotonic(), 0
     while waiting:
         so_far_s = time.monotonic() - began
@@ -141,24 +141,24 @@ def _flow_here(
         waiting.extend(then(item, outcome))
 
 
-def _flow_there(
+def _flow_in_workers(
     client: Client, function: Callable[[T], R], waiting: deque[T], then: Callable[[T, R | Failure], Iterable[T]]
 ) -> None:
-    """In workers, with a bounded number of calls on their way; short ones go several at a time."""
+    """Work in workers, with a bounded number of calls in flight; short calls go in batches."""
     from distributed import as_completed
 
     n_threads = sum(client.nthreads().values())
-    most = max(LEAST_ON_THEIR_WAY, 4 * n_threads)
+    most = max(MIN_IN_FLIGHT, 4 * n_threads)
     running: dict[Future, list[T]] = {}
-    alone: deque[T] = deque()  # whose company died with a worker
+    alone: deque[T] = deque()  # from batches whose worker died; retried one by one
     finished = as_completed(loop=client.loop, with_results=True, raise_errors=False)
     so_far_s, n_done = 0.0, 0
     try:
         while waiting or running or alone:
-            at_once = int(AT_ONCE_S * n_done / so_far_s) if so_far_s else 1
+            at_once = int(BATCH_S * n_done / so_far_s) if so_far_s else 1
             while (waiting or alone) and len(running) < most:
                 n_fair = -(-len(waiting) // (2 * n_threads))
-                n_items = max(1, min(at_once, MOST_AT_ONCE, n_fair))
+                n_items = max(1, min(at_once, MAX_BATCH, n_fair))
                 items = [alone.popleft()] if alone else [waiting.popleft() for _ in range(min(n_items, len(waiting)))]
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "Sending large graph")  # scenarios may hold large topologies
@@ -179,20 +179,20 @@ def _flow_there(
 
 
 def _several(function: Callable[[T], R], items: Sequence[T]) -> tuple[float, list[R | Failure]]:
-    """In a worker: what comes of some items, and how many CPU seconds they took."""
+    """Call the function for a batch of items in a worker; returns CPU seconds and outcomes."""
     began = time.thread_time()
     outcomes = [_outcome(function, item) for item in items]
     return time.thread_time() - began, outcomes
 
 
 def _outcomes(result: Any, n_items: int) -> tuple[float | None, list[Any]]:
-    """What came of a call of several elsewhere; without a time if their workers died."""
+    """The outcomes of a batch; without a time if its workers died."""
     from distributed import CancelledError, KilledWorker
 
     if isinstance(result, tuple) and result and isinstance(result[0], type):
-        result = result[1]  # as some versions of Dask tell exceptions
+        result = result[1]  # the form of exceptions in some versions of Dask
     if isinstance(result, KilledWorker):
-        return None, [Failure("every worker that played it died, most likely for want of memory")] * n_items
+        return None, [Failure("every worker that ran it died, most likely for lack of memory")] * n_items
     if isinstance(result, CancelledError):
         found = "the Dask scheduler went away"
         raise InputError([Problem("--scheduler", 0, "", found, "run the same command again")]) from None
@@ -202,7 +202,7 @@ def _outcomes(result: Any, n_items: int) -> tuple[float | None, list[Any]]:
 
 
 def _outcome(function: Callable[[T], R], item: T) -> R | Failure:
-    """What comes of one call."""
+    """Call the function; an exception becomes a Failure."""
     try:
         return function(item)
     except Exception as error:
@@ -211,13 +211,13 @@ def _outcome(function: Callable[[T], R], item: T) -> R | Failure:
 
 def _failure(error: BaseException) -> Failure:
     text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    return Failure(text[:LONGEST_REASON])
+    return Failure(text[:MAX_REASON_LENGTH])
 
 
-def _here(
+def _in_process(
     function: Callable[[T], R], items: Sequence[T], deadline_s: float | None, done: Callable[[], None]
 ) -> list[R]:
-    """In this process, as long as all of them would be done within so many seconds."""
+    """Work in this process as long as the estimated total is within the deadline; returns the results so far."""
     found: list[R] = []
     began = time.monotonic()
     for number, item in enumerate(items):
@@ -230,8 +230,8 @@ def _here(
     return found
 
 
-def _there(client: Client, function: Callable[[T], R], items: Sequence[T], done: Callable[[], None]) -> list[R]:
-    """In workers; the first that fails ends it."""
+def _in_workers(client: Client, function: Callable[[T], R], items: Sequence[T], done: Callable[[], None]) -> list[R]:
+    """Work in workers; the first exception ends it."""
     from distributed import KilledWorker, as_completed
 
     futures = client.map(function, items, pure=False)
@@ -241,7 +241,7 @@ def _there(client: Client, function: Callable[[T], R], items: Sequence[T], done:
             done()
         return [future.result() for future in futures]
     except KilledWorker:
-        found = "workers died again and again, most likely for want of memory"
+        found = "workers died repeatedly, most likely for lack of memory"
         raise InputError([Problem("--jobs", 0, "", found, "expected fewer at once")]) from None
     finally:
         client.cancel(futures, force=True)
@@ -249,7 +249,7 @@ def _there(client: Client, function: Callable[[T], R], items: Sequence[T], done:
 
 @contextmanager
 def _client(n_workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A client of a scheduler, or of workers of its own, which end with it."""
+    """A client of a scheduler, or of own workers that end with it."""
     from distributed import Client
 
     if scheduler is not None:
@@ -257,7 +257,9 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator[Client]:
             client = Client(scheduler, timeout="5s", set_as_default=False)
         except (OSError, ValueError) as error:
             found = f"no Dask scheduler at {scheduler[:80]}: {str(error).splitlines()[0][:80]}"
-            raise InputError([Problem("--scheduler", 0, "", found, "expected one such as tcp://host:8786")]) from None
+            raise InputError(
+                [Problem("--scheduler", 0, "", found, "expected an address such as tcp://host:8786")]
+            ) from None
         with client:
             _require_workers(client, scheduler)
             yield client
@@ -268,7 +270,7 @@ def _client(n_workers: int, scheduler: str | None) -> Iterator[Client]:
 
 @contextmanager
 def cluster(n_workers: int) -> Iterator[LocalCluster]:
-    """A scheduler in this process and workers of its own, which end with it."""
+    """A scheduler in this process with workers, which end with the context."""
     import dask
     from distributed import LocalCluster
 
@@ -284,9 +286,9 @@ def cluster(n_workers: int) -> Iterator[LocalCluster]:
 
 
 def _require_workers(client: Client, scheduler: str) -> None:
-    """Hold that a scheduler has workers, or gets some soon; without any its tasks would wait forever."""
+    """Require that a scheduler has workers, or gets some soon; otherwise tasks would wait forever."""
     try:
-        client.wait_for_workers(1, timeout=WORKERS_COME_S)
+        client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS_S)
     except TimeoutError:
-        found = f"no worker at the Dask scheduler {scheduler[:80]} after {WORKERS_COME_S:.0f} s"
-        raise InputError([Problem("--scheduler", 0, "", found, "start one such as `dask worker ADDRESS`")]) from None
+        found = f"no worker at the Dask scheduler {scheduler[:80]} after {WAIT_FOR_WORKERS_S:.0f} s"
+        raise InputError([Problem("--scheduler", 0, "", found, "start one with `dask worker ADDRESS`")]) from None

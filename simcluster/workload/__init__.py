@@ -1,4 +1,4 @@
-"""Workloads: which requests come when, and how long they are."""
+"""Workloads: arrival times and lengths of requests."""
 
 from simcluster.workload.materialise import Requests, materialise
 from simcluster.workload.spec import WorkloadSpec

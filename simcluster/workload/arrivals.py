@@ -1,4 +1,4 @@
-"""When requests arrive: the arrival processes a scenario may name, each from one uniform number per request."""
+"""Arrival processes that a scenario may name, each made from one uniform number per request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Single(Frozen):
 
 
 class Closed(Frozen):
-    """A closed loop: `concurrency` requests are in flight, the next enters when one finishes."""
+    """A closed loop: `concurrency` requests are in flight, and the next arrives when one finishes."""
 
     kind: Literal["closed"]
     concurrency: PositiveInt
@@ -33,7 +33,7 @@ class Deterministic(Frozen):
 
 
 class Poisson(Frozen):
-    """Independent exponential gaps of mean 1/rate: the arrivals of queueing theory."""
+    """Independent exponential gaps of mean 1/rate, as in queueing theory."""
 
     kind: Literal["poisson"]
     rate_req_per_s: Rate = Field(alias="rate")
@@ -52,28 +52,28 @@ Arrivals = Annotated[Single | Closed | Deterministic | Poisson | Gamma, Field(di
 
 
 def at_once(spec: Single | Closed, uniform: Floats) -> Floats:
-    """All at time 0; a closed loop holds back what is above its concurrency."""
+    """Return time 0 for all requests; a closed loop holds back those above its concurrency."""
     return np.zeros(len(uniform))
 
 
 def deterministic(spec: Deterministic, uniform: Floats) -> Floats:
-    """The k-th request, counted from 1, arrives at k/rate."""
+    """Return k/rate for the k-th request, counted from 1."""
     return np.arange(1, len(uniform) + 1) / spec.rate_req_per_s
 
 
 def poisson(spec: Poisson, uniform: Floats) -> Floats:
     """
-    The k-th request arrives after k exponential gaps.
+    Return the arrival of the k-th request after k exponential gaps.
 
-    Not stretched to a fixed duration as load generators do: that removes part of the variance that
-    waiting-time formulas count on.
+    The gaps are not stretched to a fixed total as load generators do: that would remove part of the variance that
+    waiting-time formulas assume.
     """
     return np.cumsum(-np.log1p(-uniform)) / spec.rate_req_per_s
 
 
 def gamma(spec: Gamma, uniform: Floats) -> Floats:
     """
-    The k-th request arrives after k gamma gaps, all stretched by one factor that puts the last at exactly n/rate.
+    Return the arrival of the k-th request after k gamma gaps, stretched so that the last arrives at exactly n/rate.
 
     The gaps have shape `burstiness` and mean 1/rate; the first request arrives after the first gap, not at 0.
     Because the factor depends on all gaps, the first requests of a longer run are not those of a shorter one.
@@ -81,9 +81,9 @@ def gamma(spec: Gamma, uniform: Floats) -> Floats:
     Source:
         vLLM, vllm/benchmarks/serve.py, get_request (cumulative delays, normalised when there is no ramp-up).
     """
-    # The scale 1/(rate * burstiness) drops out by the stretching. Very bursty gaps underflow to 0; the smallest
-    # normal number in their place keeps the sum positive.
-    from scipy.special import gammaincinv  # half of what importing this module would cost
+    # The scale 1/(rate * burstiness) cancels in the stretching. Very bursty gaps underflow to 0; the smallest normal
+    # number in their place keeps the sum positive.
+    from scipy.special import gammaincinv  # imported here because it takes longer than the rest of this module
 
     gaps = np.maximum(gammaincinv(spec.burstiness, uniform), np.finfo(np.float64).tiny)
     reached: Floats = np.cumsum(gaps)
@@ -98,4 +98,4 @@ ARRIVALS: dict[str, Callable[[Any, Floats], Floats]] = {
     "poisson": poisson,
     "gamma": gamma,
 }
-"""By kind: from the specification and uniform numbers, shape (n,), to seconds that never go back, shape (n,)."""
+"""Functions by kind, from a specification and uniform numbers, shape (n,), to ascending seconds, shape (n,)."""

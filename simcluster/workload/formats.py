@@ -1,4 +1,4 @@
-"""The trace formats that are understood: what their columns are called and what their clocks count."""
+"""Known trace formats: the names of their columns and the units of their clocks."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ MALFORMED = "malformed row"
 
 
 class RowFault(ValueError):
-    """A row that cannot be used; the text is the reason under which it is counted."""
+    """An unusable row; the text is the reason under which it is counted."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How one kind of trace writes its rows."""
+    """The columns and the clock of one kind of trace."""
 
     columns: tuple[str, str, str]
-    """Of the arrival, the prompt tokens and the output tokens."""
+    """Names of the columns of arrival, prompt tokens and output tokens."""
     clock: Callable[[object], int]
-    """From a cell of the arrival column to ticks since some fixed moment."""
+    """Converts a cell of the arrival column to ticks since a fixed moment."""
     block_tokens: int | None = None
-    """Prompt tokens that each entry of `hash_ids` stands for, where rows have it."""
+    """Prompt tokens for each entry of `hash_ids`, where rows have it."""
 
 
 def tokens(cell: object) -> int:
-    """A count of tokens, from 0 to `MAX_TOKENS`; `12.0` is 12."""
+    """Read a number of tokens, from 0 to `MAX_TOKENS`; `12.0` is 12."""
     count = _number(cell)
     if not 0 <= count <= MAX_TOKENS:
         raise RowFault("negative token count" if count < 0 else f"more than {MAX_TOKENS:,} tokens")
@@ -51,7 +51,7 @@ def tokens(cell: object) -> int:
 
 
 def _elapsed(ticks_per_unit: int, cell: object) -> int:
-    """A number of time units since the start, to ticks; rounded once, half to even."""
+    """Convert a number of time units since the start to ticks, rounded once, half to even."""
     units = _number(cell)
     if not 0 <= units <= _MAX_CLOCK_S * TICKS_PER_S // ticks_per_unit:
         raise RowFault("negative timestamp" if units < 0 else "timestamp out of range")
@@ -59,7 +59,7 @@ def _elapsed(ticks_per_unit: int, cell: object) -> int:
 
 
 def _stamp(cell: object) -> int:
-    """A date and time with up to 12 digits of fraction, to ticks since 1970; without a zone it is UTC."""
+    """Convert a date and time with up to 12 digits of fraction to ticks since 1970; without a zone it is UTC."""
     match = _STAMP.fullmatch(cell.strip()) if isinstance(cell, str) else None
     if match is None:
         raise RowFault(MALFORMED)
@@ -74,7 +74,7 @@ def _stamp(cell: object) -> int:
 
 
 def _number(cell: object) -> int | Decimal:
-    """A finite number from CSV text or from JSON, exactly as written."""
+    """Read a finite number from CSV text or from JSON, exactly as written."""
     if isinstance(cell, str):
         text = cell.strip()
         if len(text) <= 18 and text.isascii() and text.isdigit():
@@ -108,4 +108,4 @@ FORMATS: dict[FormatName, Format] = {
     # vLLM pull request 39795, dataset timed_trace: defaults of --timed-trace-sec-multiplier and -chunk-hash-size
     "vllm": Format(("timestamp", "input_length", "output_length"), _seconds, block_tokens=16),
 }
-"""By the name a scenario uses."""
+"""Formats by the name that scenarios use."""

@@ -1,4 +1,4 @@
-"""How long requests are: the distributions of token counts a scenario may name, by inverse distribution function."""
+"""Distributions of prompt and output lengths that a scenario may name, by inverse distribution function."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from simcluster.numerics.arrays import Floats, Integers
 from simcluster.workload.lines import Line, filled, shown
 
 MAX_TOKENS = 10**8
-"""Of one prompt or one output; ten times the largest context on the market."""
+"""Most tokens of one prompt or one output; ten times the largest context on the market."""
 
-_MOST_PROBLEMS = 20
+_MAX_PROBLEMS = 20
 
 Tokens = Integers
 
@@ -28,7 +28,7 @@ Weight = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Fixed(Frozen):
-    """Every request the same."""
+    """The same length for every request."""
 
     kind: Literal["fixed"]
     value: TokenCount
@@ -68,11 +68,11 @@ class Uniform(Frozen):
         return self
 
     def bounds(self) -> tuple[int, int]:
-        """Smallest and largest length; parts of the nominal are rounded outwards, and at least 1, as vLLM does."""
+        """Find smallest and largest length; parts of the nominal are rounded outwards, and at least 1, as in vLLM."""
         if self.low is not None and self.high is not None:
             return self.low, self.high
         assert self.nominal is not None and self.from_ratio is not None and self.to_ratio is not None
-        # Six decimals take away what binary fractions add: 110 % of 100 is 110, not 111.
+        # Six decimals remove the error of binary fractions: 110 % of 100 is 110, not 111.
         low = math.floor(round(self.nominal * self.from_ratio, 6))
         high = math.ceil(round(self.nominal * self.to_ratio, 6))
         return max(low, 1), max(high, 1)
@@ -111,7 +111,8 @@ class Empirical(Frozen):
         by_values = self.values is not None and self.file is None and self.column is None
         by_file = self.values is None and self.weights is None and self.file is not None and self.column is not None
         if not by_values and not by_file:
-            raise fault("an empirical length without one clear origin", "expected either values, or file and column")
+            found = "an empirical length without exactly one origin"
+            raise fault(found, "expected either values, or file and column")
         if self.values is not None and self.weights is not None:
             if len(self.weights) != len(self.values):
                 raise fault(f"{len(self.weights)} weights for {len(self.values)} values", "expected one each")
@@ -129,14 +130,14 @@ def fixed(spec: Fixed, uniform: Floats, base_folder: Path) -> Tokens:
 
 
 def uniform_integers(spec: Uniform, uniform: Floats, base_folder: Path) -> Tokens:
-    """Equally likely integers, both ends included."""
+    """Return equally likely integers, both ends included."""
     low, high = spec.bounds()
     return low + np.floor(uniform * (high - low + 1)).astype(np.int64)
 
 
 def lognormal(spec: Lognormal, uniform: Floats, base_folder: Path) -> Tokens:
     """
-    exp of a normal whose median and 99th percentile are those given, rounded to the nearest integer from 1 to `max`.
+    Return lognormal lengths of a given median and 99th percentile, rounded to the nearest integer from 1 to `max`.
 
     Lengths above `max` become `max` (they are not drawn again), so that percentiles below it stay in place.
     """
@@ -149,7 +150,7 @@ def lognormal(spec: Lognormal, uniform: Floats, base_folder: Path) -> Tokens:
 
 def empirical(spec: Empirical, uniform: Floats, base_folder: Path) -> Tokens:
     """
-    The quantiles of a list of lengths, each as likely as its weight.
+    Return quantiles of a list of lengths, each as likely as its weight.
 
     Raises:
         InputError: the file cannot be read, or a value of the column is not a length.
@@ -172,12 +173,12 @@ LENGTHS: dict[str, Callable[[Any, Floats, Path], Tokens]] = {
     "lognormal": lognormal,
     "empirical": empirical,
 }
-"""By kind: from the specification, uniform numbers of shape (n,) and the folder of its files, to tokens (n,)."""
+"""Functions by kind, from specification, uniform numbers, shape (n,), and folder of files to tokens, shape (n,)."""
 
 
 def read_column(file: Path, column: str) -> Tokens:
     """
-    The lengths in one column of a CSV file with a header.
+    Read the lengths in one column of a CSV file with a header.
 
     Raises:
         InputError: no such file or column, no rows, or cells that are not lengths from 1 to `MAX_TOKENS`.
@@ -187,7 +188,7 @@ def read_column(file: Path, column: str) -> Tokens:
     header = _cells(first)
     if header.count(column) != 1:
         found = f"no column '{column}'" if column not in header else f"column '{column}' appears more than once"
-        known = {shown(name) for name in header[:_MOST_PROBLEMS]} - {column}
+        known = {shown(name) for name in header[:_MAX_PROBLEMS]} - {column}
         raise InputError(
             [
                 Problem(
@@ -211,7 +212,7 @@ def read_column(file: Path, column: str) -> Tokens:
         found = line.fault or f"'{shown(cell)}' is not a length"
         expected = f"expected an integer from 1 to {MAX_TOKENS}"
         problems.append(Problem(str(file), line.number, column, found, expected))
-        if len(problems) == _MOST_PROBLEMS:
+        if len(problems) == _MAX_PROBLEMS:
             break
     if problems:
         raise InputError(problems)
@@ -221,7 +222,7 @@ def read_column(file: Path, column: str) -> Tokens:
 
 
 def _cells(line: Line) -> list[str]:
-    """The cells of one CSV line, without the spaces around them; none when they cannot be told apart."""
+    """Split a CSV line into cells without the spaces around them; none if the line is not valid CSV."""
     try:
         return [cell.strip() for cell in next(csv.reader((line.text,), strict=True), [])]
     except csv.Error:

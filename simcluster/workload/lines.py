@@ -1,4 +1,4 @@
-"""Read text files of any size and from anyone line by line, in bounded memory."""
+"""Read untrusted text files of any size line by line, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from simcluster.files.problems import InputError, Problem
 
 MAX_LINE_BYTES = 2**20
 MAX_FILE_BYTES = 2**32
-"""Read from one file, after unpacking."""
+"""Most bytes read from one file, after decompression."""
 
 
 class Line(NamedTuple):
-    """One line without its end; `fault` says why the text is missing, and is empty when it is not."""
+    """One line without its end; `fault` says why the text is missing, and is empty otherwise."""
 
     number: int
     text: str
@@ -26,12 +26,13 @@ class Line(NamedTuple):
 
 def filled(file: Path) -> Iterator[Line]:
     """
-    The lines of a UTF-8 file, or of one packed with gzip and named `.gz`, that are not blank.
+    Yield the lines of a UTF-8 file, or of one compressed with gzip and named `.gz`, that are not blank.
 
-    Lines that are too long or not UTF-8 come as faults, so that one bad line does not cost the file.
+    Lines that are too long or not UTF-8 are yielded with a fault, so that one bad line does not make the file
+    unusable.
 
     Raises:
-        InputError: no such file, not a regular file, damaged, or larger than `MAX_FILE_BYTES` when unpacked.
+        InputError: no such file, not a regular file, damaged, or larger than `MAX_FILE_BYTES` when decompressed.
     """
     try:
         if not file.is_file():
@@ -45,7 +46,7 @@ def filled(file: Path) -> Iterator[Line]:
 
 
 def shown(text: str) -> str:
-    """A text from a file as one short printable line, for messages."""
+    """Shorten a text from a file to one printable line, for messages."""
     printable = "".join(character if character.isprintable() else "?" for character in text[:60])
     return printable + ("…" if len(text) > 60 else "")
 

@@ -19,18 +19,18 @@ from simcluster.workload.traces import MAX_SPAN_S, Trace, read_trace
 
 @dataclass(frozen=True, eq=False)
 class Requests:
-    """What arrives: read-only int64 arrays, one entry per request, sorted by arrival and then by row."""
+    """All requests: read-only int64 arrays, one entry per request, sorted by arrival and then by row."""
 
     arrival_ticks: Ticks
-    """Since the start of the run; all 0 in a closed loop."""
+    """Ticks since the start of the run; all 0 in a closed loop."""
     prompt_tokens: Integers
     output_tokens: Integers
     concurrency: int | None = None
-    """In a closed loop, how many may be in flight; the next enters when one finishes."""
+    """Requests in flight in a closed loop, in which the next arrives when one finishes; None otherwise."""
     dropped: tuple[tuple[str, int], ...] = ()
-    """Reasons why rows of a trace were left out, and how many for each."""
+    """Number of rows of a trace that were left out, by reason."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results should know about how these came to be."""
+    """Remarks for readers of the results on how the requests were made."""
 
     def __post_init__(self) -> None:
         for values in (self.arrival_ticks, self.prompt_tokens, self.output_tokens):
@@ -42,16 +42,16 @@ class Requests:
 
 def materialise(spec: WorkloadSpec, seed: int, base_folder: Path) -> Requests:
     """
-    The requests of a workload.
+    Make the requests of a workload.
 
     Arrivals, prompt lengths and output lengths come from three streams keyed by the seed and their names, one uniform
-    number per request each: changing one of them leaves the others as they were, and more requests leave the
+    number per request each: a change of one of them leaves the others as they were, and additional requests leave the
     first ones as they were (except where all arrivals are stretched together, see `arrivals.gamma`).
 
     Args:
         spec: the checked `workload:` section.
         seed: of the run.
-        base_folder: where file names in the workload start from.
+        base_folder: from which relative file names in the workload start.
 
     Raises:
         InputError: a trace or a file of lengths is not usable, or arrivals reach past `MAX_SPAN_S`.
@@ -71,14 +71,14 @@ def materialise(spec: WorkloadSpec, seed: int, base_folder: Path) -> Requests:
 
 
 def _replayed(spec: WorkloadSpec, seed: int, file: Path) -> Requests:
-    """The rows of a trace as requests, sorted, with times as the scenario wants them."""
+    """Turn the rows of a trace into requests, sorted, with times as the scenario asks."""
     trace = read_trace(file, spec.trace_format, spec.requests)
     notes = [f"{file.name} read as {trace.format}"]
     if spec.requests is not None and len(trace.arrival_ticks) < spec.requests:
-        notes.append(f"the trace has {len(trace.arrival_ticks):,} usable rows; {spec.requests:,} were asked for")
+        notes.append(f"the trace has {len(trace.arrival_ticks):,} usable rows; {spec.requests:,} were requested")
     n_back = int(np.count_nonzero(np.diff(trace.arrival_ticks) < 0))
     if n_back:
-        notes.append(f"rows sorted by arrival: {n_back:,} came before the row above them")
+        notes.append(f"rows sorted by arrival: {n_back:,} were earlier than the row above them")
     ticks, note = _spread(trace, seed, file) if spec.spread_quantised else _as_stamped(trace)
     notes += note
     if spec.speed_up != 1.0:
@@ -96,7 +96,7 @@ def _replayed(spec: WorkloadSpec, seed: int, file: Path) -> Requests:
 
 
 def _as_stamped(trace: Trace) -> tuple[Ticks, list[str]]:
-    """Arrivals literally as in the trace, with a remark when most rows share their timestamp with others."""
+    """Take arrivals as in the trace, with a remark if most rows share their timestamp with others."""
     n_rows, n_stamps = len(trace.arrival_ticks), len(np.unique(trace.arrival_ticks))
     if 2 * n_stamps > n_rows:
         return trace.arrival_ticks, []
@@ -107,13 +107,13 @@ def _as_stamped(trace: Trace) -> tuple[Ticks, list[str]]:
 
 def _spread(trace: Trace, seed: int, file: Path) -> tuple[Ticks, list[str]]:
     """
-    Arrivals spread evenly at random over one step of the trace's clock, each from its timestamp on.
+    Spread arrivals uniformly at random over one step of the trace's clock, each from its timestamp on.
 
     The step is the smallest gap between two different timestamps, so no request reaches the next timestamp.
     """
     stamps = np.unique(trace.arrival_ticks)
     if len(stamps) < 2:
-        expected = "expected at least two to tell the clock's step; use more rows or remove spread_quantised"
+        expected = "expected at least two, which give the clock's step; use more rows or remove spread_quantised"
         raise InputError([Problem(str(file), 0, "", "all rows used have the same timestamp", expected)])
     step = int(np.diff(stamps).min())
     uniform = _uniforms(seed, "spread", len(trace.arrival_ticks))
@@ -122,7 +122,7 @@ def _spread(trace: Trace, seed: int, file: Path) -> tuple[Ticks, list[str]]:
 
 
 def _require_span(last_s: float, field: str, expected: str) -> None:
-    """Refuse arrivals that reach past `MAX_SPAN_S`."""
+    """Reject arrivals later than `MAX_SPAN_S`."""
     if not last_s <= MAX_SPAN_S:
         found = f"the last request arrives after {last_s:.3g} s, the most is {MAX_SPAN_S:,} s"
         raise InputError([Problem("workload", 0, field, found, expected)])

@@ -1,4 +1,4 @@
-"""The `workload:` section of a scenario file, and what may stand together in it."""
+"""The `workload:` section of a scenario file, and which of its keys may be combined."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from simcluster.workload.traces import MAX_REQUESTS
 
 
 class WorkloadSpec(Frozen):
-    """Which requests come when: either drawn from distributions or read from a trace."""
+    """Arrivals and lengths of requests: either drawn from distributions or read from a trace."""
 
     trace: Annotated[str, Field(min_length=1)] | None = None
-    """A file, looked for from the scenario's folder; replaces arrivals and lengths."""
+    """A file, relative to the scenario's folder; replaces arrivals and lengths."""
     trace_format: FormatName | Literal["auto"] = "auto"
     speed_up: Ratio = 1.0
-    """The trace is played so many times faster: `2 x` halves all times."""
+    """Factor by which the trace is replayed faster: `2 x` halves all times."""
     spread_quantised: bool = False
     """Spread rows that share a timestamp over the clock's step."""
     arrivals: Arrivals | None = Field(default=None, validate_default=True)
     prompt_tokens: Lengths | None = Field(default=None, validate_default=True)
     output_tokens: Lengths | None = Field(default=None, validate_default=True)
     requests: Annotated[int, Field(ge=1, le=MAX_REQUESTS)] | None = Field(default=None, validate_default=True)
-    """How many; of a trace the first so many usable rows, all when not given."""
+    """Number of requests; for a trace, of its first usable rows, and all if not given."""
     horizon_s: Seconds | None = Field(default=None, alias="horizon")
-    """The run stops then, finished or not; all requests are made nevertheless."""
+    """Time at which the run stops, finished or not; all requests are made nevertheless."""
 
     @field_validator("trace_format", "speed_up", "spread_quantised")
     @classmethod
@@ -52,7 +52,7 @@ class WorkloadSpec(Frozen):
             if value is None and info.data["trace"] is None:
                 raise fault("missing", f"give {info.field_name}, or a trace")
             if value is not None and info.data["trace"] is not None:
-                raise fault(f"{info.field_name} beside a trace", "remove one: a trace brings its own")
+                raise fault(f"{info.field_name} together with a trace", "remove one: a trace has its own")
         return value
 
     @field_validator("requests")
@@ -60,7 +60,7 @@ class WorkloadSpec(Frozen):
     def _counted(cls, value: int | None, info: ValidationInfo) -> int | None:
         arrivals = info.data.get("arrivals")
         if isinstance(arrivals, Single) and value not in (None, 1):
-            raise fault(f"{value} requests that arrive as a single one", "expected 1, or arrivals of another kind")
+            raise fault(f"{value} requests with arrivals of kind single", "expected 1, or arrivals of another kind")
         if arrivals is not None and not isinstance(arrivals, Single) and value is None:
             raise fault("missing", "give the number of requests")
         return value

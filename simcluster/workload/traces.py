@@ -1,4 +1,4 @@
-"""Read traces of real requests: when each arrived, how long its prompt and its output were."""
+"""Read traces of real requests: arrival times and lengths of prompts and outputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from simcluster.workload.lines import Line, filled, shown
 
 MAX_REQUESTS = 20_000_000
 MAX_SPAN_S = 100 * 86_400
-"""From the earliest to the latest request; int64 picoseconds end at 106 days."""
+"""Longest time from the earliest to the latest request; int64 picoseconds end at 106 days."""
 
 _ROWS_LOOKED_AT = 1000
 
@@ -36,11 +36,11 @@ class Trace:
 
     format: FormatName
     arrival_ticks: Integers
-    """Since the earliest of these rows; not necessarily sorted."""
+    """Ticks since the earliest of these rows; not necessarily sorted."""
     prompt_tokens: Integers
     output_tokens: Integers
     dropped: tuple[tuple[str, int], ...]
-    """Reasons why rows were left out, and how many for each."""
+    """Number of rows that were left out, by reason."""
 
 
 def read_trace(file: Path, format_name: FormatName | Literal["auto"] = "auto", limit: int | None = None) -> Trace:
@@ -52,13 +52,14 @@ def read_trace(file: Path, format_name: FormatName | Literal["auto"] = "auto", l
     malformed ones; both are counted. Prefixes shared between prompts (`hash_ids`) are not read.
 
     Args:
-        file: text, or packed with gzip and named `.gz`.
-        format_name: "auto" goes by the names of the columns, and between Mooncake's milliseconds and vLLM's
-            seconds, which share all names, by how many prompt tokens each entry of `hash_ids` stands for.
-        limit: stop after so many usable rows; None reads all.
+        file: text, or compressed with gzip and named `.gz`.
+        format_name: "auto" detects the format from the names of the columns, and Mooncake's milliseconds and vLLM's
+            seconds, which share all names, from the number of prompt tokens for each entry of `hash_ids`.
+        limit: number of usable rows to read; None reads all.
 
     Raises:
-        InputError: the file cannot be read, its header is not known, its clock cannot be told, or no row is usable.
+        InputError: the file cannot be read, its header is unknown, the unit of its clock is ambiguous, or no row is
+            usable.
     """
     lines = filled(file)
     first = next(lines, None)
@@ -80,7 +81,7 @@ def read_trace(file: Path, format_name: FormatName | Literal["auto"] = "auto", l
 
 
 def _read(file: Path, name: FormatName, lines: Iterator[Line], cells: Cells, limit: int | None) -> Trace:
-    """Turn lines into arrays, counting those that cannot be used."""
+    """Turn lines into arrays and count the unusable ones."""
     clock = FORMATS[name].clock
     most = MAX_REQUESTS if limit is None else limit
     arrivals, prompts, outputs = array("q"), array("q"), array("q")
@@ -124,7 +125,7 @@ def _read(file: Path, name: FormatName, lines: Iterator[Line], cells: Cells, lim
 
 
 def _row(cells: tuple[object, object, object], clock: Callable[[object], int]) -> tuple[int, int, int]:
-    """Ticks, prompt tokens and output tokens of one row."""
+    """Read ticks, prompt tokens and output tokens of one row."""
     n_prompt, n_output = tokens(cells[1]), tokens(cells[2])
     if n_output == 0:
         raise RowFault("no output tokens (failed request)")
@@ -134,7 +135,7 @@ def _row(cells: tuple[object, object, object], clock: Callable[[object], int]) -
 
 
 def _csv_cells(names: list[str], columns: tuple[str, str, str]) -> Cells:
-    """Pick three cells of a CSV line; a row is one line, so that an open quote cannot swallow those that follow."""
+    """Make a function that picks three cells of a CSV line; a row is one line, so that open quotes do not spread."""
     arrival, prompt, output = (names.index(column) for column in columns)
 
     def pick(text: str) -> tuple[object, object, object]:
@@ -147,7 +148,7 @@ def _csv_cells(names: list[str], columns: tuple[str, str, str]) -> Cells:
 
 
 def _json_cells(columns: tuple[str, str, str]) -> Cells:
-    """Pick three values of a JSON object."""
+    """Make a function that picks three values of a JSON object."""
     arrival, prompt, output = columns
 
     def pick(text: str) -> tuple[object, object, object]:
@@ -168,7 +169,7 @@ def _csv_row(text: str) -> list[str]:
 
 
 def _json_object(text: str) -> dict[str, Any]:
-    """One JSON object, its numbers exactly as written; NaN and Infinity become Decimals that are not finite."""
+    """Parse a JSON object, its numbers exactly as written; NaN and Infinity become non-finite Decimals."""
     try:
         row = json.loads(text, parse_float=Decimal, parse_constant=Decimal)
     except (ValueError, ArithmeticError, RecursionError):
@@ -193,7 +194,7 @@ def _keys(file: Path, line: Line) -> list[str]:
 
 
 def _format(file: Path, number: int, names: list[str]) -> FormatName:
-    """The one format whose columns are all there."""
+    """Find the one format all of whose columns exist."""
     fitting = [name for name, form in FORMATS.items() if set(form.columns) <= set(names)]
     if len(fitting) > 1:
         fitting = [name for name in fitting if _blocks_fit(file, FORMATS[name])]
@@ -207,7 +208,7 @@ def _format(file: Path, number: int, names: list[str]) -> FormatName:
 
 
 def _blocks_fit(file: Path, form: Format) -> bool:
-    """Whether all of the first rows that list hashed blocks have as many as the format's block size makes."""
+    """Whether the first rows with hashed blocks all have the number of blocks that follows from the block size."""
     fits: list[bool] = []
     for line in islice(filled(file), _ROWS_LOOKED_AT):
         try:

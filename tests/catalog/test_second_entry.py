@@ -186,7 +186,7 @@ def test_every_peak_is_entered_twice(entry: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_contested_values_have_a_reason(kind: entries.Kind) -> None:
-    """A contested value has a reason, at least two values, each with who says so, and is not entered as certain."""
+    """A contested value has a reason, at least two values, each with its source, and is not entered as certain."""
     file = ENTERED[kind]
 
     for row in file["contested"]:

@@ -42,7 +42,7 @@ def test_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [] == list(tmp_path.iterdir())
 
 
-def test_the_good_are_told_beside_the_bad(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_good_are_reported_beside_the_bad(capsys: pytest.CaptureFixture[str]) -> None:
     """One bad file does not hide that another is fine."""
     assert main(["check", str(BAD), str(GOOD)]) == 2
 
@@ -54,14 +54,14 @@ def test_the_good_are_told_beside_the_bad(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_settings(capsys: pytest.CaptureFixture[str]) -> None:
-    """Settings are checked with the scenario, and told as settings."""
+    """Settings are checked with the scenario, and reported as settings."""
     assert main(["check", str(GOOD), "--set", "deployment.weights=8 bit"]) == 0
     assert main(["check", str(GOOD), "--set", "deployment.weights=8 bits"]) == 2
     assert capsys.readouterr().err.startswith("--set: deployment.weights: '8 bits' has the unit 'bits'; ")
 
 
 def test_a_faulty_topology(capsys: pytest.CaptureFixture[str]) -> None:
-    """A topology file is told its faults as such, not as a scenario."""
+    """Errors of a topology file are reported as such, not as those of a scenario."""
     file = FILES / "topology" / "invalid" / "not-a-wafer.yaml"
     assert main(["check", str(file)]) == 2
 
@@ -79,7 +79,7 @@ def test_an_incomplete_run(missing: str, run: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"\0" * 100, b"PAR1" + b"\xff" * 1000 + b"PAR1"])
 def test_a_damaged_run(content: bytes, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run whose table is damaged is told as unreadable."""
+    """A run whose table is damaged is reported as unreadable."""
     (run / "tokens.parquet").write_bytes(content)
     assert main(["check", str(run)]) == 2
 
@@ -100,12 +100,12 @@ def test_a_broken_law_exits_with_4(run: Path, capsys: pytest.CaptureFixture[str]
     "name", ["", "/tmp", "/dev/zero", "/dev/null", "no-such-scenario", "x" * 5000, "a\0b", "n.yaml"]
 )
 def test_what_is_nothing_of_that(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Folders, devices and names of nothing are told in one line each."""
+    """Folders, devices and names of nothing are reported in one line each."""
     assert main(["check", name]) == 2
 
-    told = capsys.readouterr().err
-    assert 1 == len(told.splitlines())
-    assert "Traceback" not in told
+    reported = capsys.readouterr().err
+    assert 1 == len(reported.splitlines())
+    assert "Traceback" not in reported
 
 
 def test_a_summary_that_was_edited(run: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_slowdown_fails_and_is_explained(capsys: pytest.CaptureFixture[str]) -
     parts = row["change_by_component"]
     assert row["change"] == pytest.approx(sum(parts.values()), abs=1e-9)
     assert "weight_fetch" == next(iter(parts))
-    assert [] == row["largest_not_told_apart_from"]
+    assert [] == row["not_distinguished_from_largest"]
     assert all(low <= parts[name] <= high for name, (low, high) in row["bounds_by_component"].items())
     assert ["engine.slowdown: 1 → 1.05"] == found["candidates"][0]["differences"]
 
@@ -91,7 +91,7 @@ def test_a_small_change_passes(capsys: pytest.CaptureFixture[str]) -> None:
     ("option", "code"), [([], 3), (["--inconclusive", "pass"], 0), (["--inconclusive", "fail"], 1)]
 )
 def test_what_is_not_decided(option: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A change at its margin is inconclusive: exit 3, or as asked; how many worlds it needs is told."""
+    """A change at its margin is inconclusive: exit 3, or as stated; the number of worlds it needs is reported."""
     arguments = ["s.yaml", "s.yaml", *SLOWER, *SEEDS, "--fail-if", "median_itl_ms > +5%"]
     found_code, found = compared(capsys, *arguments, *option)
     (row,) = [row for row in found["candidates"][0]["metrics"] if row["gate"]]
@@ -163,7 +163,7 @@ def test_folders_of_runs(capsys: pytest.CaptureFixture[str]) -> None:
             "s.yaml: limits_ms: not comparable: ttft 200, while s.yaml has ttft 100",
         ),
         (["--candidate-set", "source_seeds.arrivals=7"], "s.yaml: source_seeds: not comparable"),
-        (["--seeds", "20,10"], "expected numbers that go up"),
+        (["--seeds", "20,10"], "expected ascending numbers"),
         (["--seeds", "0"], "expected numbers from 1 to 10000"),
         (["--fail-if", "p99_tfft_ms > +5%"], "did you mean 'p99_ttft_ms'?"),
         (["--candidate-set", "deployment.slowdwn=2"], "did you mean 'slowdown'?"),
@@ -340,7 +340,7 @@ def test_options_that_do_not_go_together(arguments: list[str], capsys: pytest.Ca
     ],
 )  # fmt: skip
 def test_hostile_files(content: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever stands in a file, it is told what is wrong with it, with exit code 2 and no traceback."""
+    """Errors in any file are reported with exit code 2 and without a traceback."""
     Path("x.yaml").write_text(content)
     for sides in (["x.yaml", "s.yaml"], ["s.yaml", "x.yaml"]):
         assert main(["compare", *sides]) == 2

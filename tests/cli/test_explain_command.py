@@ -1,4 +1,4 @@
-"""`simcluster explain`: what it prints, and how it answers what is no run."""
+"""`simcluster explain`: what it prints, and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from simcluster.cli import main
 from simcluster.cli.effects import BELOW_ZERO, print_effects
 from simcluster.trace.columns import COMPONENTS
+from simcluster.variance.sobol import Estimate
+from simcluster.variance.what_if import FigureEffects, SourceEffect, WhatIf
 
 SCENARIO = """
 model: llama-3.1-8b
@@ -44,7 +46,7 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert 4 == sum(line.startswith("sum ") and "100.0 %" in line for line in out.splitlines())
     assert "between steps, beyond the requests'" in out
     assert "rank  replica, stage  last at collectives" in out
-    assert "* one run: what differs between replications is not seen" in out
+    assert "* one run: differences between replications are not seen" in out
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,12 +63,12 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert [0, 1] == found["seeds"]
 
 
-def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that is no run, or is not there, is an input error with its name."""
+def test_not_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is not a run folder or does not exist is an input error with its name."""
     Path("empty").mkdir()
 
     assert main(["explain", "empty"]) == 2
-    assert "empty: a folder that is no run" in capsys.readouterr().err
+    assert "empty: not a run folder" in capsys.readouterr().err
     assert main(["explain", "runs/nothing"]) == 2
     assert "runs/nothing: no such folder" in capsys.readouterr().err
 
@@ -76,7 +78,7 @@ def test_what_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_run_without_its_scenario(
     edited: bool, said: str, more: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run whose scenario was edited or deleted since is not explained by it: alone, beside others, or causally."""
+    """A run whose scenario was edited or deleted since is refused: alone, with others, and with --causal."""
     main(["replay", "s.yaml", "-o", "runs"])
     main(["replay", "s.yaml", "-o", "broken"])
     file = Path("broken/s-seed0/scenario.resolved.yaml")
@@ -93,31 +95,27 @@ def test_a_run_without_its_scenario(
 
 
 def test_causal(capsys: pytest.CaptureFixture[str]) -> None:
-    """With --causal a scenario is played in many worlds, and its sources and straggler are told."""
+    """With --causal a scenario is simulated in many worlds, and its sources and straggler are printed."""
     events = "events=[{kind: device_slow, device: gpu1, times_slower: 1.5, at: 0 s}]"
     assert main(["explain", "s.yaml", "--causal", "--seeds", "2", "--jobs", "1", "--set", events]) == 0
     out, err = capsys.readouterr()
 
     assert "" == err
     assert "s, 2 seeds from 0, 22 runs, noise none" in out
-    assert "is no source's alone" in out
+    assert "is due to interactions" in out
     assert "arrival_skew" in out
     assert any(line.startswith("gpu1 ") for line in out.splitlines())
 
 
-@pytest.mark.parametrize(("alone", "is_told"), [(-0.2, True), (-0.0001, False), (0.2, False)])
-def test_a_share_below_zero_is_explained(alone: float, is_told: bool, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("alone", "is_noted"), [(-0.2, True), (-0.0001, False), (0.2, False)])
+def test_a_share_below_zero_is_explained(alone: float, is_noted: bool, capsys: pytest.CaptureFixture[str]) -> None:
     """Where a share prints with a minus, a line says that this is chance."""
-    share = {"value": alone, "low": alone, "high": 0.5}
-    sure = {"value": 0.5, "low": 0.4, "high": 0.6}
-    figure = {
-        "mean": 2.0, "variance": 1.0, "interactions": sure, "entities": {},
-        "sources": {"drift": {"total": sure, "first": share, "interaction": 0.5 - alone}},
-    }  # fmt: skip
-    head = {"scenario": "s", "seeds": [0, 1], "runs": 6, "noise": "none", "notes": [], "assumptions": []}
-    print_effects({**head, "figures": {"mean_itl_ms": figure}})
+    share, sure = Estimate(alone, alone, 0.5), Estimate(0.5, 0.4, 0.6)
+    sources = {"drift": SourceEffect(total=sure, first=share, interaction=0.5 - alone)}
+    figure = FigureEffects(2.0, 1.0, sources, interactions=sure, devices=None, entities={})
+    print_effects(WhatIf("s", "none", [0, 1], 6, 0.95, {"mean_itl_ms": figure}, notes=[], assumptions=[]))
 
-    assert is_told == (BELOW_ZERO in capsys.readouterr().out)
+    assert is_noted == (BELOW_ZERO in capsys.readouterr().out)
 
 
 def test_causal_json_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,7 +141,7 @@ def test_options_of_causal(option: list[str], capsys: pytest.CaptureFixture[str]
 
 
 def test_pictures_that_have_no_place(capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder that cannot be made is told before anything is explained, and so it is of a sweep."""
+    """A folder that cannot be made is reported before anything is explained, as with a sweep."""
     main(["replay", "s.yaml"])
     capsys.readouterr()
     for words in (["explain", "runs/s-seed0"], ["sweep", "cut-of-8xh100"]):

@@ -1,4 +1,4 @@
-"""`simcluster fit-noise`: what was put into a table comes out as a preset, and the preset can be played."""
+"""`simcluster fit-noise`: what was put into a table comes out as a preset, and the preset can be simulated."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_pauses_are_found_again_in_a_log_of_tokens(tmp_path: Path) -> None:
 
 
 def test_a_scenario_names_the_preset_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A preset that was fitted is played like one of the catalogue, and a broken one is told with its line."""
+    """A preset that was fitted is simulated like one of the catalogue, and a broken one is reported with its line."""
     fitted(tmp_path, "collectives", pd.DataFrame({"duration_us": 16 * np.exp(draws(5).normal(0, 0.1, 500))}),
            "small_messages")  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -128,7 +128,7 @@ def test_a_scenario_names_the_preset_by_its_file(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "expected a CSV or Parquet table"),
         ("a\n1\n", "no column duration_s"),
@@ -137,13 +137,13 @@ def test_a_scenario_names_the_preset_by_its_file(tmp_path: Path, monkeypatch: py
         ("duration_us\n" + "-1\n" * 200, "durations that are not positive"),
     ],
 )
-def test_what_cannot_be_fitted_is_told(
-    text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_fitted_is_reported(
+    text: str, reported: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Tables that are none, or say nothing, are refused with exit code 2, and no preset is left."""
     (tmp_path / "table.csv").write_text(text)
 
     assert main(["fit-noise", f"collectives={tmp_path / 'table.csv'}", "-o", str(tmp_path / "x.yaml")]) == 2
-    assert told in capsys.readouterr().err
+    assert reported in capsys.readouterr().err
     assert not (tmp_path / "x.yaml").exists()
     assert main(["fit-noise", "wind=table.csv", "-o", str(tmp_path / "x.yaml")]) == 2

@@ -122,7 +122,7 @@ def test_a_resolved_scenario_reproduces_its_trace(scenario: Path) -> None:
 
 @pytest.mark.parametrize("resolved", [False, True])
 def test_fidelity_is_an_option(scenario: Path, resolved: bool) -> None:
-    """Every op can be played as an event, also of a resolved scenario; the trace is the same."""
+    """Every op can be simulated as an event, also of a resolved scenario; the trace is the same."""
     replay("s.yaml")
     file = "runs/s-seed0/scenario.resolved.yaml" if resolved else "s.yaml"
     assert replay(file, "--fidelity", "op", "--output", "op") == 0
@@ -158,7 +158,7 @@ def test_a_run_replaces_the_former_one(scenario: Path) -> None:
 
 
 class TestRefusals:
-    def test_all_scenarios_are_told_before_any_is_played(
+    def test_all_scenarios_are_reported_before_any_is_played(
         self, scenario: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """One bad scenario among good ones stops everything before anything is written."""
@@ -186,7 +186,7 @@ class TestRefusals:
     def test_a_place_that_cannot_be_written(
         self, output: str, scenario: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A place where no folder can be is told in one line."""
+        """A place where no folder can be is reported in one line."""
         Path("taken").write_text("")
         assert replay("s.yaml", "--output", output) == 2
 
@@ -194,7 +194,7 @@ class TestRefusals:
         assert {"s.yaml", "taken"} == {file.name for file in Path().iterdir()}
 
     def test_a_file_in_the_place_of_the_run(self, scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A file in the place of the run folder is told and kept."""
+        """A file in the place of the run folder is reported and kept."""
         Path("runs").mkdir()
         Path("runs/s-seed0").write_text("mine")
         assert replay("s.yaml") == 2
@@ -227,9 +227,9 @@ class TestRefusals:
         Path("s.yaml").write_text(SCENARIO.replace("h100-8", '"\\e[31mred\\nrunning.yaml:1: fine"'))
         assert replay("s.yaml") == 2
 
-        told = capsys.readouterr().err
-        assert told.replace("\n", "").isprintable()
-        assert all(line.startswith("s.yaml:3: topology: ") for line in told.splitlines())
+        reported = capsys.readouterr().err
+        assert reported.replace("\n", "").isprintable()
+        assert all(line.startswith("s.yaml:3: topology: ") for line in reported.splitlines())
 
 
 def test_a_killed_run_is_recognised_and_replaced(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,7 +247,7 @@ def test_a_killed_run_is_recognised_and_replaced(scenario: Path, capsys: pytest.
 
     assert ["s-seed0.incomplete"] == [folder.name for folder in Path("runs").iterdir()]
     assert main(["check", str(left)]) == 2
-    assert "a run that was not finished" in capsys.readouterr().err
+    assert "an unfinished run" in capsys.readouterr().err
     assert replay("s.yaml") == 0
     assert ["s-seed0"] == [folder.name for folder in Path("runs").iterdir()]
     assert main(["check", "runs/s-seed0"]) == 0
@@ -266,7 +266,7 @@ def test_an_interrupted_run_leaves_nothing(scenario: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
+    _, reported = process.communicate()
 
-    assert (130, b"interrupted") == (process.returncode, told.strip())
+    assert (130, b"interrupted") == (process.returncode, reported.strip())
     assert [] == list(Path("runs").iterdir())

@@ -23,7 +23,7 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("s.yaml").write_text(ONE_GPU)
 
 
-def test_leaves_a_folder_and_tells_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+def test_leaves_a_folder_and_prints_intervals(capsys: pytest.CaptureFixture[str]) -> None:
     """A folder named after the scenario; the table has mean and half-width; nothing goes to stderr in a pipe."""
     assert main(["replay", "s.yaml", "--seeds", "3", "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
@@ -51,8 +51,8 @@ def test_workers_need_seeds(option: list[str], capsys: pytest.CaptureFixture[str
     assert "go with --seeds" in capsys.readouterr().err
 
 
-def test_too_many_happenings_are_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """What turns out while playing to be beyond all bounds is told as without seeds, and nothing is left."""
+def test_too_many_events_are_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """What turns out while simulating to be beyond all bounds is reported as without seeds, and nothing is left."""
     settings = ["--set", "workload.arrivals.rate=0.0000001 req/s"]
     assert main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1", *settings]) == 2
     assert capsys.readouterr().err
@@ -80,7 +80,7 @@ def test_killed_and_taken_up() -> None:
 
 
 def test_check_looks_at_every_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """`check` holds all runs of a folder of replications against the invariants, and tells of a broken one."""
+    """`check` holds all runs of a folder of replications against the invariants, and reports broken ones."""
     main(["replay", "s.yaml", "--seeds", "2", "--jobs", "1"])
     assert main(["check", "runs/s-seeds"]) == 0
     assert capsys.readouterr().out.endswith("runs/s-seeds: ok\n")

@@ -38,10 +38,10 @@ def test_interactive_adds_the_script_and_nothing_to_fetch(folder: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere", "no such folder"), ("file", "is a file"), ("empty", "a folder that is no run"),
-     ("x.incomplete", "a run that was not finished")],
+    [("nowhere", "no such folder"), ("file", "is a file"), ("empty", "not a run folder"),
+     ("x.incomplete", "an unfinished run")],
 )  # fmt: skip
-def test_what_is_no_run_is_told_and_nothing_is_written(
+def test_what_is_not_a_run_is_refused_and_nothing_is_written(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
 ) -> None:
     """A missing, foreign or unfinished folder ends with code 2, a line on stderr, and an untouched former page."""
@@ -55,7 +55,7 @@ def test_what_is_no_run_is_told_and_nothing_is_written(
 
 
 def test_a_place_that_cannot_be_written(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file where a folder would be needed is told, and leaves nothing behind."""
+    """A file where a folder would be needed is refused, and leaves nothing behind."""
     (tmp_path / "file").write_text("x")
     assert 2 == main(["report", str(folder), "-o", str(tmp_path / "file" / "page.html")])
     assert "expected a place to write to" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_accepts_valid_topologies(schema: Any, file: Path) -> None:
      "event-time-without-unit", "event-as-a-mapping", "unknown-fidelity"],
 )  # fmt: skip
 def test_refuses_invalid_scenarios(schema: Any, stem: str) -> None:
-    """What an editor can know is wrong, it tells."""
+    """Editors report what the schema rejects."""
     data = source.read(FILES / "scenarios" / "invalid" / f"{stem}.yaml").data
 
     assert not jsonschema.Draft202012Validator(schema).is_valid(data)

@@ -1,4 +1,4 @@
-"""`simcluster sweep`: what it leaves and prints, how it answers what cannot be, and what a kill costs."""
+"""`simcluster sweep`: files and output, infeasible points, and resumption after a kill."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def n_kept(folder: str) -> int:
 
 
 def wait_for(what: str, n: int) -> None:
-    """Wait until so many runs are kept."""
+    """Wait until `n` runs are kept."""
     deadline = time.monotonic() + 120
     while n_kept(what) < n and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -77,13 +77,13 @@ def require_whole(folder: str, n_points: int, n_runs: int) -> None:
 
 
 def test_what_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row for each point that can be, what cannot be with its reason, where it is; nothing to stderr in a pipe."""
+    """A row per feasible point, the others with their reason, the folder; nothing to stderr in a pipe."""
     assert main(["sweep", "s.yaml", "--jobs", "1"]) == 0
     out, err = capsys.readouterr()
 
     assert "" == err
     assert 4 == sum(line.split()[1:2] in (["one"], ["[red]four"]) for line in out.splitlines())
-    assert "cannot be: variant three, arrivals.rate [req/s] 40 and 1 more points: 32 heads among 3 ranks" in out
+    assert "infeasible: variant three, arrivals.rate [req/s] 40 and 1 more points: 32 heads among 3 ranks" in out
     assert out.endswith("sweep: runs/s-sweep\n")
     assert ["journal.jsonl", "results.parquet", "sweep.json"] == sorted(
         p.name for p in Path("runs/s-sweep").iterdir()
@@ -127,7 +127,7 @@ def test_all_faults_at_once_and_nothing_is_left(capsys: pytest.CaptureFixture[st
 
 
 def test_check_knows_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
-    """A sweep is checked as it would be read, without anything played or written."""
+    """A sweep is checked as it would be read, without anything simulated or written."""
     assert main(["check", "s.yaml"]) == 0
     Path("s.yaml").write_text(SMALL.replace("80 req/s", "80 reqs"))
     assert main(["check", "s.yaml"]) == 2
@@ -135,10 +135,10 @@ def test_check_knows_sweeps(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("runs").exists()
 
 
-def test_a_run_that_fails_is_told_with_its_scenario(
+def test_a_run_that_fails_is_reported_with_its_scenario(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run beyond all bounds is told on stderr with the command that plays it alone; the others are in the table."""
+    """A run that exceeds a limit is reported on stderr with the command that reproduces it; the others succeed."""
 
     def measure(scenario: Scenario) -> dict[str, Any]:
         if scenario.workload["arrivals"]["rate"] == "80 req/s":
@@ -149,19 +149,19 @@ def test_a_run_that_fails_is_told_with_its_scenario(
     assert main(["sweep", "s.yaml", "--jobs", "1"]) == 2
     out, err = capsys.readouterr()
 
-    assert "point 1: failed: ValueError: a run of more than 106 days; fewer requests" in err
-    assert "alone: simcluster replay base.yaml --seed 0 --set 'workload.arrivals.rate=80 req/s'" in err
+    assert "point 1: failed: ValueError: a run of more than 106 days; use fewer requests" in err
+    assert "to reproduce: simcluster replay base.yaml --seed 0 --set 'workload.arrivals.rate=80 req/s'" in err
     assert 1 == sum(line.split()[1:2] == ["one"] for line in out.splitlines())
 
 
 def test_no_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
-    """An address where nobody listens is an input error."""
+    """An address without a scheduler is an input error."""
     assert main(["sweep", "s.yaml", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "no Dask scheduler at tcp://127.0.0.1:1" in capsys.readouterr().err
 
 
 def test_killed_and_taken_up() -> None:
-    """A command killed with SIGKILL leaves its journal; the same command plays only what is missing."""
+    """A command killed with SIGKILL leaves its journal; the same command simulates only what is missing."""
     command = simcluster("sweep", "long.yaml", "--jobs", "2")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     wait_for("runs/long-sweep", 5)

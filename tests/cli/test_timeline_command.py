@@ -28,7 +28,7 @@ def test_writes_one_file_and_says_where(folder: Path, tmp_path: Path, capsys: py
     assert {"displayTimeUnit", "otherData", "traceEvents"} == set(json.loads(gzip.decompress(place.read_bytes())))
 
 
-def test_a_cut_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cut_is_reported(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What does not fit is not left out in silence."""
     assert 0 == main(["timeline", str(folder), "-o", str(tmp_path / "t.gz"), "--limit", "100"])
     assert "cut at 0." in capsys.readouterr().err
@@ -68,7 +68,7 @@ def test_an_incomplete_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_scenario_of_another_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A resolved scenario that somebody changed is not played in place of the run's."""
+    """A resolved scenario that was changed is not simulated in place of the run's."""
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in folder.iterdir():
@@ -94,7 +94,7 @@ def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_replay_writes_what_the_command_writes(
     scenario: str, capsys: pytest.CaptureFixture[str], stated: str | None
 ) -> None:
-    """With --timeline, a run has its timeline in its folder or where it is told to be, the command's bytes."""
+    """With --timeline, a run has its timeline in its folder or where stated, the command's bytes."""
     words = ["--timeline"] if stated is None else ["--timeline", stated]
     assert 0 == main(["replay", scenario, *words])
     written = Path(stated or "runs/s-seed0/timeline.json.gz")
@@ -113,7 +113,7 @@ def test_a_former_timeline_goes_with_its_run(scenario: str) -> None:
 
 @pytest.mark.parametrize("fidelity", ["auto", "op", "message"])
 def test_every_fidelity_has_a_timeline(scenario: str, fidelity: str) -> None:
-    """However events are played, the run has its timeline, of every one of its requests."""
+    """However events are simulated, the run has its timeline, of every one of its requests."""
     assert 0 == main(["replay", scenario, *SMALL, "--fidelity", fidelity, "--timeline"])
     found = json.loads(gzip.decompress(Path("runs/s-seed0/timeline.json.gz").read_bytes()))
     lanes = [e["args"]["name"] for e in found["traceEvents"] if e.get("name") == "thread_name"]
@@ -121,7 +121,7 @@ def test_every_fidelity_has_a_timeline(scenario: str, fidelity: str) -> None:
 
 
 def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the timelines of several runs went is told on stderr then."""
+    """Where the timelines of several runs went is reported on stderr then."""
     assert 0 == main(["replay", scenario, scenario, *SMALL, "--timeline", "--json"])
     out, err = capsys.readouterr()
     assert 2 == len(json.loads(out))
@@ -132,7 +132,7 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["s.yaml", "--seeds", "2", "--timeline"], "--timeline is of one run"),
+        (["s.yaml", "--seeds", "2", "--timeline"], "--timeline takes one run"),
         (["s.yaml", "s.yaml", "--timeline", "t.gz"], "one file for 2 runs"),
         (["--timeline", "s.yaml"], "'s.yaml' does not end in .gz; a scenario goes before it"),
         (["s.yaml", "--timeline", "folder.gz"], "'folder.gz': is a folder"),
@@ -143,7 +143,7 @@ def test_with_json_stdout_is_one_document(scenario: str, capsys: pytest.CaptureF
 def test_timelines_that_make_no_sense(
     scenario: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    """Nothing is played for a timeline of many worlds, one file of several runs, or one that cannot be written."""
+    """Nothing is simulated for a timeline of many worlds, one file of several runs, or one that cannot be written."""
     Path("folder.gz").mkdir()
     assert 2 == main(["replay", *words])
     assert said in " ".join(capsys.readouterr().err.split())

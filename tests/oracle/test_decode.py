@@ -39,7 +39,7 @@ def run(name: str, *settings: str, seed: int | None = None) -> tuple[Scenario, P
 
 
 def decode(context: int) -> Batch:
-    """A step of one decode token that attends to so many entries."""
+    """A step of one decode token that attends to `context` entries."""
     return Batch(1, context, outputs=1, sequences=1)
 
 

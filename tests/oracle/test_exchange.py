@@ -179,7 +179,7 @@ def ends_of(a: str, b: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 def test_nodes_of_unequal_size() -> None:
     """Nodes with different numbers of ranks are refused."""
-    with pytest.raises(ValueError, match="nodes of 1, 2 ranks; expected equally many"):
+    with pytest.raises(ValueError, match="nodes of 1, 2 ranks; expected the same number"):
         hierarchical_legs(fabric("nvlink4"), fabric("infiniband-ndr"), (("a", "b"), ("c",)), 1.0, "graph")
 
 

@@ -162,11 +162,10 @@ def test_taken_over_equals_started(story: tuple[list[float], list[Coming]], data
             fabric.set_capacity(event.link, event.bytes_per_s)
             return
         load, links = event.load, {link for link, _ in event.load.uses}
-        built = all(fabric.capacities_bytes_per_s[link] == capacities[link] for link in links)
         take_over(links)
-        if built and fabric.idle(links):
+        if fabric.idle(links):
             apart[number] = (int(env.now), load)
-            after(env, round(load.alone_s * TICKS_PER_S), NORMAL, lambda: end_apart(number))
+            after(env, fabric.alone_ticks(load), NORMAL, lambda: end_apart(number))
         else:
             fabric.start(load, lambda: over(number))
 

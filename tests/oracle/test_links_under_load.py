@@ -125,15 +125,15 @@ def test_a_transfer_takes_half_of_the_link_while_it_lasts(tmp_path: Path) -> Non
     """A long transfer over the trunk doubles the bandwidth part of one replica's exchanges until it is over."""
     alone = exchanged(run(on_trunk(1, tmp_path)))
     transfer = "events=[{kind: transfer, from: gpu1, to: gpu3, size: 100 GB, at: 0 s}]"
-    beside = exchanged(run([*on_trunk(1, tmp_path), transfer]))
+    disturbed = exchanged(run([*on_trunk(1, tmp_path), transfer]))
     both = exchanged(run(on_trunk(2, tmp_path)))
 
-    assert np.abs(np.subtract(beside, both)).max() <= 2 * 66
-    assert min(beside) > max(alone)
+    assert np.abs(np.subtract(disturbed, both)).max() <= 2 * 66
+    assert min(disturbed) > max(alone)
 
 
 def test_a_cut_link_without_another_way_is_a_clear_failure() -> None:
-    """A rank that nothing reaches any more stops its replica; with nobody else, requests fail and say why."""
+    """A rank that no link reaches stops its replica; without another replica, requests fail with the reason."""
     cut = run(["events=[{kind: link_down, link: [gpu0, nvswitch0], at: 30 ms}]"])
 
     assert ["failed"] == cut.requests["status"]

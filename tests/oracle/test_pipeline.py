@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import GivenService, Played, load, plan, play
 
-from simcluster.plans.replica_plan import Wire
+from simcluster.kernel.clock import DECIDE, after
+from simcluster.kernel.pipeline import Chain, Pipeline, Tandem
+from simcluster.kernel.step import Step
+from simcluster.plans.replica_plan import FlowLoad, PipelinePlan, Wire
 from simcluster.work.batch import Batch
 
 Ticks = npt.NDArray[np.int64]
@@ -26,7 +33,7 @@ def stages(services: Ticks) -> list[GivenService]:
 
 
 def departures(arrivals: list[int], services: Ticks, hops: list[int]) -> list[int]:
-    """When each step leaves the last stage of a first-in first-out tandem with so many ticks between stages."""
+    """When each step leaves the last stage of a first-in first-out tandem with hops of some ticks between stages."""
     ready = np.array(arrivals)
     for row, hop in zip(services, [0, *hops], strict=True):
         ready = ready + hop
@@ -129,7 +136,7 @@ def test_two_stages_are_never_slower_than_both_in_one() -> None:
     assert (split.requests["last_token_at_ticks"] <= whole.requests["last_token_at_ticks"]).all()
 
 
-def test_waiting_in_the_pipeline_is_told_apart_from_work() -> None:
+def test_waiting_in_the_pipeline_is_reported_apart_from_work() -> None:
     """What a step waits for a busy later stage is pipeline wait, and only that."""
     services = np.array([[5, 5], [20, 20]])
     run = play([plan(stages(services), max_tokens=1)], load([0, 0], [1, 1], [1, 1]))
@@ -143,9 +150,94 @@ def test_waiting_in_the_pipeline_is_told_apart_from_work() -> None:
 def test_steps_do_not_overtake_between_stages() -> None:
     """A token of a prompt's second chunk is not made before the first chunk has reached the second stage."""
     two = plan([GivenService(lambda step, batch: batch.tokens), GivenService(lambda step, batch: 1)], max_tokens=10)
-    wires = (Wire(lambda n_tokens: 100 * n_tokens, 0),)
+    wires = (Wire(lambda n_tokens: 100 * n_tokens, 0, lambda n_tokens: FlowLoad(0.0, ())),)
     two = replace(two, pipeline=replace(two.pipeline, wires=wires))
     run = play([two], load([0], [11], [1]))
 
     # Ten tokens leave the first stage at 10 and reach the second at 1010; the eleventh must come behind them.
     assert run.emitted(0)[0] > 1010
+
+
+overlapping = st.tuples(st.integers(1, 20), st.floats(0, 1)).map(lambda one: (one[0], round(one[0] * one[1])))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=8),
+    st.lists(st.lists(overlapping, min_size=8, max_size=8), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=3),
+)
+def test_stages_that_are_free_before_they_let_go_are_a_tandem(
+    gaps: list[int], stages: list[list[tuple[int, int]]], wires: list[tuple[int, int]]
+) -> None:
+    """Steps leave when brute force says, in closed form, stage by stage and op by op; components sum to that."""
+    arrivals = list(accumulate(gaps))
+    expected = brute_force(arrivals, stages, wires)
+    for pipeline_of in (
+        lambda *given: Tandem(*given),
+        lambda env, plan, *calls: Chain(env, plan, False, None, *calls),
+        lambda env, plan, *calls: Chain(env, plan, True, None, *calls),
+    ):
+        left, steps = run_through(pipeline_of, arrivals, stages, wires)
+
+        assert expected == left
+        assert left == [step.entered + sum(step.for_prefill) for step in steps]
+        assert left == [step.entered + sum(step.for_decode) for step in steps]
+
+
+def brute_force(arrivals: list[int], stages: list[list[tuple[int, int]]], wires: list[tuple[int, int]]) -> list[int]:
+    """When each step leaves the last of stages (service, occupied) and wires (busy, latency), one step at a time."""
+    free_at, gone_at, on_wire_until = [0] * len(stages), [0] * len(stages), [0] * len(stages)
+    left = []
+    for number, at in enumerate(arrivals):
+        for index, stage in enumerate(stages):
+            service, occupied = stage[number]
+            start = max(at, free_at[index])
+            free_at[index] = start + occupied
+            gone_at[index] = max(start + service, gone_at[index])
+            at = gone_at[index]
+            if index < len(stages) - 1:
+                busy, latency = wires[index]
+                on_wire_until[index] = max(at, on_wire_until[index]) + busy
+                at = on_wire_until[index] + latency
+        left.append(at)
+    return left
+
+
+def run_through(
+    pipeline_of: Callable[..., Pipeline], arrivals: list[int], stages: list[list[tuple[int, int]]],
+    wires: list[tuple[int, int]],
+) -> tuple[list[int], list[Step]]:  # fmt: skip
+    """Send steps through a pipeline as they come and as its first stage takes them; when each leaves."""
+    env = simpy.Environment()
+    left: list[int] = []
+    waiting: list[int] = []
+    steps: list[Step] = []
+    services = [
+        GivenService(lambda step, _, own=own: own[step][0], lambda step, _, own=own: own[step][1]) for own in stages
+    ]
+
+    def send() -> None:
+        if waiting and not pipeline.busy:
+            waiting.pop()
+            step = Step(len(steps), int(env.now), Batch(1, 5, sequences=1), [], [], [])
+            steps.append(step)
+            pipeline.enter(step)
+
+    def come() -> None:
+        waiting.append(0)
+        send()
+
+    plan = PipelinePlan(
+        tuple(services),
+        tuple(
+            Wire(lambda _, busy=busy: busy, latency, lambda _: FlowLoad(0.0, ()))
+            for busy, latency in wires[: len(stages) - 1]
+        ),
+    )
+    free = lambda step: after(env, 0, DECIDE, send)  # noqa: E731
+    pipeline = pipeline_of(env, plan, free, lambda step: left.append(int(env.now)))
+    for arrival in arrivals:
+        after(env, arrival, DECIDE, come)
+    env.run()
+    return left, steps

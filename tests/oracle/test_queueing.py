@@ -11,7 +11,8 @@ import pytest
 from support import GivenService, Played, load, plan, play
 
 from simcluster.numerics.streams import stream, uniforms
-from simcluster.policies.routers import Arrival, Router, least_loaded, round_robin
+from simcluster.policies.routers import Router, least_loaded, round_robin
+from simcluster.policies.views import RouterView
 from simcluster.workload.materialise import Requests
 
 Ticks = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ def least_work(requests: Requests, n_servers: int) -> Router:
     free_at = [0] * n_servers
     arrivals, services = requests.arrival_ticks.tolist(), requests.prompt_tokens.tolist()
 
-    def route(arrival: Arrival) -> int:
+    def route(arrival: RouterView) -> int:
         chosen = min(range(n_servers), key=free_at.__getitem__)
         free_at[chosen] = max(free_at[chosen], arrivals[arrival.number]) + services[arrival.number]
         return chosen
@@ -156,7 +157,7 @@ def test_mean_wait_with_equal_services() -> None:
     mean, error = mean_wait(20, 1000, 2000, lambda number: [1000] * 1000)
 
     assert abs(mean - 500) < 4 * error
-    assert error < 25  # the test can tell 10 % at four standard errors
+    assert error < 25  # the test can detect 10 % at four standard errors
 
 
 def test_mean_wait_with_exponential_services() -> None:
@@ -168,7 +169,7 @@ def test_mean_wait_with_exponential_services() -> None:
 
 
 def test_later_never_hurts_those_before() -> None:
-    """A first-come first-served queue is monotone: longer services make nobody's end earlier."""
+    """A first-come first-served queue is monotone: longer services make no request end earlier."""
     arrivals = poisson(500, 1000, "monotone", "arrivals")
     services = exponential(500, 900, "monotone", "services")
     longer = [ticks + index % 7 for index, ticks in enumerate(services)]

@@ -51,16 +51,16 @@ def ranks_of(collective: Collective) -> tuple[int, ...]:
 
 
 def parts(message: Message, n_parts: int) -> list[int]:
-    """Which of so many parts of the array a message carries."""
+    """List the parts of the array, of `n_parts`, that a message carries."""
     first, count = message.begins * n_parts, message.share * n_parts
     assert first.denominator == count.denominator == 1
     return [part % n_parts for part in range(int(first), int(first + count))]
 
 
-def play(arrays: list[Array], played: tuple[Message, ...], add: bool) -> list[Array]:
+def after_round(arrays: list[Array], sent: tuple[Message, ...], add: bool) -> list[Array]:
     """A round: what arrives was sent at its beginning, and is added to what is there or put in its place."""
     after = [[part.copy() for part in array] for array in arrays]
-    for message in played:
+    for message in sent:
         for part in parts(message, len(arrays[0])):
             sent = arrays[message.source][part]
             after[message.target][part] = after[message.target][part] + sent if add else sent.copy()
@@ -78,7 +78,7 @@ def test_rounds_and_bytes_are_those_of_the_closed_form(collective: Collective, a
     form = COLLECTIVES[collective][algorithm]
     for n_ranks in ranks_of(collective):
         found = rounds(collective, algorithm, n_ranks)
-        busiest = sum((max(max(load) for load in loads_of(played, n_ranks)) for played in found), Fraction(0))
+        busiest = sum((max(max(load) for load in loads_of(sent, n_ranks)) for sent in found), Fraction(0))
         assert form.steps(n_ranks) == len(found)
         assert form.share(n_ranks) == float(busiest)
 
@@ -109,19 +109,19 @@ def test_all_reduce_sums_everywhere(algorithm: str, n_ranks: int) -> None:
     """At the end every rank has every part with each rank's contribution in it exactly once."""
     arrays = own(n_ranks)
     found = rounds("all_reduce", algorithm, n_ranks)
-    for number, played in enumerate(found):
-        arrays = play(arrays, played, add=2 * number < len(found))
-    everyone = Counter(range(n_ranks))
-    assert all(part == everyone for array in arrays for part in array)
+    for number, sent in enumerate(found):
+        arrays = after_round(arrays, sent, add=2 * number < len(found))
+    all_ranks = Counter(range(n_ranks))
+    assert all(part == all_ranks for array in arrays for part in array)
 
 
 @pytest.mark.parametrize("n_ranks", RANKS)
 def test_nvls_sums_everywhere(n_ranks: int) -> None:
-    """The switch gets each byte from every rank once, hands each sum to one rank, and everyone gets all sums."""
+    """The switch gets each byte from every rank once, hands each sum to one rank, and every rank gets all sums."""
     n_parts = 2 * n_ranks
     supplied, summed, returned, multicast = (Counter[tuple[int, int]]() for _ in range(4))
-    for played in rounds("all_reduce", "nvls", n_ranks):
-        for message in played:
+    for sent in rounds("all_reduce", "nvls", n_ranks):
+        for message in sent:
             up, whole = message.target == SWITCH, message.share == Fraction(1, 2)
             tally = (supplied if whole else returned) if up else (multicast if whole else summed)
             rank = message.source if up else message.target
@@ -137,8 +137,8 @@ def test_nvls_sums_everywhere(n_ranks: int) -> None:
 def test_reduce_scatter_sums_a_part_at_each_rank(algorithm: str, n_ranks: int) -> None:
     """At the end rank p has part p with each rank's contribution in it exactly once."""
     arrays = own(n_ranks)
-    for played in rounds("reduce_scatter", algorithm, n_ranks):
-        arrays = play(arrays, played, add=True)
+    for sent in rounds("reduce_scatter", algorithm, n_ranks):
+        arrays = after_round(arrays, sent, add=True)
     assert all(arrays[rank][rank] == Counter(range(n_ranks)) for rank in range(n_ranks))
 
 
@@ -147,8 +147,8 @@ def test_reduce_scatter_sums_a_part_at_each_rank(algorithm: str, n_ranks: int) -
 def test_all_gather_brings_every_part(algorithm: str, n_ranks: int) -> None:
     """At the end every rank has part p of rank p, for all p, though it began with its own part only."""
     arrays = [[Counter([rank] if part == rank else []) for part in range(n_ranks)] for rank in range(n_ranks)]
-    for played in rounds("all_gather", algorithm, n_ranks):
-        arrays = play(arrays, played, add=False)
+    for sent in rounds("all_gather", algorithm, n_ranks):
+        arrays = after_round(arrays, sent, add=False)
     assert all(array == [Counter([part]) for part in range(n_ranks)] for array in arrays)
 
 
@@ -156,7 +156,7 @@ def test_all_gather_brings_every_part(algorithm: str, n_ranks: int) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS["all_to_all"])
 def test_all_to_all_brings_each_rank_its_part(algorithm: str, n_ranks: int) -> None:
     """Every rank sends part p of its array to rank p, once, and nothing else."""
-    messages = [message for played in rounds("all_to_all", algorithm, n_ranks) for message in played]
+    messages = [message for sent in rounds("all_to_all", algorithm, n_ranks) for message in sent]
     expected = [(r, p, [p]) for r in range(n_ranks) for p in range(n_ranks) if p != r]
     assert expected == sorted((m.source, m.target, parts(m, n_ranks)) for m in messages)
 
@@ -171,4 +171,4 @@ def test_halving_and_doubling_of_powers_of_two(n_ranks: int) -> None:
     """For powers of two the rounds carry a half, a quarter, and so on, and the same in reverse."""
     found = rounds("all_reduce", "halving_doubling", n_ranks)
     halves = [Fraction(1, 2 << k) for k in range(len(found) // 2)]
-    assert halves + halves[::-1] == [played[0].share for played in found]
+    assert halves + halves[::-1] == [sent[0].share for sent in found]

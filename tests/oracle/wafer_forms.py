@@ -69,7 +69,7 @@ def reduce_2d_lower_bound_cycles(
 
     The root hears B wavelets; and the B wavelets of every core but the root go at least one hop, over fewer than
     four link directions per core: at least B / 8 cycles on top of the distance. (B P / 8, as the bound is
-    sometimes quoted, is no bound: trees along the rows and then along a column are faster.)
+    sometimes quoted, is not a bound: trees along the rows and then along a column are faster.)
     """
     words = np.asarray(wavelets, dtype=np.float64)
     spread = words / 8 + (rows + columns - 1) * hop_cycles

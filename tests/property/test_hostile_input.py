@@ -352,8 +352,8 @@ class TestFilesThatAreNone:
             found[name] = caught.value.problems[0].found
 
         assert {
-            "pipe.yaml": "is no regular file", "loop.yaml": "no such file", "folder.yaml": "is a folder",
-            "missing.yaml": "no such file", "/dev/zero": "is no regular file",
+            "pipe.yaml": "is not a regular file", "loop.yaml": "no such file", "folder.yaml": "is a folder",
+            "missing.yaml": "no such file", "/dev/zero": "is not a regular file",
         } == {name: text for name, text in found.items() if name != "/dev/stdin"}  # fmt: skip
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

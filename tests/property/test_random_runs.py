@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import Played, linear_stage, load, plan, play
+from support import Overlapping, Played, exchanged_over, linear_stage, load, on_own_links, plan, play
 
-from simcluster.kernel.watched import Served, Watch
+from simcluster.kernel.watch import Served, Watch
 from simcluster.noise.pace import Pace
 from simcluster.noise.slices import Slices
 from simcluster.noise.sources import Noise, NoiseRow
@@ -62,19 +62,32 @@ class Case:
     again_after: int | None = None
     """Ticks after which everything happens again, for ever."""
     shared: str = ""
-    """Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides."""
+    """
+    Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides; or `apart` links for
+    each stage and wire, which only transfers use too.
+    """
     scheduler: str = "fcfs"
     admission_lag: int = 0
+    occupied: float | None = None
+    """Share of a service after which a stage takes the next step; None where that is when it lets one go."""
 
     def play(self, fidelity: str, watch: Watch | None = None) -> Played:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
-        capacities = [1.0] * (self.n_replicas + 1) if self.shared else []
+        n_links = self.n_replicas * self._links_each if self.shared == "apart" else self.n_replicas + 1
+        capacities = [1.0] * n_links if self.shared else []
         return play(
             plans, requests, ROUTERS[self.router], fidelity, 40, self.horizon_ticks, 4, self._world(), capacities,
             watch,
         )  # fmt: skip
+
+    @property
+    def _links_each(self) -> int:
+        return 2 * len(self.stages) - 1
+
+    def _links(self, replica: int) -> list[int]:
+        return [replica * self._links_each + place for place in range(self._links_each)]
 
     def _world(self) -> EventPlan | None:
         if not self.happenings:
@@ -103,7 +116,10 @@ class Case:
         replica, stage = replica % self.n_replicas, stage % len(self.stages)
         if kind == "transfer":
             shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
-            load = Flowing(factor * 7e-12, ((replica, 1.0), *shared) if self.shared else ())
+            uses = ((replica, 1.0), *shared) if self.shared else ()
+            if self.shared == "apart":
+                uses = tuple((link, 1.0) for link in self._links(replica)[stage : stage + factor])
+            load = Flowing(factor * 7e-12, uses)
             kind = "transfer" if self.shared else "link_slow"
             return PlannedEvent(kind, times, load=lambda conditions: load, link=("", ""))
         link = (str(replica), "switch") if kind.startswith("link") else None
@@ -112,7 +128,10 @@ class Case:
         return PlannedEvent(kind, times, devices, link, share, extra_latency_ticks=factor - 1)
 
     def _capacities(self, conditions: Conditions) -> dict[int, float]:
-        return {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}
+        shares = {int(link[0]): share for link, share in conditions.share.items() if link[0]} if self.shared else {}
+        if self.shared != "apart":
+            return shares
+        return {link: share for replica, share in shares.items() for link in self._links(replica)}
 
     def _plan(self, replica: int, conditions: Conditions) -> Any:
         names = [f"{replica}.{index}" for index in range(len(self.stages))]
@@ -123,8 +142,9 @@ class Case:
             return f"{link} is cut"
         # On flows, what the link has is the fabric's business.
         slower = 1 if self.shared else round(1 / conditions.share.get(link, 1))
+        share = float(conditions.share.get(link, 1))
         stages = [
-            self._stage(name, ops, round(conditions.slow.get(name, 1)), slower)
+            self._stage(name, ops, round(conditions.slow.get(name, 1)), slower, share)
             for name, ops in zip(names, self.stages, strict=True)
         ]
         later = conditions.extra_latency_ticks.get(link, 0)
@@ -135,18 +155,28 @@ class Case:
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
         changes = bool(self.happenings)
-        return plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
+        if self.occupied is not None:
+            stages = [Overlapping(stage, self.occupied) for stage in stages]
+        apart = self.shared == "apart"
+        if apart:
+            uses = ()
+        found = plan(stages, hops, back, *limits, per_token, uses, changes, self.scheduler, self.admission_lag)
+        ops = [_lasting(ops, apart=True) for ops in self.stages]
+        return on_own_links(found, self._links(replica), share, ops) if apart else found
 
-    def _stage(self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1) -> Any:
+    def _stage(
+        self, name: str, ops: list[dict[str, tuple[int, int, int]]], slow: int = 1, slow_link: int = 1,
+        share: float = 1.0,
+    ) -> Any:  # fmt: skip
         times = {"compute": slow, "fetch": slow, "exchange": slow_link}
         ops = [
             {part: tuple(times.get(part, 1) * c for c in form) for part, form in op.items()}
             for op in ops
         ]  # fmt: skip
-        # The wait that nothing shortens keeps every step longer than nothing, whatever the noise.
-        lasting = [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
+        lasting = _lasting(ops, self.shared == "apart")
+        exchanged = exchanged_over(share) if self.shared == "apart" else int
         if not self.noisy:
-            return linear_stage(lasting)
+            return linear_stage(lasting, exchanged=exchanged)
         kinds = range(len(lasting))
         jitter = Factors(0.5, kinds, self.seed, "op_jitter", name)
         names = [f"{name}.{rank}" for rank in range(3)]
@@ -156,8 +186,20 @@ class Case:
             factors = Factors(0.5, kinds, self.seed, "small_messages", name, "factor")
             delay = Slices(1, self.seed, "small_messages", name, "delay")
             small = Small(factors, delay_ticks(0.3, 3e-12, 0.1, 1.0, 1e-12, 9e-12), delay, 5)
-        stage = linear_stage(lasting, (len(ops),), jitter, Skew(exponential_ticks(4e-12), ranks, 2), small)
+        skew = Skew(exponential_ticks(4e-12), ranks, 2)
+        stage = linear_stage(lasting, (len(ops),), jitter, skew, small, exchanged)
         return PacedStage(stage, Pace(self.seed, names, RESTLESS, "gpu"))
+
+
+def _lasting(ops: list[dict[str, tuple[int, int, int]]], apart: bool) -> list[dict[str, tuple[int, int, int]]]:
+    """The ops and a wait that nothing shortens, which keeps every step longer than nothing, whatever the noise."""
+    if apart:
+        exchanges = [op.get("exchange", (0, 0, 0)) for op in ops]
+        ops = [
+            op | {"exchange": (constant, 0, prefill)}
+            for op, (constant, _, prefill) in zip(ops, exchanges, strict=True)
+        ]
+    return [*ops, {"wait": (1, 0, 0), "exchange": (0, 0, 1)}]
 
 
 def _row(source: Any, **values: float) -> NoiseRow:
@@ -192,10 +234,13 @@ def disturbed(draw: st.DrawFn) -> Case:
     case = draw(runs())
     happenings = tuple(draw(st.lists(happening, max_size=4)))
     again_after = draw(st.none() | st.integers(100, 200))
-    return replace(case, happenings=happenings, again_after=again_after, shared=draw(shared_links))
+    shared = draw(shared_links)
+    # Exchanges of steps that a stage serves at once would meet on its links.
+    occupied = None if shared == "apart" else case.occupied
+    return replace(case, happenings=happenings, again_after=again_after, shared=shared, occupied=occupied)
 
 
-shared_links = st.sampled_from(["", "", "own", "one", "one"])
+shared_links = st.sampled_from(["", "", "own", "one", "one", "apart", "apart"])
 
 
 @st.composite
@@ -220,6 +265,7 @@ def runs(draw: st.DrawFn, replicas: st.SearchStrategy[int] = some_replicas) -> C
         horizon_ticks=draw(st.none() | st.integers(1, 300)),
         scheduler=draw(st.sampled_from(sorted(SCHEDULERS))),
         admission_lag=draw(st.integers(0, 3)),
+        occupied=draw(st.none() | st.none() | st.sampled_from([0.0, 0.3, 0.7])),
     )
 
 
@@ -416,7 +462,7 @@ def test_watching_changes_nothing_and_tells_all(case: Case) -> None:
     made: dict[tuple[int, int, int], int] = {}
     for served in seen:
         place = served.replica, served.stage
-        assert free_at.get(place, 0) <= served.began
+        assert case.occupied is not None or free_at.get(place, 0) <= served.began
         assert served.arrived <= served.began
         assert served.ended - served.began == sum(served.parts)
         free_at[place] = served.ended

@@ -9,7 +9,7 @@ import pytest
 from simcluster.calibrate.constants import collectives, kernels, mlperf_host
 from simcluster.calibrate.constants.collective_tables import SYSTEMS
 from simcluster.calibrate.constants.yaml_text import dump
-from simcluster.calibrate.runs.mlperf import HOST_PER_REQUEST_S, played, runs
+from simcluster.calibrate.runs.mlperf import HOST_PER_REQUEST_S, percentiles_ms, runs
 from simcluster.calibrate.runs.simulated import in_parallel
 from simcluster.catalog import entries
 from simcluster.catalog.calibration.collectives import fabric
@@ -91,7 +91,7 @@ def test_mlperf_at_its_rate(shared: Path) -> None:
     """Four submissions that do not wait: p50 and p99 of both times within 20 % at the submitted rate."""
     found = runs(shared / "measured" / "end_to_end" / "mlperf_llama2_70b_h100.csv")
     chosen = [pair for title, pair in found.items() if title.split()[0] in ("ASUSTeK", "Dell", "Google", "NVIDIA")]
-    predicted = in_parallel(played, [run for _, run in chosen], 2)
+    predicted = in_parallel(percentiles_ms, [run for _, run in chosen], 2)
 
     assert len(predicted) == 4
     for (row, _), times_ms in zip(chosen, predicted, strict=True):

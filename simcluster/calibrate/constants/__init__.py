@@ -1,1 +1,1 @@
-"""From measured tables to calibration files: which points, which form, which constants, which error remains."""
+"""From measured tables to calibration files: the points, the free constants, the fits and their errors."""

@@ -1,8 +1,8 @@
 """
-All calibration files that follow from a data folder: read its tables, fit, and say what is left.
+Make all calibration files from a data folder: read its tables, fit, and state the remaining errors.
 
-What no table holds (rules for other precisions, constants that are assumed, prose) is taken from the shipped files;
-no fitted number is.
+What is in no table (rules for other precisions, assumed constants, prose) is taken from the shipped files; fitted
+numbers never are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from simcluster.calibrate.constants.points import median_and_p90
 from simcluster.calibrate.constants.yaml_text import dump, microseconds, percent
 from simcluster.calibrate.runs.cases import Case, read, tables
 from simcluster.calibrate.runs.deploy import model
-from simcluster.calibrate.runs.simulated import Outcome, played, simulate_all
+from simcluster.calibrate.runs.simulated import Outcome, not_skipped, simulate_all
 from simcluster.catalog.calibration import collectives as links
 from simcluster.catalog.calibration import gpu, wafer
 from simcluster.files import source
@@ -36,7 +36,7 @@ SCHEDULERS = {
     "sglang": ("prefill_first", "Prompts before decoding, no mixed chunks, its default."),
 }
 SLOPE_LAG = {"vllm": 0, "trtllm": 2, "sglang": 0}
-"""While slopes are taken: time per output token hardly depends on it, except where prompts go one a step."""
+"""Admission lag while slopes are measured: it hardly affects time per output token, except with one prompt a step."""
 SERVED = {"served": h100.SOURCES["served"]}
 ENGINE_METHOD = (
     "Written by `simcluster fit`. One host time of a step, three of a request, one skew of ranks and the slowdown "
@@ -52,7 +52,7 @@ def fit(data: Path, jobs: int, say: Say) -> Files:
     Fit everything.
 
     Raises:
-        InputError: a table of the data folder is missing or broken.
+        InputError: a table of the data folder is missing or invalid.
     """
     measured = tables(data)
     say("kernels")
@@ -90,7 +90,7 @@ def _gpu_file(
     launched: Mapping[str, Any] | None,
     served: tuple[engines.Constants, int, Sequence[Outcome]] | None,
 ) -> dict[str, Any]:
-    """The file of the H100, with neutral entries for what is not found yet."""
+    """Make the file of the H100, with neutral entries for constants that are not fitted yet."""
     extra_s = launched["eager_s"] if launched else 0.0
     host_s = launched["host_s"]["h100-80gb"] if launched else 0.0
     sustained = None
@@ -117,7 +117,7 @@ def _scaled_gpu(name: str, base: dict[str, Any]) -> gpu.GpuCalibration:
 
 
 def _a100(launched: Mapping[str, Any]) -> str:
-    """The A100's file: the H100's constants, and the host of its own runs."""
+    """Make the A100's file: the H100's constants, and the host time of its own runs."""
     data = _shipped("a100-sxm-80")
     data["date"] = h100.DATE
     data["launch"] = h100.launch(launched["eager_s"], launched["host_s"]["a100-80gb"], launched["passes"])
@@ -129,9 +129,9 @@ def _engine(
     name: str, found: engines.Constants, half: Sequence[Case], judged: Sequence[Outcome],
     left_out: Mapping[str, tuple[int, float]],
 ) -> str:  # fmt: skip
-    """The file of one engine."""
+    """Make the file of one engine."""
     own = [case for case in engines.usable(half) if engines.engine_of(case) == name]
-    others = [outcome for outcome in played(judged) if engines.engine_of(outcome.case) == name]
+    others = [outcome for outcome in not_skipped(judged) if engines.engine_of(outcome.case) == name]
     scheduler, note = SCHEDULERS[name]
     host = found.host[name]
 
@@ -168,11 +168,11 @@ def _error(outcomes: Sequence[Outcome], key: str) -> dict[str, Any]:
 
 
 def _errors(outcomes: Sequence[Outcome], key: str) -> tuple[float, float]:
-    return median_and_p90(np.array([getattr(outcome, key) for outcome in played(outcomes)]))
+    return median_and_p90(np.array([getattr(outcome, key) for outcome in not_skipped(outcomes)]))
 
 
 def _wafers() -> Files:
-    """The three generations: the second fitted, the others scaled from it."""
+    """Make the files of the three generations: the second is fitted, the others are scaled from it."""
     values, left = wafer_kernels.fit(wafer.shipped("wse-2"))
     files = {}
     for name, flop_share in (("wse-1", 1.0), ("wse-2", 1.0), ("wse-3", 2.0)):
@@ -190,7 +190,7 @@ def _wafers() -> Files:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    """A shipped file as plain data."""
+    """Read a shipped file as plain data."""
     text = (source.shipped("calibration") / f"{name}.yaml").read_text(encoding="utf-8")
     data: dict[str, Any] = yaml.safe_load(text)
     return data

@@ -1,12 +1,12 @@
 """
-Which lines a library has on NVLink, and how the constants of each follow from a few that are free.
+The lines of each library on NVLink, whose constants follow from a few free ones.
 
 A start is the same on every link but for one factor: the tables of A100 and B200 have starts that are some 1.6 times
 those of H100 and H200. Bandwidth is a share of the data sheet's. NCCL has two protocols, LL for small arrays and
 Simple for large ones; its all-gather, reduce-scatter and all-reduce go around the same ring, its all-to-all sends to
 all pairs with few channels for each. The engines' own kernels wait at a barrier that every rank joins; two shots are
-twice one shot, and carry what Simple does.
-Started one by one, a kernel waits for its host, and an array is copied into the kernel's buffer before.
+twice one shot, and have the bandwidth of Simple.
+A kernel that is launched one by one waits for its host, and the array is copied into the kernel's buffer before.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SHARES = tuple(name for name in FREE if name.endswith("share"))
 DEVICES = {"nvlink3": "a100-sxm-80", "nvlink4": "h100-sxm", "nvlink5": "b200"}
 Rows = Iterator[CollectiveFit]
 BARRIERS = ((2, 2), (3, 4), (5, 8))
-"""Ranks that one line of the engines' kernels is for: the tables have 2, 4 and 8."""
+"""Numbers of ranks, from and to, of each line of the engines' kernels: the tables have 2, 4 and 8."""
 HOST_BOUND = ("nvlink3",)
-"""Links whose eager starts take longer too: they are the host's, and a DGX A100's is slower than later ones."""
+"""Links whose eager starts are slower too: these are host time, and a DGX A100 has a slower host than later ones."""
 DATE = "2026-11-26"
 
 COPIED = "the array is copied before, at the rate of the memory"
@@ -44,7 +44,7 @@ FEW = "constant number of steps: the growth with the ranks is in fixed"
 
 
 def lines(link: str, found: Mapping[str, float]) -> dict[Collective, list[CollectiveFit]]:
-    """All lines of a link, as far as they follow from free constants; points and errors are not in them yet."""
+    """List all lines of a link, as far as they follow from free constants, without points and errors."""
     rated = entries.link(link).bytes_per_s
     slower = 1.0 if link == "nvlink4" else found["slower_starts"]
     eager_s = found["eager_start_s"] * (slower if link in HOST_BOUND else 1.0)
@@ -83,7 +83,7 @@ def lines(link: str, found: Mapping[str, float]) -> dict[Collective, list[Collec
 
 
 def _kernels(link: str, found: Mapping[str, float], slower: float, bytes_per_s: float) -> Rows:
-    """One shot and two shots of the engines' own kernels in a graph."""
+    """Yield one shot and two shots of the engines' own kernels in a graph."""
     for algorithm in ("one_shot", "two_shot"):
         steps = ALL_REDUCE[algorithm].steps(2)
         for least, most in BARRIERS:
@@ -100,12 +100,12 @@ def _kernels(link: str, found: Mapping[str, float], slower: float, bytes_per_s: 
 
 
 def _copied(bytes_per_s: float, memory_bytes_per_s: float) -> float:
-    """With a copy before that reads and writes the array, spread over what eight ranks send for each byte of it."""
+    """Lower a bandwidth by a copy that reads and writes the array, per byte that eight ranks send for each of its."""
     return 1 / (1 / bytes_per_s + 2 / ALL_REDUCE["ring"].share(8) / memory_bytes_per_s)
 
 
 def _line(algorithm: str, **changes: Any) -> CollectiveFit:
-    """A line of any number of ranks, fitted unless said otherwise."""
+    """Make a line for any number of ranks, fitted unless stated otherwise."""
     blank = {"step_s": 0.0, "min_ranks": 2, "max_ranks": None, "status": "fitted", "points": 0, "median_error": None,
              "p90_error": None, "source": "aic", "date": DATE, "note": ""}  # fmt: skip
     return CollectiveFit(algorithm=algorithm, **{**blank, **changes})

@@ -1,4 +1,4 @@
-"""The collective tables of a data folder as points: what was exchanged among how many, and how long it took."""
+"""Read the collective tables of a data folder as points: bytes, ranks and durations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simcluster.catalog.calibration.collectives import Collective, Launch
 from simcluster.numerics.arrays import Floats
 
 SYSTEMS = {"nvlink3": ("a100_sxm",), "nvlink4": ("h100_sxm", "h200_sxm"), "nvlink5": ("b200_sxm",)}
-"""Links, and the systems whose devices they join: one node of up to eight."""
+"""Systems by the link that joins their devices: one node of up to eight."""
 
 NAMES: dict[Collective, str] = {
     "all_reduce": "all_reduce", "all_gather": "all_gather", "reduce_scatter": "reduce_scatter",
@@ -38,14 +38,14 @@ class Exchanges:
     names: Sequence[str]
 
     def half(self, fitted: bool) -> Exchanges:
-        """The fitted half, or the other, by a checksum of system, ranks and size."""
+        """Select the fitted half, or the other, by a checksum of system, ranks and size."""
         chosen = is_fitted(self.names) == fitted
         names = [name for name, here in zip(self.names, chosen, strict=True) if here]
         return Exchanges(self.n_ranks[chosen], self.n_bytes[chosen], self.seconds[chosen], names)
 
 
 def exchanges(folder: Path, link: str, collective: Collective, library: str, launch: Launch) -> Exchanges:
-    """The median over implementations in their newest version, for each system, number of ranks and size."""
+    """Read the median over implementations in their newest version, for each system, number of ranks and size."""
     columns = ("system", "source", "implementation", "op_name", "num_gpus", "message_bytes", "latency_us")
     table = read_table(folder / "aic_collectives_all_systems.csv", columns)
     table = table[
@@ -66,7 +66,7 @@ def exchanges(folder: Path, link: str, collective: Collective, library: str, lau
 
 
 def sends(folder: Path, link: str) -> Exchanges | None:
-    """NCCL sends between two devices of one node, median of each size; nothing if the link has no table."""
+    """Read NCCL sends between two devices of one node, median of each size; None if the link has no table."""
     sku = {"nvlink3": "a100_dgx", "nvlink4": "h100_dgx"}.get(link)
     if sku is None:
         return None
@@ -80,5 +80,5 @@ def sends(folder: Path, link: str) -> Exchanges | None:
 
 
 def _version(source: str) -> tuple[int, ...]:
-    """The version at the end of `vllm 0.24.0` as numbers, of which the largest is the newest."""
+    """Read the version at the end of `vllm 0.24.0` as numbers, of which the largest is the newest."""
     return tuple(int(number) for number in re.findall(r"\d+", source.rpartition(" ")[2]))

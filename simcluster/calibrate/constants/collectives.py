@@ -1,4 +1,4 @@
-"""Fit the collectives of three NVLink generations together, and judge them on the sizes left out."""
+"""Fit the collectives of three NVLink generations together, and judge them on the sizes that were not fitted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS: tuple[Group, ...] = (
     ("all_to_all", "nccl", "graph"), ("all_reduce", "custom", "graph"), ("all_reduce", "custom", "eager"),
     ("send", "nccl", "graph"),
 )  # fmt: skip
-"""What was measured: collective, library, mode."""
+"""Measured combinations of collective, library and mode."""
 
 TITLES = {
     "nvlink3": "NVLink 3 through NVSwitch, HGX A100",
@@ -42,7 +42,7 @@ Points = Mapping[tuple[str, Group], Exchanges]
 
 
 def measured(folder: Path) -> dict[tuple[str, Group], Exchanges]:
-    """All tables, by link and group."""
+    """Read all tables, by link and group."""
     found = {}
     for link in SYSTEMS:
         for group in GROUPS:
@@ -53,7 +53,7 @@ def measured(folder: Path) -> dict[tuple[str, Group], Exchanges]:
 
 
 def fit(points: Points) -> Constants:
-    """The free constants that leave the least error on the fitted half of these, every table weighing the same."""
+    """Find the free constants with the least error on the fitted half of the points; all tables weigh the same."""
     half = {key: some.half(True) for key, some in points.items()}
     weights = np.concatenate([np.full(len(some.seconds), 1 / len(some.seconds)) for some in half.values()])
     measured_s = np.concatenate([some.seconds for some in half.values()])
@@ -66,7 +66,7 @@ def fit(points: Points) -> Constants:
 
 
 def file(link: str, found: Constants, points: Points) -> dict[str, Any]:
-    """The calibration file of a link as data: its lines, what each leaves where it was fitted, and residuals."""
+    """Make the calibration file of a link as data: its lines, their errors where they were fitted, and residuals."""
     by_collective = lines(link, found)
     own = {group: some for (of, group), some in points.items() if of == link}
     rows: dict[str, Any] = {
@@ -88,7 +88,7 @@ def file(link: str, found: Constants, points: Points) -> dict[str, Any]:
 
 
 def judge(fabric: Fabric, points: Points) -> Iterator[dict[str, Any]]:
-    """The shipped lines on the sizes that were not fitted: a row for each collective, library and mode."""
+    """Judge the shipped lines on the sizes that were not fitted: a row for each collective, library and mode."""
     by_collective: Lines = {collective: getattr(fabric, collective) for collective in COLLECTIVES}
     for (link, group), some in points.items():
         if link == fabric.name:
@@ -103,7 +103,7 @@ def _source(collective: Collective, link: str) -> str:
 
 
 def _used(by_collective: Lines, collective: Collective, line: CollectiveFit, own: Mapping[Group, Exchanges]) -> Any:
-    """Errors on the fitted points of a line's own table of which it is the fastest."""
+    """Find the errors on those fitted points of a line's own table for which it is the fastest."""
     for group, some in own.items():
         if group[:2] == (collective, line.library) and group[2] in line.launch and line.status == "fitted":
             half = some.half(True)
@@ -115,7 +115,7 @@ def _used(by_collective: Lines, collective: Collective, line: CollectiveFit, own
 
 
 def _row(line: CollectiveFit, relative: Floats, is_measured: bool) -> dict[str, Any]:
-    """A line as people read it; one that no measured size takes follows from the others."""
+    """Write a line with units; one that is not the fastest for any measured size follows from the others."""
     row: dict[str, Any] = {
         "algorithm": line.algorithm, "library": line.library, "launch": list(line.launch),
         "fixed": f"{line.fixed_s * 1e6:.4g} us", "step": f"{line.step_s * 1e6:.4g} us",
@@ -135,7 +135,7 @@ def _row(line: CollectiveFit, relative: Floats, is_measured: bool) -> dict[str, 
 
 
 def _usable(by_collective: Lines, group: Group) -> list[CollectiveFit]:
-    """The lines of a library in a mode, within one node; custom kernels hand large arrays on to NCCL."""
+    """List the lines of a library in a mode, within one node; custom kernels leave large arrays to NCCL."""
     collective, library, launch = group
     return [line for line in by_collective[collective] if launch in line.launch and line.min_ranks <= 8
             and (line.library == library or library == "custom")]  # fmt: skip
@@ -147,7 +147,7 @@ def _fastest_s(by_collective: Lines, group: Group, points: Exchanges) -> Floats:
 
 
 def _times_s(fit: CollectiveFit, collective: Collective, points: Exchanges) -> Floats:
-    """One line at all points; beyond its ranks it is never the fastest."""
+    """Time one line at all points; beyond its numbers of ranks it is infinite."""
     found = np.full(len(points.seconds), np.inf)
     for n_ranks in np.unique(points.n_ranks):
         if fit.min_ranks <= n_ranks <= (fit.max_ranks or n_ranks):

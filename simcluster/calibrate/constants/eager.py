@@ -1,8 +1,8 @@
 """
 Fit launching without CUDA graphs, and power, to Splitwise's runs of Llama-2-70B at one request at a time.
 
-Time of a token on two devices is the device's, on four and eight the host's: the first tells what a launch costs
-the device, the others how fast the host is. Half of the settings of the table are judged by `validate`.
+The time of a token is bound by the device on two devices and by the host on four and eight: the first gives the cost
+of a launch on the device, the others the speed of the host. `validate` judges half of the table's settings.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from simcluster.results.run import simulate
 HOST_BOUND = {"h100-80gb": (4,), "a100-80gb": (4, 8)}
 PROMPT, LONG_PROMPT, TOKENS = 512, 1024, 128
 N_OPS = 644
-"""Launched for a token of Llama-2-70B: eight for each of 80 layers, and four around them."""
+"""Ops launched for a token of Llama-2-70B: eight for each of 80 layers, and four around them."""
 
 
 def fit(file: Path, gpus: dict[str, GpuCalibration]) -> dict[str, Any]:
     """
-    Extra of every eager launch, host time of a launch by hardware, shares of idle and busy power.
+    Fit the extra time of every eager launch, host time of a launch by hardware, shares of idle and busy power.
 
     Args:
         file: of the runs.
-        gpus: constants by hardware as the table names it, without eager launching.
+        gpus: constants, without eager launching, by the hardware names of the table.
     """
     runs = settings_of(file)
     host = {
@@ -60,7 +60,7 @@ def fit(file: Path, gpus: dict[str, GpuCalibration]) -> dict[str, Any]:
 def _passes(
     runs: dict[Setting, dict[str, float]], gpus: dict[str, GpuCalibration], extra_s: float, host: dict[str, float]
 ) -> float:
-    """How often unfused norms and activation functions pass over their values: from prompts of 1024 tokens."""
+    """Fit the passes of unfused norms and activation functions over their values, from prompts of 1024 tokens."""
     ratios = []
     for hardware, ranks, prompt, batch, tokens in runs:
         if (prompt, batch, tokens) == (LONG_PROMPT, 1, TOKENS):
@@ -80,10 +80,10 @@ def _token_ms(hardware: str, gpu: GpuCalibration) -> float:
 
 
 def _launching(gpu: GpuCalibration, extra_s: float, host_s: float) -> GpuCalibration:
-    """With these two times of an eager launch."""
+    """Set the two times of an eager launch."""
     return gpu.model_copy(update={"launch_s": {"graph": 0.0, "eager": extra_s}, "eager_host_s": host_s})
 
 
 def _summary(hardware: str, ranks: int, prompt: int, batch: int, tokens: int, gpu: GpuCalibration) -> dict[str, Any]:
-    played = scenario(TOPOLOGIES[hardware], ranks, prompt, batch, tokens).model_copy(update={"gpu": gpu})
-    return simulate(played).summary
+    one = scenario(TOPOLOGIES[hardware], ranks, prompt, batch, tokens).model_copy(update={"gpu": gpu})
+    return simulate(one).summary

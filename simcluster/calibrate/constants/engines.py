@@ -1,11 +1,12 @@
 """
-Fit what no kernel table holds to half of the served runs: host times, the skew of ranks, clocks under load.
+Fit constants that are in no kernel table to half of the served runs: host times, the skew of ranks, clocks under
+load.
 
-Of every step the hosts of three engines take the same time, of every request in it each its own.
+The hosts of the three engines take the same time for every step, and each its own time for every request in it.
 
 Time per output token is very nearly linear in these constants: a few simulations of every case, one for each
-constant changed, give the slopes; the constants that leave the least mean error are found on these, and simulated
-again. Time to first token then decides, in whole steps, how late an engine admits a request.
+changed constant, give the slopes; the constants with the least mean error are found with these, and simulated
+again. Time to first token then determines, in whole steps, how late an engine admits a request.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from simcluster.calibrate.constants.points import is_fitted
 from simcluster.calibrate.constants.search import rounded
 from simcluster.calibrate.runs import deploy
 from simcluster.calibrate.runs.cases import Case
-from simcluster.calibrate.runs.simulated import Outcome, played, simulate_all
+from simcluster.calibrate.runs.simulated import Outcome, not_skipped, simulate_all
 from simcluster.catalog.calibration.collectives import Fabric
 from simcluster.catalog.calibration.engines import skew_s
 from simcluster.catalog.calibration.gpu import GpuCalibration
@@ -30,21 +31,22 @@ from simcluster.scenario.resolved import Scenario
 ENGINES = ("vllm", "trtllm", "sglang")
 COMMON = ("host_fixed_s", "collective_skew_s", "sustained_slowdown")
 SUSTAINED_FROM = 0.67
-"""Share of arithmetic in a layer from which a device slows down: held, since runs tell it from the slowdown badly."""
+"""Share of arithmetic in a layer from which a device slows down: fixed, as runs hardly determine it."""
 HOST = ("host_per_sequence_s",)
 START = {"host_fixed_s": 5e-4, "host_per_sequence_s": 5e-6, "collective_skew_s": 1e-6, "sustained_slowdown": 0.2}
 STEP = {"host_fixed_s": 2e-4, "host_per_sequence_s": 1e-5, "collective_skew_s": 1e-6, "sustained_slowdown": 0.1}
-MOST = {"sustained_slowdown": 0.5, "host_fixed_s": 5e-3, "host_per_sequence_s": 1e-4,
-        "collective_skew_s": 2e-5}  # fmt: skip
-REACH = {"sustained_slowdown": 0.2}
-"""How far one round may move what is not linear."""
+UPPER_BOUNDS = {
+    "sustained_slowdown": 0.5, "host_fixed_s": 5e-3, "host_per_sequence_s": 1e-4, "collective_skew_s": 2e-5,
+}  # fmt: skip
+MAX_CHANGE = {"sustained_slowdown": 0.2}
+"""Bound on the change of a constant that is not linear, in one round."""
 N_ITERATIONS = 3
 WAVES = 3
 
 
 @dataclass(frozen=True)
 class Base:
-    """Kernels and collectives that were fitted just now, instead of those that are shipped."""
+    """Kernels and collectives that have just been fitted, in place of the shipped ones."""
 
     gpu: GpuCalibration
     inside: Fabric
@@ -52,7 +54,7 @@ class Base:
 
 @dataclass(frozen=True)
 class Constants:
-    """Of all engines: the host time of each for a request, and what they have in common."""
+    """Constants of all engines: the host time of each for a request, and the common ones."""
 
     host: Mapping[str, Mapping[str, float]]
     common: Mapping[str, float]
@@ -62,7 +64,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class With:
-    """A scenario with other constants: a change that can be sent to another process."""
+    """Replaces the constants of a scenario; it can be sent to another process."""
 
     constants: Constants
 
@@ -85,25 +87,25 @@ class With:
 
 
 def start(lag: Mapping[str, int], base: Base | None = None) -> Constants:
-    """Where the search begins, whatever is shipped."""
+    """Make the start of the search, independent of the shipped constants."""
     host = {name: {key: START[key] for key in HOST} for name in ENGINES}
     return Constants(host, {key: START[key] for key in COMMON}, lag, base)
 
 
 def fitted_half(cases: Sequence[Case], fitted: bool = True) -> list[Case]:
-    """The cases to fit, or the others."""
+    """Select the cases to fit, or the others."""
     chosen = is_fitted([case.id for case in cases]) == fitted
     return [case for case, here in zip(cases, chosen, strict=True) if here]
 
 
 def usable(cases: Sequence[Case]) -> list[Case]:
-    """Those whose time per token says something: not the runs that waited for a number of places nobody states."""
+    """Select cases with a usable time per token: not runs that queued for an unpublished number of sequences."""
     return [case for case in cases if not case.queueing or case.backend == "sglang"]
 
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """What every case's time per output token does when a constant changes: the logarithm is nearly linear."""
+    """Derivatives of every case's logarithm of time per output token, which is nearly linear in the constants."""
 
     at: Constants
     cases: Sequence[Case]
@@ -113,7 +115,7 @@ class Slopes:
     of: Mapping[str, Floats]
 
     def solved(self, kept: npt.NDArray[np.bool_] | None = None) -> Constants:
-        """The constants that leave the least mean error on these cases, or on some of them."""
+        """Find the constants with the least mean error on these cases, or on some of them."""
         from scipy.optimize import minimize
 
         kept = np.ones(len(self.cases), dtype=bool) if kept is None else kept
@@ -137,7 +139,7 @@ class Slopes:
         return replace(self.at, host=host, common={key: values["", key] for key in COMMON})
 
     def errors(self, constants: Constants) -> Floats:
-        """Relative errors of all cases with other constants."""
+        """Predict the relative errors of all cases with other constants."""
         columns = self._columns()
         predicted = self._predicted(columns, _scaled(constants, columns), bounded=False)
         return np.asarray(np.expm1(predicted - self.measured))
@@ -146,13 +148,13 @@ class Slopes:
         return [(name, key) for name in sorted(set(self.engines)) for key in HOST] + [("", key) for key in COMMON]
 
     def _allowed(self, value: float, name: str, key: str) -> float:
-        here, reach = _value(self.at, name, key), REACH.get(key, MOST[key])
-        return min(max(value * MOST[key], 0.0, here - reach), MOST[key], here + reach)
+        here, reach = _value(self.at, name, key), MAX_CHANGE.get(key, UPPER_BOUNDS[key])
+        return min(max(value * UPPER_BOUNDS[key], 0.0, here - reach), UPPER_BOUNDS[key], here + reach)
 
     def _predicted(self, columns: Sequence[tuple[str, str]], x: Floats, bounded: bool = True) -> Floats:
         total = self.here.copy()
         for (name, key), value in zip(columns, x, strict=True):
-            to = self._allowed(value, name, key) if bounded else value * MOST[key]
+            to = self._allowed(value, name, key) if bounded else value * UPPER_BOUNDS[key]
             own = (self.engines == name) | (name == "")
             total = total + np.where(own, self.of[key] * (to - _value(self.at, name, key)), 0.0)
         return total
@@ -160,13 +162,13 @@ class Slopes:
 
 def slopes(cases: Sequence[Case], at: Constants, jobs: int = 1) -> Slopes:
     """Simulate all cases, and once more for each constant changed."""
-    base = simulate_all(cases, jobs, With(at), most_waves=WAVES)
-    kept = played(base)
+    base = simulate_all(cases, jobs, With(at), max_waves=WAVES)
+    kept = not_skipped(base)
     chosen = [outcome.case for outcome in kept]
     here = np.log([outcome.tpot_ms for outcome in kept])
     of: dict[str, Floats] = {}
     for key in (*HOST, *COMMON):
-        moved = simulate_all(chosen, jobs, With(_moved(at, key)), most_waves=WAVES)
+        moved = simulate_all(chosen, jobs, With(_moved(at, key)), max_waves=WAVES)
         of[key] = (np.log([outcome.tpot_ms for outcome in moved]) - here) / STEP[key]
     engines = np.array([engine_of(case) for case in chosen])
     return Slopes(at, chosen, engines, np.log([case.tpot_ms for case in chosen]), here, of)
@@ -176,16 +178,16 @@ def fit(
     cases: Sequence[Case], lag: Mapping[str, int], base: Base | None = None, jobs: int = 1
 ) -> tuple[Constants, Slopes]:
     """
-    The constants that leave the least mean error of time per output token on these cases.
+    Find the constants with the least mean error of time per output token on these cases.
 
     Args:
-        cases: the half to fit; those are used that can be played and did not wait for admission.
+        cases: the half to fit; those are used that can be simulated and did not wait for admission.
         lag: steps of every engine, see `fit_lag`.
         base: kernels and collectives instead of the shipped ones.
         jobs: processes.
 
     Returns:
-        The constants, and the slopes they were found with last.
+        The constants, and the slopes of the last round.
     """
     chosen, found = usable(cases), start(lag, base)
     for _ in range(N_ITERATIONS):
@@ -195,7 +197,7 @@ def fit(
 
 
 def left_out(last: Slopes) -> dict[str, tuple[int, float]]:
-    """For every model the number of its cases, and the median error on them of a fit to all others."""
+    """Find for every model the number of its cases, and the median error on them of a fit to all others."""
     result = {}
     for name in sorted({case.model for case in last.cases}):
         own = np.array([case.model == name for case in last.cases])
@@ -205,7 +207,7 @@ def left_out(last: Slopes) -> dict[str, tuple[int, float]]:
 
 
 def engine_of(case: Case) -> str:
-    """The family of a case's serving engine."""
+    """Find the family of a case's serving engine."""
     return deploy.ENGINES[case.backend.lower()]
 
 
@@ -214,12 +216,12 @@ def _value(at: Constants, name: str, key: str) -> float:
 
 
 def _scaled(at: Constants, columns: Sequence[tuple[str, str]]) -> Floats:
-    """Constants as shares of the most that each may be."""
-    return np.array([_value(at, *column) / MOST[column[1]] for column in columns])
+    """Express constants as shares of their upper bounds."""
+    return np.array([_value(at, *column) / UPPER_BOUNDS[column[1]] for column in columns])
 
 
 def _moved(at: Constants, key: str) -> Constants:
-    """One constant larger by its step, of all engines at once: they do not meet in any case."""
+    """Increase one constant by its step, for all engines at once, as every case has only one engine."""
     if key in at.common:
         return replace(at, common={**at.common, key: at.common[key] + STEP[key]})
     host = {name: {**own, key: own[key] + STEP[key]} for name, own in at.host.items()}
@@ -227,7 +229,7 @@ def _moved(at: Constants, key: str) -> Constants:
 
 
 def fit_lag(cases: Sequence[Case], found: Constants, jobs: int = 1, most: int = 3) -> Constants:
-    """The admission lag of every engine that leaves the least mean square of logarithmic errors of first tokens."""
+    """Find the admission lag of every engine with the least mean square of logarithmic errors of first tokens."""
     chosen, lag = usable(cases), dict(found.lag)
     scores: dict[str, list[tuple[float, int]]] = {}
     for steps in range(most + 1):
@@ -239,8 +241,8 @@ def fit_lag(cases: Sequence[Case], found: Constants, jobs: int = 1, most: int = 
 
 
 def by_engine(outcomes: Sequence[Outcome], error: str) -> dict[str, Floats]:
-    """Relative errors of the cases that were played, by engine."""
+    """Collect the relative errors of the simulated cases, by engine."""
     found: dict[str, list[float]] = {}
-    for outcome in played(outcomes):
+    for outcome in not_skipped(outcomes):
         found.setdefault(engine_of(outcome.case), []).append(getattr(outcome, error))
     return {name: np.array(errors) for name, errors in found.items()}

@@ -1,4 +1,4 @@
-"""The calibration file of the H100 SXM: what is fitted, and the rules and assumptions that stand beside it."""
+"""The calibration file of the H100 SXM: fitted constants, rules and assumptions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from simcluster.calibrate.constants.op_classes import N_FREE
 from simcluster.calibrate.constants.yaml_text import microseconds, percent
 
 DATE = "2026-11-26"
-"""Of the forms and of the choice of points; the fit itself follows from these and the tables."""
+"""Date of the forms and of the choice of points, from which, with the tables, the fit follows."""
 
 METHOD = (
     "Written by `simcluster fit`. An op lasts fixed + max(compute, fetch) with the data sheet's 989 TFLOP/s at 16 "
     "bit, 1978 at 8 bit and 3.35 TB/s; docs/model.md says what each constant does to the two. Constants minimise "
     "the mean |log of predicted over measured| (Nelder-Mead, best of three starts) on half of the points, rounded "
-    "to three digits; errors are of the other half. Classes that are kin were fitted together and share constants: "
+    "to three digits; errors are of the other half. Similar kernels were fitted together and share constants: "
     f"{N_FREE} were free in all, from which the numbers here follow. The halves are cut by shape, not by point, "
     "since neighbours of one shape are nearly the same measurement. The form and the ranges of shapes were chosen "
     "with all points in view, so only the constants are blind to the judged half: the errors are a little "
@@ -79,7 +79,7 @@ PASSES = (
 
 
 def launch(extra_s: float, host_s: float, passes: float) -> dict[str, Any]:
-    """Launching: in a graph, one by one, and what a launch takes the host."""
+    """Write the times of launches: in a graph, one by one, and on the host."""
     return {
         "graph": dict(GRAPH),
         "eager": {"value": microseconds(extra_s), "status": "fitted", "points": 2, "source": "splitwise",
@@ -92,7 +92,7 @@ def launch(extra_s: float, host_s: float, passes: float) -> dict[str, Any]:
 
 
 def power(launched: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Average power by how busy a device is."""
+    """Write average power of an idle and of a busy device."""
     shares = (launched["idle"], launched["busy"]) if launched else (1.0, 0.0)
     points = launched["power_points"] if launched else 0
     note = "Llama-2-70B fp16 on two, four and eight A100s, one request; taken over for all devices."
@@ -105,7 +105,7 @@ def power(launched: Mapping[str, Any] | None) -> dict[str, Any]:
 def file(
     fitted: Sequence[Fitted], launching: dict[str, Any], drawn: dict[str, Any], sustained: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The file as data."""
+    """Make the file as data."""
     ops: dict[str, dict[str, Any]] = {}
     for found in fitted:
         ops.setdefault(found.of.op, {})[str(found.of.bits)] = entry(found)
@@ -117,7 +117,7 @@ def file(
 
 
 def entry(found: Fitted) -> dict[str, Any]:
-    """One class of op: constants with units, and their evidence."""
+    """Write one class of op: constants with units, and their evidence."""
     fit = found.of.fit(found.constants)
     data: dict[str, Any] = {
         "fixed": microseconds(fit.fixed_s),

@@ -1,8 +1,7 @@
 """
-The kernel tables of a data folder as points of each class of op: which rows are used, and the work they stand for.
+Read the kernel tables of a data folder as points of each class of op: the rows that are used, and their work.
 
-Work is counted as the ops (`work.op`) counts it: weights or cache entries at their width, activations at
-16 bit.
+Work is counted as in `work.op`: weights or cache entries at their width, activations at 16 bit.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ ROTARY = 64
 
 def read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
-    A CSV table with at least these columns.
+    Read a CSV table with at least these columns.
 
     Raises:
-        InputError: it is not there, is no CSV, or lacks a column.
+        InputError: the file does not exist, is not CSV, or lacks a column.
     """
     import pandas as pd
 
@@ -49,12 +48,12 @@ def read_table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def gemm(kernels: Path, bits: int) -> Points:
-    """Median of three serving stacks, n and k from 512, m up to 16384."""
+    """Read the median of three serving stacks, n and k from 512, m up to 16384."""
     return _gemm(kernels, FORMATS[bits], bits, STACKS)
 
 
 def gemm_block(kernels: Path, bits: int) -> Points:
-    """The same with a scale for each block; without vLLM's, whose 54 us floor is launching."""
+    """Read products with a scale for each block; without vLLM's, whose 54 us are launching only."""
     return _gemm(kernels, "fp8_block", bits, ("trtllm", "sglang"))
 
 
@@ -71,7 +70,7 @@ def _gemm(kernels: Path, number_format: str, bits: int, stacks: tuple[str, ...])
 
 
 def attention_prefill(head_dim: int) -> Callable[[Path, int], Points]:
-    """Causal, no sliding window, prompts of at least 16 tokens; cache and arithmetic of one width."""
+    """Make a reader of causal attention, no window, prompts from 16 tokens; cache and arithmetic of one width."""
 
     def points(kernels: Path, bits: int) -> Points:
         table = read_table(
@@ -92,7 +91,7 @@ def attention_prefill(head_dim: int) -> Callable[[Path, int], Points]:
 
 
 def attention_decode(head_dim: int) -> Callable[[Path, int], Points]:
-    """No sliding window, 2 to 16 query heads per KV head, caches of at least 128 entries."""
+    """Make a reader of decode without window, 2 to 16 query heads per KV head, caches of at least 128 entries."""
 
     def points(kernels: Path, bits: int) -> Points:
         table = read_table(
@@ -114,7 +113,7 @@ def attention_decode(head_dim: int) -> Callable[[Path, int], Points]:
 
 
 def latent_prefill(kernels: Path, bits: int) -> Points:
-    """DeepSeek's latent attention over a prompt, keys and values expanded."""
+    """Read DeepSeek's latent attention over a prompt, keys and values expanded."""
     table = _latent(kernels, "mla_context", bits).query("isl >= 16 and step == 0")
     batch, isl, heads = _floats(table, "batch_size", "isl", "num_heads")
     flop = 2 * batch * isl * (isl + 1) / 2 * heads * (2 * 128 + ROTARY)
@@ -124,7 +123,7 @@ def latent_prefill(kernels: Path, bits: int) -> Points:
 
 
 def latent_decode(kernels: Path, bits: int) -> Points:
-    """DeepSeek's latent attention over the latent cache, up-projections absorbed."""
+    """Read DeepSeek's latent attention over the latent cache, up-projections absorbed."""
     table = _latent(kernels, "mla_generation", bits).query("step >= 127")
     batch, step, heads = _floats(table, "batch_size", "step", "num_heads")
     context = batch * (step + 1)
@@ -145,7 +144,7 @@ def moe(
     least_tokens: int = 1,
     stored_bits: float = 0.0,
 ) -> Callable[[Path, int], Points]:
-    """Fused gated experts, balanced routing, slices of at least 128; one rank's share of the tokens and experts."""
+    """Make a reader of fused gated experts, balanced, slices from 128; one rank's share of tokens and experts."""
 
     def points(kernels: Path, bits: int) -> Points:
         shape = ("hidden_size", "inter_size", "topk", "num_experts", "moe_tp_size", "moe_ep_size")
@@ -167,12 +166,12 @@ def moe(
 
 
 def moe_4_bit(kernels: Path, bits: int) -> Points:
-    """The experts of gpt-oss with mxfp4 weights of 4.25 bit, from 1024 tokens."""
+    """Read the experts of gpt-oss with mxfp4 weights of 4.25 bit, from 1024 tokens."""
     return moe("w4a16_mxfp4", "moe_torch_flow", 1024, 4.25)(kernels, bits)
 
 
 def per_token(values: dict[str, str]) -> Callable[[Path, int], Points]:
-    """Ops bound by bytes; `values` says how many 16-bit values each reads and writes for a token."""
+    """Make a reader of ops bound by bytes; `values` are the 16-bit values that each reads and writes for a token."""
 
     def points(kernels: Path, bits: int) -> Points:
         columns = ("op", "num_tokens", "tp", "n_head", "n_kv_head", "n_embd", "n_ffn", "gated", "median_us")

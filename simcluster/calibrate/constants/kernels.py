@@ -1,4 +1,4 @@
-"""Fit the classes of op of an H100 to measured kernel tables, and judge the constants on the shapes left out."""
+"""Fit the classes of op of an H100 to measured kernel tables, and judge them on the shapes that were not fitted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from simcluster.costs.gpu import op_s
 from simcluster.numerics.arrays import Floats
 
 SHARES = ("memory", "arithmetic", "passes", "quantising", "gathering", "activations", "outputs")
-"""Ends of the names of constants that are shares of a data sheet's value: at most all of it."""
+"""Ends of the names of constants that are shares of a data sheet's value, so at most 1."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A class with all constants that were found, and what they leave on the shapes that were not fitted."""
+    """A class with all constants that were found, and their errors on the shapes that were not fitted."""
 
     of: Class
     constants: Constants
@@ -32,7 +32,7 @@ class Fitted:
 
 
 def predicted_s(points: Points, fit: OpFit) -> Floats:
-    """Durations of all points."""
+    """Predict the durations of all points."""
     fixed_s, compute_s, fetch_s = op_s(points.work, fit, PEAK_FLOP_PER_S[fit.compute_bits], BYTES_PER_S)
     return np.asarray(fixed_s + np.maximum(compute_s, fetch_s))
 
@@ -52,7 +52,7 @@ def fit_all(kernels: Path) -> list[Fitted]:
 
 
 def fit_family(family: Family, points: list[Points], known: Constants) -> Constants:
-    """The free constants of a family that leave the least error, each class weighing the same."""
+    """Find the free constants of a family with the least error; all classes weigh the same."""
     weights = np.concatenate([np.full(len(some.seconds), 1 / len(some.seconds)) for some in points])
     measured_s = np.concatenate([some.seconds for some in points])
 
@@ -60,12 +60,12 @@ def fit_family(family: Family, points: list[Points], known: Constants) -> Consta
         fits = [of.fit({**known, **found}) for of in family.classes]
         return np.concatenate([predicted_s(some, fit) for some, fit in zip(points, fits, strict=True)])
 
-    most = {name: 1.0 for name in family.free if name.endswith(SHARES)}
-    return search(durations_s, measured_s, family.free, most, weights=weights)
+    upper_bounds = {name: 1.0 for name in family.free if name.endswith(SHARES)}
+    return search(durations_s, measured_s, family.free, upper_bounds, weights=weights)
 
 
 def judge(calibration: GpuCalibration, kernels: Path) -> Iterator[dict[str, Any]]:
-    """The shipped constants on the halves that were not fitted: a row for each class and width."""
+    """Judge the shipped constants on the halves that were not fitted: a row for each class and width."""
     for of in CLASSES:
         fit = calibration.ops[of.op][of.bits]  # type: ignore[index]
         points = of.points(kernels, of.bits).half(False)

@@ -1,4 +1,4 @@
-"""What the runtime of MLPerf's servers takes for a request in a step, from half of the submissions."""
+"""Fit the host time of MLPerf's servers for a request in a step to half of the submissions."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from simcluster.calibrate.constants.points import is_fitted
-from simcluster.calibrate.runs.mlperf import MOST_AT_ONCE_OFFLINE, REPLICAS, offline_tokens_per_s, played, runs
+from simcluster.calibrate.runs.mlperf import (
+    MAX_NUM_SEQS_OFFLINE,
+    REPLICAS,
+    offline_tokens_per_s,
+    percentiles_ms,
+    runs,
+)
 from simcluster.calibrate.runs.simulated import in_parallel
 
 TRIED_S = (17e-6, 18e-6, 19e-6, 20.7e-6)
-"""About what `left_s` is in the median of the fitted half, and less, since load does fluctuate."""
+"""Candidates: about the median of `left_s` over the fitted half, and less, since load fluctuates."""
 
 
 def fit(file: Path, jobs: int = 1) -> dict[float, float]:
     """
-    Mean size of the logarithms of predicted over measured, of both percentiles of both times, for each value tried.
+    Find for each candidate the mean size of log(predicted / measured), over both percentiles of both times.
 
     Args:
         file: MLPerf's table.
@@ -27,7 +33,7 @@ def fit(file: Path, jobs: int = 1) -> dict[float, float]:
     half = [pair for pair, here in zip(found.values(), chosen, strict=True) if here]
     result = {}
     for value_s in TRIED_S:
-        times_ms = in_parallel(played, [run._replace(host_per_request_s=value_s) for _, run in half], jobs)
+        times_ms = in_parallel(percentiles_ms, [run._replace(host_per_request_s=value_s) for _, run in half], jobs)
         logs = [
             np.log(time_ms / float(row[f"{name}_ms"]))
             for (row, _), times in zip(half, times_ms, strict=True)
@@ -39,13 +45,13 @@ def fit(file: Path, jobs: int = 1) -> dict[float, float]:
 
 def left_s(file: Path) -> dict[str, float]:
     """
-    What the measured time per token of every run leaves for a request, by title, if its load did not fluctuate.
+    Find the time that the measured time per token of every run leaves for a request, if its load did not fluctuate.
 
     By Little's law a replica has as many requests as tokens arrive in the time of a step, which is the time per
-    token. A step takes a fixed time and one for each request, both those of Offline runs, at the submission's own
-    speed, and as a server the host's time for each request.
+    token. A step takes a fixed time and a time for each request, both from Offline runs, at the submission's own
+    speed, and as a server also the host's time for each request. Results are by title of the run.
     """
-    few, many = MOST_AT_ONCE_OFFLINE // 2, MOST_AT_ONCE_OFFLINE
+    few, many = MAX_NUM_SEQS_OFFLINE // 2, MAX_NUM_SEQS_OFFLINE
     few_s, many_s = (REPLICAS * n / offline_tokens_per_s(n) for n in (few, many))
     per_request_s = (many_s - few_s) / (many - few)
     fixed_s = many_s - many * per_request_s

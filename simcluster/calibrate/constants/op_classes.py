@@ -1,9 +1,9 @@
 """
-Which constants of an H100's ops are free, and how those of each class and width follow from them.
+The free constants of an H100's ops, and how those of each class and width follow from them.
 
-Few are free, and what a table of one class says about a kernel is used for its kin: widths and head sizes of a kind
-share what they have in common, experts and latent attention attain what a plain matrix product does. A constant stays
-if the judged errors of a class would grow by more than about a point without it.
+Few are free, and similar kernels share constants: widths and head sizes of a kind share what they have in common,
+experts and latent attention attain the rates of a plain matrix product. A constant is kept if the judged errors of a
+class would grow by more than about a point without it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from simcluster.calibrate.constants.search import Constants, rounded
 from simcluster.catalog.calibration.gpu import OpFit
 
 PEAK_FLOP_PER_S = {16: 989e12, 8: 1978e12}
-"""Of an H100 SXM: NVIDIA's data sheet, dense."""
+"""Dense peak of an H100 SXM by bits: NVIDIA's data sheet."""
 BYTES_PER_S = 3.35e12
 
 Value = str | float | Callable[[Constants], float]
-"""A constant of a class: the name of a free one, a number that is held, or what follows from free ones."""
+"""A constant of a class: the name of a free one, a fixed number, or a function of free ones."""
 
 
 @dataclass(frozen=True)
 class Class:
-    """One class of op at one width: its points, and where its constants come from."""
+    """One class of op at one width: its points, and the origin of its constants."""
 
     op: str
     bits: int
@@ -38,14 +38,14 @@ class Class:
     note: str = ""
 
     def fit(self, found: Constants) -> OpFit:
-        """Its constants, to three digits as files hold them."""
+        """Compute its constants, to three digits as in files."""
         values = {name: _value(value, found) for name, value in self.constants.items()}
         return OpFit(compute_bits=self.compute_bits, **values)
 
 
 @dataclass(frozen=True)
 class Family:
-    """Classes that are fitted together, with first guesses of what is free; earlier families' constants are known."""
+    """Classes fitted together, with first guesses of the free constants; those of earlier families are known."""
 
     free: Mapping[str, float]
     classes: tuple[Class, ...]
@@ -58,7 +58,7 @@ def _value(value: Value, found: Constants) -> float:
 
 
 def _attention_share(head_dim: int, bits: int) -> Callable[[Constants], float]:
-    """What attention attains of the peak: the products' share, and behind them what softmax takes for each score."""
+    """Make the share of the peak that attention attains: that of its products, then the softmax of each score."""
 
     def share(found: Constants) -> float:
         scores = found[f"score_{bits}_s"] * PEAK_FLOP_PER_S[bits] / (4 * head_dim)
@@ -68,7 +68,7 @@ def _attention_share(head_dim: int, bits: int) -> Callable[[Constants], float]:
 
 
 def _prefill(head_dim: int, bits: int) -> dict[str, Value]:
-    """A row of a head takes its passes whatever its width up to 128; a key takes time in proportion to its width."""
+    """Make constants of prefill: a row of a head up to 128 wide has fixed passes; time per key grows with width."""
     return {
         "fixed_s": "prefill_fixed_s", "memory_efficiency": 1.0,
         "compute_efficiency": _attention_share(head_dim, bits),
@@ -78,7 +78,7 @@ def _prefill(head_dim: int, bits: int) -> dict[str, Value]:
 
 
 def _decode(fixed: str, bits: int) -> dict[str, Value]:
-    """Bound by fetching the cache; arithmetic does not bind, and is held at what it attains elsewhere."""
+    """Make constants of decode, which is bound by fetching the cache; arithmetic is fixed at that of prefill."""
     return {
         "fixed_s": fixed, "memory_efficiency": "cache_memory", "compute_efficiency": "attention_arithmetic",
         "ramp_bytes": "ramp_bytes", "ramp_slowdown": f"ramp_slowdown_{bits}",
@@ -86,7 +86,7 @@ def _decode(fixed: str, bits: int) -> dict[str, Value]:
 
 
 def _experts(activations: str) -> dict[str, Value]:
-    """Grouped products attain no more of the peak than plain ones; left free, the fit exceeds the data sheet."""
+    """Make constants of experts: grouped products attain what plain ones do; a free share exceeds the data sheet."""
     return {
         "fixed_s": "experts_fixed_s", "memory_efficiency": "experts_memory", "compute_efficiency": "arithmetic",
         "activation_efficiency": activations, **PASSAGE,
@@ -98,7 +98,7 @@ def _per_token(fixed: str, memory: Value) -> dict[str, Value]:
 
 
 PASSAGE: dict[str, Value] = {"passage": 3.0}
-"""Of all that has one: free exponents were 2 to 8, and gained at most 0.3 points."""
+"""Common to all classes that have one: free exponents were 2 to 8, and gained at most 0.3 points."""
 _PLAIN: dict[str, Value] = {"memory_efficiency": "gemm_memory", "compute_efficiency": "arithmetic", **PASSAGE}
 _QUANTISED: dict[str, Value] = {
     **_PLAIN, "activation_efficiency": "quantising", "output_efficiency": 0.9,
@@ -214,7 +214,7 @@ PER_TOKEN = Family(
 )  # fmt: skip
 
 FAMILIES = (PRODUCTS, PREFILL, DECODE, EXPERTS, LATENT_DECODE, PER_TOKEN)
-"""In the order in which they are fitted; passed over are tables of other widths, and those that contradict served
-speeds."""
+"""In the order in which they are fitted; tables of other widths, and those that contradict served speeds, are not
+used."""
 CLASSES = tuple(of for family in FAMILIES for of in family.classes)
 N_FREE = sum(len(family.free) for family in FAMILIES)

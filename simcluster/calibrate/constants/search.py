@@ -1,4 +1,4 @@
-"""Find the constants that leave the least mean error of logarithms: the same answer for the same points."""
+"""Find the constants with the least mean error of logarithms, deterministically."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def search(
     predicted_s: Callable[[Constants], Floats],
     measured_s: Floats,
     start: Mapping[str, float],
-    most: Mapping[str, float],
+    upper_bounds: Mapping[str, float],
     n_starts: int = 3,
     weights: Floats | None = None,
 ) -> Constants:
     """
-    Nelder-Mead over the logarithms of positive constants, from several starts, the best of them rounded.
+    Search with Nelder-Mead over the logarithms of positive constants, from several starts, and round the best.
 
     Args:
         predicted_s: durations for a set of constants.
-        measured_s: what they should be.
+        measured_s: measured durations.
         start: first guess of each constant.
-        most: upper bounds of some of them.
+        upper_bounds: of some of them.
         n_starts: the first guess, and others around it.
-        weights: of the points; None: all alike.
+        weights: of the points; None: all equal.
 
     Returns:
         The constants, to three significant digits.
@@ -39,7 +39,7 @@ def search(
     logarithm = np.log(measured_s)
 
     def constants(x: Floats) -> Constants:
-        return {name: min(float(np.exp(v)), most.get(name, np.inf)) for name, v in zip(names, x, strict=True)}
+        return {name: min(float(np.exp(v)), upper_bounds.get(name, np.inf)) for name, v in zip(names, x, strict=True)}
 
     def loss(x: Floats) -> float:
         with np.errstate(all="ignore"):
@@ -59,5 +59,5 @@ def search(
 
 
 def rounded(value: float, digits: int = 3) -> float:
-    """To so many significant digits."""
+    """Round to `digits` significant digits."""
     return float(f"{value:.{digits}g}")

@@ -1,4 +1,4 @@
-"""Fit the wafer model to WaferLLM's 8B; nothing is fitted to what Cerebras publishes of its service."""
+"""Fit the wafer model to WaferLLM's 8B; nothing is fitted to the speeds that Cerebras publishes of its service."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ START = {"matvec_overhead_cycles": 1000.0, "matmul_flop_per_cycle": 2.0, "matmul
 
 def fit(shipped: WaferCalibration) -> tuple[dict[str, float], dict[str, tuple[int, float, float]]]:
     """
-    Constants of the WSE-2.
+    Fit the constants of the WSE-2.
 
     Args:
         shipped: for the constant that is scaled and not fitted.
 
     Returns:
-        The constants, and for each what it leaves: points, median and 90th percentile of the errors.
+        The constants, and for each its number of points, and median and 90th percentile of the errors.
     """
     found: dict[str, float] = {}
     left: dict[str, tuple[int, float, float]] = {}

@@ -1,4 +1,4 @@
-"""From measured durations to a noise preset, with how well it fits."""
+"""From measured durations to a noise preset, with the quality of the fit."""
 
 from __future__ import annotations
 

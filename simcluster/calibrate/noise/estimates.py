@@ -1,8 +1,8 @@
 """
-Parameters of noise sources from measurements.
+Estimate parameters of noise sources from measurements.
 
-Estimates go by medians and quantiles, which a few wild values do not move. What a table cannot tell apart from
-nothing is left out of the preset.
+Estimates use medians and quantiles, which are robust against outliers. A source that a table does not distinguish
+from zero is left out of the preset.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from simcluster.noise.tables import pareto_s
 from simcluster.numerics.arrays import Floats
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
-LEAST_ROWS = 100
-"""Of a table from which anything can be told."""
+MIN_ROWS = 100
+"""Fewest rows of a table from which noise can be estimated."""
 FAR = 3.0
-"""Times the median: what takes longer belongs to the tail."""
+"""Longer durations than this times the median belong to the tail."""
 END = 12.0
-"""Means of an exponential delay after which one in 160,000 is left."""
+"""Means of an exponential delay, of which one in 160,000 is longer."""
 PAUSE = 10.0
-"""Times the median gap between tokens: what takes longer is a pause."""
-_HALF_WIDTH = 1.349
-"""Between the quartiles of a normal distribution, in standard deviations."""
+"""Gaps between tokens longer than this times the median are pauses."""
+_QUARTILE_RANGE = 1.349
+"""Distance between the quartiles of a normal distribution, in standard deviations."""
 
 
 class Fit(NamedTuple):
-    """What a table says of noise."""
+    """Noise estimated from a table."""
 
     sources: dict[str, dict[str, float]]
     """Parameters by source, durations in seconds, as `noise.sources` names them."""
@@ -44,42 +44,42 @@ class Fit(NamedTuple):
     distance: float
     """Greatest difference between the distribution functions measured and fitted (Kolmogorov-Smirnov)."""
     quantiles: dict[float, tuple[float, float]]
-    """By probability: measured and fitted, in the unit that `of` says."""
+    """Measured and fitted quantiles by probability, in the unit of `of`."""
     of: str
-    """What the quantiles are of."""
+    """Unit and quantity of the quantiles."""
 
 
 def fit(kind: str, table: pd.DataFrame, file: Path) -> Fit:
     """
-    The sources of noise that a kind of table tells of.
+    Estimate the noise sources that a kind of table shows.
 
     Args:
         kind: one of `KINDS`.
-        table: see `measured.read_measured`.
-        file: where it is from, for messages.
+        table: see `measurements.read_measured`.
+        file: its file, for messages.
 
     Raises:
         InputError: columns are missing, or rows are too few.
     """
     columns, estimate = KINDS[kind]
     require(table, columns, file)
-    if len(table) < LEAST_ROWS:
+    if len(table) < MIN_ROWS:
         found = f"{len(table)} rows"
-        raise InputError([Problem(str(file), 0, "", found, f"expected at least {LEAST_ROWS}")])
+        raise InputError([Problem(str(file), 0, "", found, f"expected at least {MIN_ROWS}")])
     try:
         return estimate(table)
-    except _TellsNothing as error:
+    except _Insufficient as error:
         raise InputError([Problem(str(file), 0, "", str(error), "expected more, or another --kind")]) from None
 
 
-class _TellsNothing(ValueError):
-    """The table holds nothing to go by."""
+class _Insufficient(ValueError):
+    """The table is not sufficient for an estimate."""
 
 
 def _ops(table: pd.DataFrame) -> Fit:
-    """Jitter, spread among devices and drift, from the durations of ops that are done again and again."""
+    """Estimate jitter, spread among devices and drift from the durations of repeated ops."""
     if (table["duration_s"] <= 0).any():
-        raise _TellsNothing("durations that are not positive")
+        raise _Insufficient("durations that are not positive")
     log = np.log(table["duration_s"])
     op = table["op"] if "op" in table else pd.Series(0, table.index)
     device = table["device"] if "device" in table else pd.Series(0, table.index)
@@ -99,12 +99,12 @@ def _ops(table: pd.DataFrame) -> Fit:
             "outlier_most": 1.0,
         }  # fmt: skip
     distance = stats.kstest(rest, stats.norm(scale=max(sigma, 1e-12)).cdf).statistic
-    told = {q: (math.exp(float(np.quantile(rest, q))), math.exp(sigma * stats.norm.ppf(q))) for q in QUANTILES}
-    return Fit(sources, len(table), float(distance), told, "factor of an op")
+    quantiles = {q: (math.exp(float(np.quantile(rest, q))), math.exp(sigma * stats.norm.ppf(q))) for q in QUANTILES}
+    return Fit(sources, len(table), float(distance), quantiles, "factor of an op")
 
 
 def _drift(rest: Floats, time_s: Floats, device: npt.NDArray[np.generic]) -> tuple[Floats, dict[str, float]] | None:
-    """What moves slowly: the mean of each device over bins of time, if successive ones are alike."""
+    """Estimate drift: the mean of each device over bins of time, if successive bins are correlated."""
     n_bins = max(len(rest) // (30 * len(np.unique(device))), 1)
     if n_bins < 30 or np.ptp(time_s) <= 0:
         return None
@@ -115,7 +115,7 @@ def _drift(rest: Floats, time_s: Floats, device: npt.NDArray[np.generic]) -> tup
     pairs = [column.dropna().to_numpy() for _, column in means.items()]
     ahead, behind = np.concatenate([p[1:] for p in pairs]), np.concatenate([p[:-1] for p in pairs])
     correlation = float(np.corrcoef(ahead, behind)[0, 1])
-    variance = float(np.mean(ahead * behind))  # of what neighbours share; jitter is not
+    variance = float(np.mean(ahead * behind))  # covariance of neighbouring bins, to which jitter does not contribute
     if not correlation > 4 / math.sqrt(len(ahead)) or variance <= 0:
         return None
     later = np.mean(np.concatenate([p[2:] * p[:-2] for p in pairs if len(p) > 2]))
@@ -126,12 +126,12 @@ def _drift(rest: Floats, time_s: Floats, device: npt.NDArray[np.generic]) -> tup
 
 
 def _collectives(table: pd.DataFrame) -> Fit:
-    """Noise of short exchanges: a lognormal, a shoulder, and a tail of truncated Pareto."""
+    """Estimate noise of short exchanges: a lognormal, a shoulder, and a truncated Pareto tail."""
     lasts = np.sort(table["duration_s"].to_numpy())
     if lasts[0] <= 0:
-        raise _TellsNothing("durations that are not positive")
+        raise _Insufficient("durations that are not positive")
     far = FAR * np.median(lasts)
-    for _ in range(2):  # the tail begins where the shoulder, once it is known, has no more
+    for _ in range(2):  # the tail begins where the shoulder ends, which is known after the first round
         tail = lasts[lasts > far]
         median, sigma, shoulder, shoulder_mean_s = _lognormal_and_shoulder(lasts[: len(lasts) - len(tail)])
         far = max(far, median + END * shoulder_mean_s)
@@ -141,17 +141,17 @@ def _collectives(table: pd.DataFrame) -> Fit:
               "tail_longest_s": 0.0}  # fmt: skip
     if share > 1e-4 and len(tail) >= 10 and tail[0] < tail[-1]:
         late = tail - median
-        late = late[late >= np.quantile(late, 0.01)]  # what the shoulder left there is few, and at the lower end
+        late = late[late >= np.quantile(late, 0.01)]  # drops the few values of the shoulder at the lower end
         values |= {"tail": share, "tail_shortest_s": float(late[0]), "tail_longest_s": float(late[-1]),
                    "tail_exponent": _pareto_exponent(late)}  # fmt: skip
     fitted = _exchange_sample(median, values)
     distance = stats.ks_2samp(lasts, fitted).statistic
-    told = {q: (float(np.quantile(lasts, q)) * 1e6, float(np.quantile(fitted, q)) * 1e6) for q in QUANTILES}
-    return Fit({"small_messages": values}, len(table), float(distance), told, "us of an exchange")
+    quantiles = {q: (float(np.quantile(lasts, q)) * 1e6, float(np.quantile(fitted, q)) * 1e6) for q in QUANTILES}
+    return Fit({"small_messages": values}, len(table), float(distance), quantiles, "us of an exchange")
 
 
 def _pareto_exponent(tail: Floats) -> float:
-    """The likeliest exponent of a Pareto distribution cut at the greatest value."""
+    """Find the most likely exponent of a Pareto distribution cut at the greatest value."""
     shortest, longest = tail[0], tail[-1]
     logs = np.log(tail / shortest).sum()
 
@@ -164,11 +164,11 @@ def _pareto_exponent(tail: Floats) -> float:
 
 def _lognormal_and_shoulder(near: Floats) -> tuple[float, float, float, float]:
     """
-    Median and sigma of a lognormal, and share and mean of an exponential delay that some values have on top.
+    Find median and sigma of a lognormal, and share and mean of an exponential delay that some values have on top.
 
-    Delays only add, so low quantiles are those of the lognormal, at probabilities that count who has no delay; and
-    what mean and mean square are beyond the lognormal's are share x mean of the delay, and 2 x share x mean^2 besides
-    twice the lognormal's mean times that. Found in turns, until they agree.
+    Delays only add, so low quantiles are those of the lognormal, at probabilities among the values without delay. The
+    mean exceeds the lognormal's by share x mean of the delay, and the mean square by 2 x share x mean^2 plus twice
+    the lognormal's mean times that. Both are found in turns, until they agree.
     """
     low = np.linspace(0.02, 0.4, 20)
     logs = np.log(np.quantile(near, low))
@@ -189,7 +189,7 @@ def _lognormal_and_shoulder(near: Floats) -> tuple[float, float, float, float]:
 
 
 def _exchange_sample(median: float, values: dict[str, float]) -> Floats:
-    """Exchanges with this noise at every fiftieth of a thousandth: quantiles of factor and delay, all pairs."""
+    """Sample exchanges with this noise: all pairs of 100 quantiles of the factor and 20,000 of the delay."""
     factors = median * np.exp(values["sigma"] * stats.norm.ppf((np.arange(100) + 0.5) / 100))
     u = (np.arange(20_000) + 0.5) / 20_000
     none = 1 - values["shoulder"] - values["tail"]
@@ -207,14 +207,14 @@ def _exchange_sample(median: float, values: dict[str, float]) -> Floats:
 
 
 def _arrivals(table: pd.DataFrame) -> Fit:
-    """Delays of ranks at collectives: exponential, and what rank 0 comes later."""
+    """Estimate delays of ranks at collectives: exponential, and an additional delay of rank 0."""
     arrived = table.pivot_table(index="collective", columns="rank", values="arrived_s")
     arrived = arrived.dropna()
     if arrived.shape[1] < 2 or 0 not in arrived.columns or len(arrived) < 30:
-        raise _TellsNothing("fewer than 30 collectives with all ranks, rank 0 among them")
+        raise _Insufficient("fewer than 30 collectives with all ranks, rank 0 among them")
     others = arrived.drop(columns=0)
     n = others.shape[1]
-    # Less the first of n exponentials, which comes at mean / n.
+    # The first of n exponentials, mean / n on average, is subtracted from all.
     mean_s = float(others.sub(others.min(axis=1), axis=0).to_numpy().mean()) / (1 - 1 / n) if n > 1 else 0.0
     if n == 1:
         mean_s = float((arrived[0] - others.iloc[:, 0]).abs().median() / math.log(2))
@@ -224,13 +224,13 @@ def _arrivals(table: pd.DataFrame) -> Fit:
     drawn[:, 0] += first_rank_s
     fitted = np.ptp(drawn, axis=1)
     distance = stats.ks_2samp(skew, fitted).statistic
-    told = {q: (float(np.quantile(skew, q)) * 1e6, float(np.quantile(fitted, q)) * 1e6) for q in QUANTILES}
+    quantiles = {q: (float(np.quantile(skew, q)) * 1e6, float(np.quantile(fitted, q)) * 1e6) for q in QUANTILES}
     sources = {"arrival_skew": {"mean_s": mean_s, "first_rank_s": first_rank_s}}
-    return Fit(sources, len(table), float(distance), told, "us from the first rank to the last")
+    return Fit(sources, len(table), float(distance), quantiles, "us from the first rank to the last")
 
 
 def _tokens(table: pd.DataFrame) -> Fit:
-    """Pauses of a host, from when tokens were delivered: gaps that all requests have at the same time."""
+    """Estimate pauses of a host from delivery times: gaps that all requests have at the same time."""
     ordered = table.sort_values(["request", "time_s"], kind="stable")
     gaps = ordered.groupby("request")["time_s"].diff()
     known = gaps.notna()
@@ -238,14 +238,14 @@ def _tokens(table: pd.DataFrame) -> Fit:
     middle = float(np.median(gap))
     is_long = gap > PAUSE * middle
     if is_long.sum() < 3:
-        raise _TellsNothing(f"fewer than three gaps of more than {PAUSE:g} times the median")
+        raise _Insufficient(f"fewer than three gaps of more than {PAUSE:g} times the median")
     ends = np.sort(end[is_long])
     lengths = gap[is_long][np.argsort(end[is_long], kind="stable")]
     number = np.concatenate([[0], np.cumsum(np.diff(ends) > PAUSE * middle)])
     pauses = pd.Series(lengths).groupby(number).max().to_numpy() - middle
     when = pd.Series(ends).groupby(number).median().to_numpy()
     if len(pauses) < 3:
-        raise _TellsNothing(f"{len(pauses)} pauses")
+        raise _Insufficient(f"{len(pauses)} pauses")
     every_s = float(np.median(np.diff(when)))
     shortest, longest = float(pauses.min()), float(min(pauses.max(), 0.999 * every_s))
     values = {"every_s": every_s, "mean_s": float(np.clip(pauses.mean(), shortest, longest)),
@@ -254,14 +254,14 @@ def _tokens(table: pd.DataFrame) -> Fit:
         (shortest - values["mean_s"]) / max(values["sd_s"], 1e-9),
         (longest - values["mean_s"]) / max(values["sd_s"], 1e-9), values["mean_s"], max(values["sd_s"], 1e-9),
     )  # fmt: skip
-    told = {q: (float(np.quantile(pauses, q)) * 1e3, float(cut.ppf(q)) * 1e3) for q in (0.1, 0.5, 0.9)}
-    return Fit({"host_pauses": values}, len(table), float(stats.kstest(pauses, cut.cdf).statistic), told,
+    quantiles = {q: (float(np.quantile(pauses, q)) * 1e3, float(cut.ppf(q)) * 1e3) for q in (0.1, 0.5, 0.9)}
+    return Fit({"host_pauses": values}, len(table), float(stats.kstest(pauses, cut.cdf).statistic), quantiles,
                "ms of a pause")  # fmt: skip
 
 
 def _robust_sd(values: Floats) -> float:
     low, high = np.quantile(values, [0.25, 0.75])
-    return float(high - low) / _HALF_WIDTH
+    return float(high - low) / _QUARTILE_RANGE
 
 
 KINDS: dict[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Fit]]] = {
@@ -270,5 +270,4 @@ KINDS: dict[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Fit]]] = {
     "arrivals": (("collective", "rank", "arrived_s"), _arrivals),
     "tokens": (("request", "time_s"), _tokens),
 }
-"""Kinds of table: the columns that each must have, and how it is read. Of ops, `op`, `device` and `time_s` may be
-there besides."""
+"""Kinds of table: required columns and estimator. Tables of ops may also have `op`, `device` and `time_s`."""

@@ -1,4 +1,4 @@
-"""Tables of measurements: CSV or Parquet, durations with their unit in the column's name."""
+"""Read tables of measurements: CSV or Parquet, with the unit of a duration in the column's name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ UNITS_S = {"_s": 1.0, "_ms": 1e-3, "_us": 1e-6, "_ns": 1e-9}
 
 def read_measured(file: Path) -> pd.DataFrame:
     """
-    A table with its times in seconds: `duration_us` becomes `duration_s`, and so on.
+    Read a table and convert its times to seconds: `duration_us` becomes `duration_s`, and so on.
 
     Raises:
-        InputError: the file cannot be read, is empty, or has times that are no numbers.
+        InputError: the file cannot be read, is empty, or has times that are not numbers.
     """
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
@@ -47,10 +47,10 @@ def read_measured(file: Path) -> pd.DataFrame:
 
 def require(table: pd.DataFrame, columns: tuple[str, ...], file: Path) -> None:
     """
-    Tell which columns a kind of table lacks.
+    Check that a table has the columns of its kind.
 
     Raises:
-        InputError: some.
+        InputError: columns are missing.
     """
     missing = [name for name in columns if name not in table.columns]
     if missing:

@@ -1,4 +1,4 @@
-"""A fit as a noise preset that a scenario can name."""
+"""Write a fit as a noise preset that a scenario can name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from simcluster.noise.sources import SOURCES, Source, si_names
 
 def as_preset(fits: Mapping[str, Fit], devices: str) -> str:
     """
-    The text of a preset file.
+    Write a preset file.
 
     Args:
-        fits: by the name of the table that each came from; of a source that several have, the last counts.
+        fits: by the name of the table; if several have a source, the last one counts.
         devices: kind of the devices.
     """
     data: dict[str, object] = {"title": f"Fitted to {', '.join(fits)}"}
@@ -41,7 +41,7 @@ def as_preset(fits: Mapping[str, Fit], devices: str) -> str:
 
 
 def _text(source: Source, key: str, value: float) -> str | float:
-    """A parameter as it is written in a preset."""
+    """Write a parameter as in a preset."""
     of = dimension(SOURCES[source].model_fields[key].metadata)
     if of == "time":
         return f"{value * 1e6:.6g} us"

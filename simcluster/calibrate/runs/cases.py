@@ -1,8 +1,8 @@
 """
-Measured serving runs as people publish them: a CSV file, a row for each run at fixed concurrency.
+Read measured serving runs: a CSV file with a row for each run at fixed concurrency.
 
-Columns are those of aiconfigurator's silicon tables. What a file lacks counts as 1 where it is a number of ranks;
-a row that names something unknown is told, never guessed.
+Columns are those of aiconfigurator's silicon tables. A missing number of ranks counts as 1; a row with an unknown
+name is reported, never guessed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from simcluster.files.source import read_text
 REQUIRED = ("system", "model", "isl", "osl", "ttft_ms", "tpot_ms")
 COUNTS = ("tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size", "concurrency")
 POSITIVE = ("isl", "osl", "tp_size", "concurrency", "ttft_ms", "tpot_ms")
-"""What no run has none of; published tables have 0 ranks where experts are not spread, which count as 1."""
-LARGEST = 10**9
+"""Columns that must be positive; published tables have 0 ranks where experts are not spread, which count as 1."""
+MAX_VALUE = 10**9
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
     """One measured run."""
 
     line: int
-    """Of the file."""
+    """Line of the file."""
     id: str
     system: str
     backend: str
@@ -37,7 +37,7 @@ class Case:
     gemm_quant_mode: str
     origin: str
     queueing: bool
-    """The source says that requests waited for admission."""
+    """Whether requests waited for admission, according to the source."""
     isl: int
     osl: int
     tp_size: int
@@ -53,7 +53,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """A short name for tables and messages."""
+        """Short name for tables and messages."""
         return (
             f"{self.model} {self.precision or 'no precision'} {self.backend} tp{self.tp_size} {self.isl}/{self.osl}"
             + (f" c{self.concurrency}" if self.concurrency else "")
@@ -61,12 +61,12 @@ class Case:
 
 
 def tables(data: Path) -> Path:
-    """The folder of measured tables, of which it or the one above it was given."""
+    """Find the folder of measured tables, given it or its parent."""
     return data / "measured" if (data / "measured").is_dir() else data
 
 
 def unknown_columns(file: Path) -> list[Problem]:
-    """What to tell of the columns of a file that nothing is read from; one of them may be a misspelt one."""
+    """Report the columns of a file that are not read, as one of them may be misspelt."""
     known = [field.name for field in fields(Case) if field.name != "line"]
     columns = csv.DictReader(read_text(file, max_bytes=200 * 2**20).splitlines()).fieldnames or []
     found = {name: nearest(name, known) for name in columns if name not in known}
@@ -76,10 +76,10 @@ def unknown_columns(file: Path) -> list[Problem]:
 
 def read(file: Path) -> list[Case]:
     """
-    The cases of a file, in order.
+    Read the cases of a file, in order.
 
     Raises:
-        InputError: with every fault: no table, columns that are missing, values that are no numbers.
+        InputError: with every problem: not a table, columns that are missing, values that are not numbers.
     """
     lines = read_text(file, max_bytes=200 * 2**20).splitlines()
     rows = csv.DictReader(lines)
@@ -103,13 +103,13 @@ def read(file: Path) -> list[Case]:
 
 
 class _Row:
-    """One row of the file, gathering its faults."""
+    """A reader of one row of the file that collects its problems."""
 
     def __init__(self, file: str, line: int, row: Mapping[str, str | None], problems: list[Problem]) -> None:
         self._file, self._line, self._row, self._problems = file, line, row, problems
 
     def case(self) -> Case:
-        """The row as a case."""
+        """Turn the row into a case."""
         ranks = {name: self._count(name) or 1 for name in COUNTS if name != "concurrency"}
         concurrency = self._count("concurrency") if "concurrency" in self._row else 1
         return Case(
@@ -142,8 +142,8 @@ class _Row:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 <= value <= LARGEST or (value == 0 and name in POSITIVE):
-            expected = "expected a number above 0" if name in POSITIVE else "expected a number, not negative"
+        if not 0 <= value <= MAX_VALUE or (value == 0 and name in POSITIVE):
+            expected = "expected a number above 0" if name in POSITIVE else "expected a number of at least 0"
             self._problems.append(Problem(self._file, self._line, name, f"'{text[:40]}'", expected))
             return None
         return value

@@ -1,14 +1,14 @@
 """
-How a measured run is played: its scenario, or the reason why there is none.
+Turn a measured run into a scenario, or give the reason why that is not possible.
 
-Settings that a row does not hold are those of published launch scripts (InferenceMAX): ten requests for each place of
+Settings that a row does not have are those of published launch scripts (InferenceMAX): ten requests for each place of
 the closed loop, 8,192 tokens a step, and for InferenceMAX's own rows lengths uniform in 0.8 to 1.0 of the nominal and
-as many places in the engine as in the loop; other rows' lengths are as stated.
+as many sequences in the engine as places in the loop; other rows' lengths are as stated.
 
-One thing is inferred from measured times, because no script states it: TensorRT-LLM's token budget, a prompt and a
-token for every other request, rounded up to 64. On the half of the served runs that engines are fitted to, it leaves
-12 % on times to first token in the median where 4,096 tokens leave 40 %, 8,192 leave 60 % and 16,384 leave 147 %.
-The other half took no part in this.
+One setting is inferred from measured times, because no script states it: TensorRT-LLM's token budget, a prompt and a
+token for every other request, rounded up to 64. On the half of the served runs that engines are fitted to, its median
+error of time to first token is 12 %; with 4,096 tokens it is 40 %, with 8,192 60 % and with 16,384 147 %. The other
+half was not used for this.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SYSTEMS: dict[str, dict[int, str]] = {
     "gb200_sxm": {72: "gb200-nvl72"},
     "a100_sxm": {8: "a100-8"},
 }
-"""Topologies by system and number of devices."""
+"""Topologies by system and maximal number of devices."""
 
 ENGINES = {"vllm": "vllm", "trtllm": "trtllm", "trt": "trtllm", "tensorrt-llm": "trtllm", "sglang": "sglang"}
 
@@ -44,25 +44,25 @@ _VARIANTS = re.compile(r"-(instruct|chat|hf|base|fp8|fp4|nvfp4|bf16|it|0528|2507
 
 WAVES = 10
 """Requests of a run for each place of its closed loop."""
-PLAYED_WAVES = 5
-"""So many of them are played: the first, the last, and what stands for all in between."""
-MOST_TOKENS = 400_000
-"""Output tokens of a case that are played at most, but two waves at least."""
+SIMULATED_WAVES = 5
+"""Waves that are simulated: the first, the last, and some that represent all others."""
+MAX_TOKENS = 400_000
+"""Most output tokens of a case that are simulated, but at least two waves."""
 
 
 class Skipped(Exception):
-    """A case that cannot be played, and why."""
+    """A case that cannot be simulated, and why."""
 
 
 Settings = dict[str, Any]
 
 
-def settings(case: Case, most_waves: int = PLAYED_WAVES) -> tuple[Settings, int]:
+def settings(case: Case, max_waves: int = SIMULATED_WAVES) -> tuple[Settings, int]:
     """
-    The scenario of a case as data of a scenario file, and how many of its waves are played.
+    Make the scenario of a case as data of a scenario file, and the number of waves to simulate.
 
     Raises:
-        Skipped: the case names something that is not known here.
+        Skipped: the case names something unknown, or something that is not modelled.
     """
     shape = model(case.model)
     engine = ENGINES.get(case.backend.lower())
@@ -74,7 +74,7 @@ def settings(case: Case, most_waves: int = PLAYED_WAVES) -> tuple[Settings, int]
     bits, dense_bits, scales = weights(case, shape)
     is_inference_max = "InferenceMAX" in case.origin
     lengths = _within_20_percent if is_inference_max else _fixed
-    n_played = max(2, min(most_waves, WAVES, MOST_TOKENS // (case.concurrency * case.osl)))
+    n_waves = max(2, min(max_waves, WAVES, MAX_TOKENS // (case.concurrency * case.osl)))
     deployment: Settings = {
         "engine": engine,
         "tensor_parallel_size": case.tp_size,
@@ -90,15 +90,15 @@ def settings(case: Case, most_waves: int = PLAYED_WAVES) -> tuple[Settings, int]
         "arrivals": {"kind": "closed", "concurrency": case.concurrency},
         "prompt_tokens": lengths(case.isl),
         "output_tokens": lengths(case.osl),
-        "requests": case.concurrency * n_played,
+        "requests": case.concurrency * n_waves,
     }
     topology = _topology(case)
-    return {"model": shape.name, "topology": topology, "deployment": deployment, "workload": workload}, n_played
+    return {"model": shape.name, "topology": topology, "deployment": deployment, "workload": workload}, n_waves
 
 
 def model(name: str) -> ModelShape:
     """
-    A model by the name of its checkpoint.
+    Look up a model by the name of its checkpoint.
 
     Raises:
         Skipped: the catalogue has none of this name.
@@ -113,7 +113,7 @@ def model(name: str) -> ModelShape:
 
 
 def weights(case: Case, shape: ModelShape) -> tuple[float, float, str]:
-    """Bits of a weight, bits of a weight that is no expert, and how 8-bit weights are scaled."""
+    """Find the bits of an expert's weight, the bits of other weights, and how 8-bit weights are scaled."""
     precision = case.precision.lower() or case.gemm_quant_mode.lower()
     if precision not in WEIGHT_BITS:
         raise Skipped(f"precision '{case.precision}' is not known")
@@ -125,7 +125,7 @@ def weights(case: Case, shape: ModelShape) -> tuple[float, float, str]:
 
 
 def _require_parallelism(case: Case) -> None:
-    """Hold that the ranks of a row add up to something that is modelled."""
+    """Check that the parallelism of a row is modelled."""
     if case.attention_dp_size > 1:
         raise Skipped(f"attention data parallel over {case.attention_dp_size} ranks is not modelled")
     if (
@@ -152,11 +152,11 @@ def _topology(case: Case) -> str:
     for size, name in sizes.items():
         if n_devices <= size:
             return name
-    raise Skipped(f"{n_devices} devices of {case.system}: at most {max(sizes)} are laid out")
+    raise Skipped(f"{n_devices} devices of {case.system}: the topologies have at most {max(sizes)}")
 
 
 def _token_budget(engine: str, case: Case) -> int:
-    """Tokens a step may process."""
+    """Find the tokens that a step may process."""
     if engine == "trtllm":
         return -(-(case.isl + (case.concurrency or 1) + 1) // 64) * 64
     return 8192

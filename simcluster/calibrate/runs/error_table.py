@@ -1,4 +1,4 @@
-"""Errors of simulated cases, overall and by what they have in common: as rows for people and as one JSON document."""
+"""Errors of simulated cases, in total and by group: as rows of a table and as one JSON document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simcluster.calibrate.runs.cases import Case
-from simcluster.calibrate.runs.simulated import Outcome, played
+from simcluster.calibrate.runs.simulated import Outcome, not_skipped
 
 GROUPS: dict[str, Callable[[Case], str]] = {
     "engine": lambda case: case.backend or "-",
@@ -17,13 +17,13 @@ GROUPS: dict[str, Callable[[Case], str]] = {
     "parallelism": lambda case: f"tp{case.tp_size} pp{case.pp_size} ep{case.moe_ep_size}",
     "concurrency": lambda case: str(case.concurrency),
 }
-"""What cases are grouped by."""
+"""Keys by which cases are grouped."""
 
 KEYS = ("median_abs_err_pct", "mean_abs_err_pct", "p90_abs_err_pct", "bias_pct")
 
 
 def statistics(errors: Sequence[float]) -> dict[str, Any]:
-    """Median, mean and 90th percentile of the sizes of relative errors, and their median with sign, in percent."""
+    """Find median, mean and 90th percentile of sizes of relative errors, and their median with sign, in percent."""
     found = np.array([error for error in errors if np.isfinite(error)])
     if not len(found):
         return {"cases": 0, **dict.fromkeys(KEYS)}
@@ -36,8 +36,8 @@ def statistics(errors: Sequence[float]) -> dict[str, Any]:
 
 
 def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Everything about a set of cases as JSON: time to first token without the runs that waited for admission."""
-    shown = played(outcomes)
+    """Make the JSON document of a set of cases; `ttft` excludes the runs that waited for admission."""
+    shown = not_skipped(outcomes)
     return {
         "cases": len(shown),
         "skipped": [f"line {o.case.line}, {o.case.title}: {o.skipped}" for o in outcomes if o.skipped],
@@ -50,7 +50,7 @@ def document(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
-    """One case: measured, simulated, off by."""
+    """Make the row of a case: measured, simulated, relative error."""
     case = outcome.case
     return {
         "line": case.line, "id": case.id, "system": case.system, "backend": case.backend, "model": case.model,
@@ -84,7 +84,7 @@ def _grouped(outcomes: Iterable[Outcome], key: Callable[[Case], str]) -> Iterabl
 
 
 def summary_rows(found: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    """The errors of `document` as text: a row for all, and one for each group of more than one in its kind."""
+    """Write the errors of `document` as text: a row for all, and one for each group if its kind has several."""
     yield "all", *_cells(found["tpot"]), *_cells(found["ttft"])
     for kind, groups in found["groups"].items():
         if len(groups) > 1:
@@ -102,4 +102,4 @@ HEADER = (
     "",
     *(f"{name} {column}" for name in ("TPOT", "TTFT") for column in ("cases", "median", "mean", "p90", "bias")),
 )
-"""Of `summary_rows`."""
+"""Header of `summary_rows`."""

@@ -1,4 +1,4 @@
-"""Simulate measured runs, each in a process of its own choosing, and put the two side by side."""
+"""Simulate measured runs, in several processes, and compare them with the measurement."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import yaml
 
 from simcluster.calibrate.runs.cases import Case
-from simcluster.calibrate.runs.deploy import PLAYED_WAVES, WAVES, Skipped, settings
+from simcluster.calibrate.runs.deploy import SIMULATED_WAVES, WAVES, Skipped, settings
 from simcluster.files import source
 from simcluster.files.problems import InputError
-from simcluster.kernel.simulate import play
+from simcluster.kernel.simulate import run_scenario
 from simcluster.results.intervals import is_inside
 from simcluster.results.metrics import latencies_ms
 from simcluster.scenario.resolved import Scenario
@@ -24,40 +24,40 @@ from simcluster.scenario.resolver import Resolver
 
 @dataclass(frozen=True)
 class Outcome:
-    """A case and what the simulation says, or why there is nothing."""
+    """A case and its simulated times, or the reason why it was skipped."""
 
     case: Case
     ttft_ms: float
     tpot_ms: float
     skipped: str = ""
     in_range: bool = True
-    """Whether the engine's constants were fitted on runs that surround this one."""
+    """Whether the run is in the range of those that the engine's constants were fitted to."""
 
     @property
     def ttft_error(self) -> float:
-        """Relative, signed."""
+        """Relative error, with sign."""
         return self.ttft_ms / self.case.ttft_ms - 1
 
     @property
     def tpot_error(self) -> float:
-        """Relative, signed."""
+        """Relative error, with sign."""
         return self.tpot_ms / self.case.tpot_ms - 1
 
 
 Change = Callable[[Scenario], Scenario]
 
 
-def simulate(case: Case, change: Change | None = None, most_waves: int = PLAYED_WAVES) -> Outcome:
+def simulate(case: Case, change: Change | None = None, max_waves: int = SIMULATED_WAVES) -> Outcome:
     """
-    One case.
+    Simulate one case.
 
     Args:
         case: the measured run.
         change: applied to the resolved scenario, such as other constants.
-        most_waves: of requests, played at most.
+        max_waves: most waves of requests that are simulated.
     """
     try:
-        data, n_played = settings(case, most_waves)
+        data, n_waves = settings(case, max_waves)
         scenario = resolved(data, case.id)
     except Skipped as reason:
         return Outcome(case, np.nan, np.nan, str(reason))
@@ -65,16 +65,16 @@ def simulate(case: Case, change: Change | None = None, most_waves: int = PLAYED_
         problem = error.problems[0]
         return Outcome(case, np.nan, np.nan, f"{problem.found}; {problem.expected}")
     scenario = change(scenario) if change else scenario
-    outcome = play(scenario, [])
+    outcome = run_scenario(scenario, [])
     latencies = latencies_ms(outcome.requests)
     concurrency = case.concurrency or 1
-    ttft_ms = _mean_of_waves(latencies["ttft"], concurrency, n_played)
-    tpot_ms = _mean_of_waves(latencies["tpot"], concurrency, n_played) if case.osl > 1 else np.nan
+    ttft_ms = _mean_of_waves(latencies["ttft"], concurrency, n_waves)
+    tpot_ms = _mean_of_waves(latencies["tpot"], concurrency, n_waves) if case.osl > 1 else np.nan
     return Outcome(case, ttft_ms, tpot_ms, in_range=is_inside(scenario))
 
 
 def resolved(data: Mapping[str, Any], name: str) -> Scenario:
-    """The scenario of some data as they would stand in a file."""
+    """Resolve the scenario of some data as if they were in a file."""
     document = source.parse(yaml.safe_dump(dict(data), sort_keys=False), name)
     return Resolver(document, Path(name)).scenario()
 
@@ -84,13 +84,13 @@ def simulate_all(
     jobs: int = 1,
     change: Change | None = None,
     progress: Callable[[], None] | None = None,
-    most_waves: int = PLAYED_WAVES,
+    max_waves: int = SIMULATED_WAVES,
 ) -> list[Outcome]:
-    """All cases in order, over so many processes."""
-    # The long ones first, so that none is left alone at the end.
+    """Simulate all cases, in order, in `jobs` processes."""
+    # Long cases start first, so that none runs alone at the end.
     order = sorted(range(len(cases)), key=lambda index: -(cases[index].concurrency or 0) * cases[index].osl)
-    play_one = partial(simulate, change=change, most_waves=most_waves)
-    found = dict(zip(order, in_parallel(play_one, [cases[index] for index in order], jobs, progress), strict=True))
+    one = partial(simulate, change=change, max_waves=max_waves)
+    found = dict(zip(order, in_parallel(one, [cases[index] for index in order], jobs, progress), strict=True))
     return [found[index] for index in range(len(cases))]
 
 
@@ -101,32 +101,32 @@ Found = TypeVar("Found")
 def in_parallel(
     do: Callable[[Given], Found], given: Sequence[Given], jobs: int, progress: Callable[[], None] | None = None
 ) -> list[Found]:
-    """What a function gives for each of these, in order, over so many processes."""
+    """Apply a function to each item, in order, in `jobs` processes."""
     if jobs <= 1 or len(given) < 2:
-        return [_told(do(one), progress) for one in given]
+        return [_counted(do(one), progress) for one in given]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        return [_told(found, progress) for found in pool.map(do, given)]
+        return [_counted(found, progress) for found in pool.map(do, given)]
 
 
-def _told(found: Found, progress: Callable[[], None] | None) -> Found:
+def _counted(found: Found, progress: Callable[[], None] | None) -> Found:
     if progress is not None:
         progress()
     return found
 
 
-def _mean_of_waves(values: Any, concurrency: int, n_played: int) -> float:
-    """The mean over all waves as measured, of which the middle ones are all like those that were played."""
+def _mean_of_waves(values: Any, concurrency: int, n_waves: int) -> float:
+    """Average over all waves of the measured run; all middle ones count like those that were simulated."""
     n = len(values)
-    if n < concurrency * n_played or n_played >= WAVES or n_played < 3:
+    if n < concurrency * n_waves or n_waves >= WAVES or n_waves < 3:
         return float(np.mean(values))
     first, last = values[:concurrency], values[-concurrency:]
     middle = values[concurrency:-concurrency]
     return float((first.mean() + (WAVES - 2) * middle.mean() + last.mean()) / WAVES)
 
 
-def played(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Those that were not skipped."""
+def not_skipped(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Select the outcomes of simulated cases."""
     return [outcome for outcome in outcomes if not outcome.skipped]

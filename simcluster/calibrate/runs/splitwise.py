@@ -20,7 +20,7 @@ from simcluster.results.run import simulate
 from simcluster.scenario.resolved import Scenario
 
 TOPOLOGIES = {"h100-80gb": "h100-8", "a100-80gb": "a100-8"}
-LARGEST_BATCH = 32
+MAX_BATCH = 32
 CONTEXT_TOKENS = 4096
 
 
@@ -30,7 +30,7 @@ MEASURED = ("prompt_time", "token_time", "average_power")
 
 
 def settings_of(file: Path) -> dict[Setting, dict[str, float]]:
-    """The median of the repetitions of every setting."""
+    """Read the median of the repetitions of every setting."""
     runs: dict[Setting, list[dict[str, str]]] = {}
     for row in csv.DictReader(read_text(file).splitlines()):
         ranks, prompt, batch, tokens = (
@@ -44,13 +44,13 @@ def settings_of(file: Path) -> dict[Setting, dict[str, float]]:
 
 
 def judge(file: Path) -> Iterator[dict[str, Any]]:
-    """Every setting: measured, simulated, off by; or why it was left out."""
+    """Judge every setting: measured, simulated, relative error; or why it was left out."""
     for setting, measured in settings_of(file).items():
         hardware, ranks, prompt, batch, tokens = setting
         row: dict[str, Any] = {"hardware": hardware, "tensor_parallel": ranks, "prompt": prompt, "batch": batch,
                                "tokens": tokens}  # fmt: skip
-        if batch > LARGEST_BATCH or prompt + tokens > CONTEXT_TOKENS:
-            why = "the engine's memory ran out" if batch > LARGEST_BATCH else "beyond the model's context"
+        if batch > MAX_BATCH or prompt + tokens > CONTEXT_TOKENS:
+            why = "the engine's memory ran out" if batch > MAX_BATCH else "beyond the model's context"
             yield {**row, "skipped": why}
             continue
         summary = simulate(scenario(TOPOLOGIES[hardware], ranks, prompt, batch, tokens)).summary
@@ -64,7 +64,7 @@ def judge(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def scenario(topology: str, ranks: int, prompt: int, batch: int, tokens: int) -> Scenario:
-    """One setting."""
+    """Make the scenario of one setting."""
     data = {
         "model": "llama-2-70b",
         "topology": topology,

@@ -1,8 +1,8 @@
 """
-Published speeds of wafers beside those of the model: WaferLLM's kernels on squares of cores, and Cerebras' service.
+Compare published speeds of wafers with the model: WaferLLM's kernels on squares of cores, and Cerebras' service.
 
-WaferLLM times its kernels on a square of cores that layers use in turn, without a host; Cerebras' speeds are of a
-service, whose layers lie side by side here, as in `costs.wafer_device`. Nothing is fitted to them.
+WaferLLM times its kernels on a square of cores that layers use in turn, without a host; Cerebras' speeds are those of
+a service, whose layers are next to each other here, as in `costs.wafer_device`. Nothing is fitted to the latter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Published(NamedTuple):
     model: str
     device: str
     side: int
-    """Of the square of cores; 0 for the whole wafer."""
+    """Side of the square of cores; 0 for the whole wafer."""
     wafers: int
     tokens_per_s: float
     source: str
@@ -56,7 +56,7 @@ POINTS = (
 
 
 def tokens_per_s(point: Published, constants: WaferCalibration) -> float:
-    """What the model says to a published speed."""
+    """Predict a published speed."""
     grid = entries.device(point.device).grid
     assert grid is not None
     shape = entries.model(point.model)
@@ -72,7 +72,7 @@ def tokens_per_s(point: Published, constants: WaferCalibration) -> float:
 
 
 def decode_s(region: Region, shape: ModelShape, strips: int = 1) -> float:
-    """One token of one sequence: all layers, each on a strip of the columns, and the output head on all of them."""
+    """Time one token of one sequence: all layers, each on a strip of the columns, and the head on all of them."""
     strip = replace(region, columns=region.columns // strips)
     query = shape.heads * shape.head_dim
     layer = (
@@ -87,7 +87,7 @@ def decode_s(region: Region, shape: ModelShape, strips: int = 1) -> float:
 
 
 def prefill_s(region: Region, shape: ModelShape) -> float:
-    """One prompt: all layers, and the output head of its last token."""
+    """Time one prompt: all layers, and the output head of its last token."""
     n_tokens = CONTEXT_TOKENS
     sizes = (n_tokens * (n_tokens + 1) / 2, n_tokens, n_tokens)
     layer = (
@@ -106,7 +106,7 @@ def _qkv(shape: ModelShape) -> int:
 
 
 def judge() -> Iterator[dict[str, Any]]:
-    """All published speeds with the shipped constants."""
+    """Judge all published speeds with the shipped constants."""
     for point in POINTS:
         found = tokens_per_s(point, shipped(point.device))
         fitted = point.what != "served" and point.model == "llama-3.1-8b"

@@ -1,4 +1,4 @@
-"""Fitted constants of collectives, one file a link: the form people read and the frozen SI form the costs use."""
+"""Fitted constants of collectives, one file per link: the form of the files and the frozen SI form for the costs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import require_sources
 from simcluster.files import source, validation
 from simcluster.files.problems import nearest
 from simcluster.files.quantities import Bandwidth, Frozen, PositiveInt, Ratio, Seconds, Source, fault
 
 Launch = Literal["graph", "eager"]
-"""How the kernels are started: replayed from a captured graph, or one by one by the host."""
+"""Start of kernels: replayed from a captured graph, or one by one by the host."""
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send"]
 Status = Literal["fitted", "scaled", "assumed"]
-"""Fitted to measurements of this link; scaled from another link or mode; assumed for want of any measurement."""
+"""Fitted to measurements of this link; scaled from another link or mode; assumed without a measurement."""
 Library = Literal["custom", "nccl", "vendor"]
 """The serving engine's own kernels, NCCL or RCCL, or what a vendor's compiler emits."""
 
@@ -27,23 +28,23 @@ ALGORITHMS: dict[Collective, tuple[str, ...]] = {
     "all_to_all": ("pairwise", "direct"),
     "send": ("direct",),
 }
-"""Names a calibration file may use; `costs.collectives` holds the form of each."""
+"""Names that a calibration file may use; `costs.collectives` has the form of each."""
 
 _PREFIX = "collectives-"
-"""Of the names of shipped files, before the link's."""
+"""Start of the names of shipped files, before that of the link."""
 
 
 class CollectiveFit(Frozen):
-    """One straight line: an algorithm of one library on one link lasts fixed + steps · step + traffic / bandwidth."""
+    """A straight line: an algorithm of one library on one link lasts fixed + steps · step + traffic / bandwidth."""
 
     algorithm: str
     library: Library
     launch: tuple[Launch, ...]
     fixed_s: float
     step_s: float
-    """0 where the number of steps does not depend on the ranks: a fit cannot tell it from `fixed_s` there."""
+    """0 where the number of steps does not depend on the ranks: a fit cannot separate it from `fixed_s` there."""
     bytes_per_s: float
-    """What one rank carries in one direction, attained, not rated."""
+    """Attained bandwidth of one rank in one direction, not the rated one."""
     min_ranks: int
     max_ranks: int | None
     """None: any number."""
@@ -51,7 +52,7 @@ class CollectiveFit(Frozen):
     points: int
     """Measured points on which this line is the fastest of its group; 0 unless fitted."""
     median_error: float | None
-    """Of |predicted / measured - 1| on those points, which are the fitted ones: no held-out error."""
+    """Median of |predicted / measured - 1| on those points, which are the fitted ones: not a held-out error."""
     p90_error: float | None
     source: str
     date: str
@@ -59,14 +60,14 @@ class CollectiveFit(Frozen):
 
 
 class Residual(Frozen):
-    """How far the fastest of several lines is from all the measurements they were fitted to."""
+    """Errors of the fastest of several lines on all the measurements they were fitted to."""
 
     collective: Collective
     algorithm: str
-    """What was asked for: `auto`, or a library."""
+    """The requested algorithm: `auto`, or a library."""
     launch: Launch
     n_ranks: int | None
-    """None: all rank counts of the set."""
+    """None: all numbers of ranks of the set."""
     points: int
     median_error: float
     p90_error: float
@@ -74,7 +75,7 @@ class Residual(Frozen):
 
 
 class Fabric(Frozen):
-    """All that is known about collectives on one kind of link."""
+    """All fits of collectives on one kind of link."""
 
     name: str
     title: str
@@ -95,8 +96,8 @@ def fabric(link: str) -> Fabric:
         link: name in the catalogue, such as `nvlink4`.
 
     Raises:
-        LookupError: there is no calibration for it.
-        InputError: the file is faulty.
+        LookupError: no calibration of the link exists.
+        InputError: the file is invalid.
     """
     known = fabrics()
     if link not in known:
@@ -106,7 +107,7 @@ def fabric(link: str) -> Fabric:
 
 @cache
 def fabrics() -> tuple[str, ...]:
-    """Names of the links that have a shipped calibration, sorted."""
+    """List the links with a shipped calibration, sorted."""
     names = entries.names("calibration")
     return tuple(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
 
@@ -116,7 +117,7 @@ def read(document: source.Document) -> Fabric:
     Turn a calibration file into SI.
 
     Raises:
-        InputError: with all its faults.
+        InputError: with all its problems.
     """
     return _si(validation.validate(document, _File))
 
@@ -187,10 +188,7 @@ class _File(Frozen):
                 if row.algorithm not in known:
                     raise fault(f"{collective}: unknown algorithm '{row.algorithm}'", nearest(row.algorithm, known))
         cited = {row.source for collective in ALGORITHMS for row in self._rows(collective)}
-        cited |= {residual.source for residual in self.residuals}
-        for name in sorted(cited ^ set(self.sources)):
-            found = f"source '{name}' is " + ("not used" if name in self.sources else "not listed in sources")
-            raise fault(found, "expected every source once in sources, and no others")
+        require_sources(cited | {residual.source for residual in self.residuals}, self.sources)
         return self
 
     def _rows(self, collective: Collective) -> list[_Row]:
@@ -199,7 +197,7 @@ class _File(Frozen):
 
 
 def _si(file: _File) -> Fabric:
-    """The same without units, each source by its title."""
+    """Convert a file to SI, with each source by its title."""
 
     def titled(item: Frozen) -> dict[str, Any]:
         fields = item.model_dump()

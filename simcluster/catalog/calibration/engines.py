@@ -1,8 +1,8 @@
 """
-What is known of serving engines: how they schedule, and the time their host takes; one file for each.
+Constants of serving engines: their scheduling, and the time of their host; one file for each.
 
-A fit knows its range: the deployments whose measured runs it rests on, and what it leaves on runs that were not
-fitted. Both travel with every result that uses it.
+A fit records its range, the deployments of the measured runs it was made from, and its errors on runs that were not
+fitted. Both are part of every result that uses it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
-from simcluster.files.quantities import Count, Frozen, Ratio, Seconds, Source, fault
+from simcluster.catalog.sources import require_sources
+from simcluster.files.quantities import Count, Frozen, Ratio, Seconds, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
 
@@ -31,7 +32,7 @@ class Time(Frozen):
 
 
 class Error(Frozen):
-    """What a prediction leaves on measured runs that were not fitted, without sign."""
+    """Sizes of the errors on measured runs that were not fitted."""
 
     points: Count
     median: float
@@ -39,26 +40,26 @@ class Error(Frozen):
 
 
 class ErrorText(Frozen):
-    """The same as people write it."""
+    """The errors as written in a file."""
 
     points: Count
     median: Ratio
     p90: Ratio
 
     def si(self) -> Error:
-        """As numbers."""
+        """Convert to numbers."""
         return Error(points=self.points, median=self.median, p90=self.p90)
 
 
 class LeftOut(Frozen):
-    """What a fit to all other models leaves on the runs of one; by the slopes of the last round of the fit."""
+    """Errors on the runs of one model of a fit to all others, computed with the slopes of the fit's last round."""
 
     points: Count
     median: Ratio
 
 
 class Range(Frozen):
-    """What the fitted runs span."""
+    """The range of the fitted runs."""
 
     devices: list[str]
     models: list[str]
@@ -69,7 +70,7 @@ class Range(Frozen):
 
 
 class EngineFile(Frozen):
-    """A calibration of an engine as people write it, and as the fit writes it."""
+    """A calibration file of an engine."""
 
     title: str
     date: str
@@ -77,31 +78,29 @@ class EngineFile(Frozen):
     scheduler: str
     scheduler_note: str
     admission_lag: Annotated[int, Field(ge=0, le=10)]
-    """Steps that begin between the end of one request of a closed loop and the first that can serve the next."""
+    """Steps that begin between the end of a request of a closed loop and the first step that can serve the next."""
     host_fixed: Time
     host_per_sequence: Time
     collective_skew: Time
-    """Mean delay of a rank at a collective: n ranks wait for their last one that times 1 + 1/2 + ... + 1/n."""
+    """Mean delay of a rank at a collective; n ranks wait for this times 1 + 1/2 + ... + 1/n."""
     points: Count
-    """Measured runs that were fitted."""
+    """Number of measured runs that were fitted."""
     tpot: ErrorText
     ttft: ErrorText
     left_out: dict[str, LeftOut]
-    """By model."""
+    """Errors without each model, by model."""
     fitted_range: Range
     sources: dict[str, Source]
 
     @model_validator(mode="after")
     def _sources_are_those_named(self) -> EngineFile:
         times = (self.host_fixed, self.host_per_sequence, self.collective_skew)
-        unknown = sorted({time.source for time in times} ^ set(self.sources))
-        if unknown:
-            raise fault(f"source '{unknown[0]}'", "expected the sources that are named, and no others")
+        require_sources((time.source for time in times), self.sources)
         return self
 
 
 class EngineCalibration(Frozen):
-    """The same in SI, as far as results depend on it."""
+    """The constants of an engine in SI, as far as results depend on them."""
 
     name: str
     title: str
@@ -118,21 +117,21 @@ class EngineCalibration(Frozen):
 @cache
 def shipped(name: str) -> EngineCalibration:
     """
-    The constants of an engine that come with simcluster.
+    Read the shipped constants of an engine.
 
     Raises:
-        UnknownName: there are none for it.
-        InputError: the file is faulty.
+        UnknownName: the engine has none.
+        InputError: the file is invalid.
     """
     return read(entries.entry("calibration", f"engine-{name}"), name)
 
 
 def read(document: Document, name: str) -> EngineCalibration:
     """
-    A calibration from its file.
+    Read a calibration from its file.
 
     Raises:
-        InputError: with every fault of the file.
+        InputError: with every problem of the file.
     """
     file = validate(document, EngineFile)
     return EngineCalibration(
@@ -150,5 +149,5 @@ def read(document: Document, name: str) -> EngineCalibration:
 
 
 def skew_s(mean_s: float, n_ranks: int) -> float:
-    """How long n ranks wait for their last one, each late by an exponential time of this mean."""
+    """Find the mean time for which n ranks wait for the last one, if each is late by an exponential of this mean."""
     return mean_s * fsum(1 / rank for rank in range(1, n_ranks + 1))

@@ -1,9 +1,9 @@
 """
-The fitted constants of a GPU, LPU or RDU: what each class of op attains of the data sheet, and what launching costs.
+The fitted constants of a GPU, LPU or RDU: what each class of op attains of the data sheet, and the cost of launches.
 
-A file either holds constants of its own or says `scaled_from` another one: then all that it does not state itself
-is taken from there and marked `scaled`, while peaks and bandwidth come from the device's data sheet.
-A precision that nothing was fitted for is covered by an explicit rule of the file (`fallbacks`) or not at all.
+A file either has constants of its own or is `scaled_from` another one: then everything it does not state itself is
+taken from there and marked `scaled`, while peaks and bandwidth come from the device's data sheet.
+A precision without a fit is covered by an explicit rule of the file (`fallbacks`) or not at all.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import source_problems
 from simcluster.files import units
-from simcluster.files.problems import InputError, Problem, nearest
+from simcluster.files.problems import InputError, Problem
 from simcluster.files.quantities import Bytes, Count, Frozen, Ratio, Seconds, Source
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
@@ -26,7 +27,7 @@ OpClass = Literal[
     "gemm_block", "moe_block", "attention_prefill_64", "attention_decode_64", "attention_prefill_latent",
     "attention_decode_latent", "norm", "activation",
 ]  # fmt: skip
-"""The first six every device has; the others are special cases, used where a device has constants for them."""
+"""Classes of op. Every device has the first six; the others are special cases, used if a device has constants."""
 REQUIRED: tuple[OpClass, ...] = get_args(OpClass)[:6]
 LaunchMode = Literal["graph", "eager"]
 Status = Literal["fitted", "scaled", "assumed"]
@@ -39,7 +40,7 @@ class OpFit(Frozen):
     """Constants of one class of op at one precision, for `costs.gpu.op_s`."""
 
     fixed_s: float
-    """Of every op, however small; inside a CUDA graph."""
+    """Fixed time of every op, however small, inside a CUDA graph."""
     memory_efficiency: float
     """Attained share of the memory bandwidth."""
     compute_efficiency: float
@@ -49,17 +50,17 @@ class OpFit(Frozen):
     activation_efficiency: float | None = None
     """Share of the bandwidth that activations attain where they pass serially; None: fetched with the rest."""
     output_efficiency: float | None = None
-    """The same of those written, where it is another."""
+    """The same for activations written, if different."""
     ramp_bytes: float = 0.0
-    """The first bytes of what is fetched, which come slower."""
+    """The first bytes of a fetch, which are slower."""
     ramp_slowdown: float = 0.0
-    """How much longer these take, as a share."""
+    """Additional time of these, as a share."""
     passage: float = 0.0
-    """Exponent of the passage between fetching and computing; 0: the longer one alone counts."""
+    """Exponent of the transition between fetching and computing; 0: only the longer one counts."""
     wave_columns: float = 0.0
-    """Columns of a matrix product that would take as long as its last wave of tiles; 0: no tiles."""
+    """Columns of a matrix product that take as long as its last wave of tiles; 0: no tiles."""
     key_s: float = 0.0
-    """Of every key that a prompt's token looks at."""
+    """Time of every key that a prompt's token attends to."""
 
 
 class Constant(Frozen):
@@ -69,9 +70,9 @@ class Constant(Frozen):
     value: str
     status: Status
     points: int
-    """Measured points it was fitted on; 0 if none."""
+    """Number of measured points it was fitted to; 0 if none."""
     median_error: float | None
-    """Of the prediction, on points that were not fitted."""
+    """Error on points that were not fitted."""
     p90_error: float | None
     source: str
     note: str
@@ -87,26 +88,26 @@ class GpuCalibration(Frozen):
     launch_s: dict[LaunchMode, float]
     """Extra time of every op by launch mode."""
     host_fixed_s: float
-    """Of the serving engine between two steps."""
+    """Time of the serving engine between two steps."""
     host_per_sequence_s: float
-    """The same, for every sequence of the step."""
+    """Additional time for every sequence of the step."""
     sustained_slowdown: float = 0.0
-    """Share by which arithmetic slows down when a layer does nothing else: clocks fall under sustained load."""
+    """Share by which arithmetic slows down in a layer without other work, as clocks fall under sustained load."""
     sustained_from: float = 0.0
-    """Share of arithmetic in a layer's time from which it does; in between, in proportion."""
+    """Share of arithmetic in a layer's time at which the slowdown begins; it grows linearly from there."""
     eager_host_s: float = 0.0
-    """Of every op when launched one by one: a layer takes at least what its host needs to launch it."""
+    """Host time of every op launched one by one: a layer takes at least as long as the host launches it."""
     eager_passes: float = 1.0
-    """How many times as long norms and activation functions take when nothing is fused."""
+    """Factor by which norms and activation functions take longer when nothing is fused."""
     idle_power_share: float = 1.0
-    """Of the rated power, drawn by a device that waits."""
+    """Share of the rated power that an idle device draws."""
     busy_power_share: float = 0.0
-    """What it draws more while it computes or fetches."""
+    """Additional share while it computes or fetches."""
     constants: tuple[Constant, ...]
 
 
 class _Evidence(Frozen):
-    """Where a constant came from."""
+    """The origin of a constant."""
 
     status: Status
     points: Count = 0
@@ -135,7 +136,7 @@ class _TimeEntry(_Evidence):
 
 
 class _Fallback(Frozen):
-    """A precision without a fit of its own: whose constants it uses, and at which width it computes."""
+    """A precision without a fit of its own: the width whose constants it uses, and the width at which it computes."""
 
     ops: list[OpClass]
     bits: Width
@@ -163,7 +164,7 @@ class _Power(Frozen):
 
 
 class _Sustained(_Evidence):
-    """How arithmetic slows down under sustained load."""
+    """Slowdown of arithmetic under sustained load."""
 
     slowdown: Ratio
     from_share: Annotated[Ratio, Field(lt=1)]
@@ -175,13 +176,13 @@ class _Host(Frozen):
 
 
 class _File(Frozen):
-    """A calibration as people write it."""
+    """A calibration file."""
 
     title: str
     status: Status
     scaled_from: str | None = None
     method: str
-    """How the constants were found, in words."""
+    """Description of how the constants were found."""
     date: str
     ops: dict[OpClass, dict[Width, _OpEntry]] = Field(default_factory=dict)
     fallbacks: list[_Fallback] = Field(default_factory=list)
@@ -198,32 +199,32 @@ Entries = dict[OpClass, dict[Width, _OpEntry]]
 @cache
 def shipped(device: str) -> GpuCalibration:
     """
-    The constants of a device that come with simcluster.
+    Read the shipped constants of a device.
 
     Raises:
-        UnknownName: there are none for it.
-        InputError: the file is faulty.
+        UnknownName: the device has none.
+        InputError: the file is invalid.
     """
     return read(shipped_file(device), shipped_file)
 
 
 def shipped_file(name: str) -> Document:
-    """A calibration that comes with simcluster, as it stands: what another one may be scaled from."""
+    """Read a shipped calibration as a document, from which another one may be scaled."""
     return entries.entry("calibration", name)
 
 
 def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration:
     """
-    A calibration from its file.
+    Read a calibration from its file.
 
     Args:
         document: the file.
-        entry: gives another calibration's file by name, for `scaled_from`.
+        entry: looks up another calibration's file by name, for `scaled_from`.
 
     Raises:
-        InputError: with every fault: of the form, of sources that are not listed or not used, of rules that lead
-            nowhere, of launch or host times that are neither stated nor scaled from elsewhere, of widths (16, 8,
-            4 bit) that a class of op has neither constants nor a rule for.
+        InputError: with every problem: of the form, of sources that are not listed or not cited, of rules for widths
+            without constants, of launch or host times that are neither stated nor scaled from elsewhere, of widths
+            (16, 8, 4 bit) for which a class of op has neither constants nor a rule.
     """
     file = validate(document, _File)
     base = None
@@ -264,14 +265,14 @@ def read(document: Document, entry: Callable[[str], Document]) -> GpuCalibration
 
 
 def _over(base: _File | None, file: _File) -> _File:
-    """The file, with those of launch, host, sustained load and power that it leaves to its base."""
+    """Complete a file by the sections of launch, host, sustained load and power of its base."""
     parts = ("launch", "host", "sustained", "power")
     missing = {part: getattr(base, part) for part in parts if base and getattr(file, part) is None}
     return file.model_copy(update=missing)
 
 
 def _merged(file: _File, base: _File | None) -> Entries:
-    """The op constants stated by the file over those of its base, without those that a rule of the file replaces."""
+    """Merge the op constants of a file over those of its base, without those that a rule of the file replaces."""
     ruled = {(op, rule.bits) for rule in file.fallbacks for op in rule.ops}
     entries: Entries = {
         op: {bits: entry for bits, entry in widths.items() if (op, bits) not in ruled}
@@ -283,7 +284,7 @@ def _merged(file: _File, base: _File | None) -> Entries:
 
 
 def _rules(file: _File, base: _File | None) -> dict[tuple[OpClass, Width], _Fallback]:
-    """The file's fallback rules over those of its base, by what they are for; the file's own constants win."""
+    """Merge the fallback rules of a file over those of its base, by class and width; the file's constants win."""
     rules = {(op, rule.bits): rule for rule in (base.fallbacks if base else []) for op in rule.ops}
     rules = {(op, bits): rule for (op, bits), rule in rules.items() if bits not in file.ops.get(op, {})}
     return rules | {(op, rule.bits): rule for rule in file.fallbacks for op in rule.ops}
@@ -306,7 +307,7 @@ def _fit(entry: _OpEntry, compute_bits: int | None = None) -> OpFit:
 
 
 def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
-    """Every stated constant of a file with its path."""
+    """Yield every stated constant of a file with its path."""
     for op, widths in file.ops.items():
         for bits, entry in widths.items():
             yield ("ops", op, bits), entry
@@ -328,21 +329,12 @@ def _evidence(file: _File) -> Iterator[tuple[tuple[str, ...], _Evidence]]:
 
 
 def _source_problems(document: Document, file: _File) -> Iterator[Problem]:
-    """Sources that are named but not listed, or listed but not named."""
-    used = set()
-    for path, entry in _evidence(file):
-        used.add(entry.source)
-        if entry.source not in file.sources:
-            yield document.problem(
-                (*path, "source"), f"unknown source '{entry.source}'", nearest(entry.source, file.sources)
-            )
-    for name in file.sources:
-        if name not in used:
-            yield document.problem(("sources", name), "no value names this source", "remove it or name it")
+    cited = (((*path, "source"), entry.source) for path, entry in _evidence(file))
+    return source_problems(document, cited, file.sources)
 
 
 def _base_problems(document: Document, file: _File) -> Iterator[Problem]:
-    """What a file that is not scaled from another must hold itself."""
+    """Find sections that a file which is not scaled from another must have itself."""
     if file.scaled_from is not None:
         yield document.problem(("scaled_from",), "scaled from a file that is scaled itself", "name the first one")
     for key, value in (("ops", file.ops), ("launch", file.launch), ("host", file.host)):
@@ -351,7 +343,7 @@ def _base_problems(document: Document, file: _File) -> Iterator[Problem]:
 
 
 def _rule_problems(document: Document, file: _File, entries: Entries) -> Iterator[Problem]:
-    """Rules that lead to a width without constants, or replace constants of the same file."""
+    """Find rules that lead to a width without constants, or replace constants of the same file."""
     for index, rule in enumerate(file.fallbacks):
         for op in rule.ops:
             known = entries.get(op, {})
@@ -364,7 +356,7 @@ def _rule_problems(document: Document, file: _File, entries: Entries) -> Iterato
 
 
 def _width_problems(document: Document, ops: dict[OpClass, dict[int, OpFit]]) -> Iterator[Problem]:
-    """Classes or widths that neither constants nor a rule cover."""
+    """Find classes or widths that neither constants nor a rule cover."""
     for op in REQUIRED:
         for width in get_args(Width):
             if int(width) not in ops.get(op, {}):
@@ -374,7 +366,7 @@ def _width_problems(document: Document, ops: dict[OpClass, dict[int, OpFit]]) ->
 
 
 def _constants(file: _File, base: _File | None, entries: Entries, whole: _File) -> Iterator[Constant]:
-    """The rows of `GpuCalibration.constants`; `whole` is the file over its base."""
+    """Make the rows of `GpuCalibration.constants`; `whole` is the file over its base."""
     for op, widths in entries.items():
         for bits, entry in widths.items():
             yield _row(f"{op} {bits} bit", _shown(entry), entry, bits in file.ops.get(op, {}), file, base)
@@ -411,7 +403,7 @@ def _constants(file: _File, base: _File | None, entries: Entries, whole: _File) 
 
 
 def _row(name: str, value: str, entry: _Evidence, own: bool, file: _File, base: _File | None) -> Constant:
-    """A stated constant, or one scaled from the base: that was measured on another device, so no residual holds."""
+    """Make the row of a constant; one scaled from the base was measured on another device and has no residual."""
     scaled = base is not None and not own
     home = base if scaled and base else file
     title = home.sources[entry.source].title
@@ -428,7 +420,7 @@ def _row(name: str, value: str, entry: _Evidence, own: bool, file: _File, base: 
 
 
 def _shown(entry: _OpEntry) -> str:
-    """An op's constants in one line."""
+    """Write an op's constants in one line."""
     parts = [
         units.show(entry.fixed, "time"),
         f"memory {units.show(entry.memory_efficiency, 'ratio')}",

@@ -1,7 +1,7 @@
 """
-The constants of the wafer cost model that no data sheet holds, with the measurements they were fitted to.
+The constants of the wafer cost model that are not in data sheets, with the measurements they were fitted to.
 
-Times are in cycles, so that the clock stays a fact of the device.
+Times are in cycles, because the clock is a fact of the device.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from simcluster.catalog import entries
+from simcluster.catalog.sources import require_sources
 from simcluster.files.quantities import Frozen, PositiveInt, Ratio, Seconds, Source, fault
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
@@ -23,7 +24,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Residual(Frozen):
-    """How far a fitted model is from its own data: relative errors, no forecast of errors elsewhere."""
+    """Relative errors of a fitted model on its own data, which do not predict errors elsewhere."""
 
     points: PositiveInt
     median_error: Ratio
@@ -32,11 +33,11 @@ class Residual(Frozen):
 
 class Constant(Frozen, Generic[T]):
     """
-    One constant and where it comes from.
+    One constant and its origin.
 
-    `measured` was read off hardware by the source, `fitted` was fitted here to the source's numbers (then the
-    residual of that fit stands beside it), `scaled` follows from another generation by the rule in the note,
-    `assumed` is a choice.
+    `measured` was measured on hardware by the source, `fitted` was fitted here to the source's numbers (then it has
+    the residual of that fit), `scaled` follows from another generation by the rule in the note, `assumed` is a
+    choice.
     """
 
     value: T
@@ -54,29 +55,29 @@ class Constant(Frozen, Generic[T]):
 
 
 class WaferCalibration(Frozen):
-    """The fitted side of one wafer generation, in SI and cycles. `simcluster.costs.wafer` says how each is used."""
+    """The fitted constants of one wafer generation, in SI and cycles, for `simcluster.costs.wafer`."""
 
     title: str
     matvec_flop_per_cycle: float
-    """Of one core in a matrix-vector product, a multiply-add counted as two."""
+    """Rate of one core in a matrix-vector product; a multiply-add counts as two."""
     matmul_flop_per_cycle: float
-    """Of one core in a matrix-matrix product."""
+    """Rate of one core in a matrix-matrix product."""
     matvec_overhead_cycles: float
-    """Of one op of a decode step, whatever its size."""
+    """Overhead of one op of a decode step, whatever its size."""
     matmul_step_overhead_cycles: float
-    """Of one shift of a matrix-matrix product."""
+    """Overhead of one shift of a matrix-matrix product."""
     host_step_s: float
     """Time between two steps in which the wafer waits for its host."""
     statuses: dict[str, Status]
-    """Of every constant above, by name."""
+    """Status of every constant above, by name."""
 
 
 class WaferFile(Frozen):
-    """A calibration as people write it, every constant with its source."""
+    """A calibration file, every constant with its source."""
 
     title: str
     date: str
-    """Of the fit."""
+    """Date of the fit."""
     method: str
     matvec_flop_per_cycle: Constant[Positive]
     matmul_flop_per_cycle: Constant[Positive]
@@ -87,13 +88,11 @@ class WaferFile(Frozen):
 
     @model_validator(mode="after")
     def _sources_are_listed(self) -> WaferFile:
-        unknown = {constant.source for constant in self.constants().values()} - set(self.sources)
-        if unknown:
-            raise fault(f"the source '{min(unknown)}' is not listed", "add it to sources")
+        require_sources((constant.source for constant in self.constants().values()), self.sources)
         return self
 
     def constants(self) -> dict[str, Constant[float]]:
-        """All constants by name."""
+        """Collect all constants by name."""
         return {
             "matvec_flop_per_cycle": self.matvec_flop_per_cycle,
             "matmul_flop_per_cycle": self.matmul_flop_per_cycle,
@@ -106,21 +105,21 @@ class WaferFile(Frozen):
 @cache
 def shipped(device: str) -> WaferCalibration:
     """
-    The constants of a device that come with simcluster.
+    Read the shipped constants of a device.
 
     Raises:
-        UnknownName: there are none for it.
-        InputError: the file is faulty.
+        UnknownName: the device has none.
+        InputError: the file is invalid.
     """
     return read(entries.entry("calibration", device))
 
 
 def read(document: Document) -> WaferCalibration:
     """
-    A calibration from its file.
+    Read a calibration from its file.
 
     Raises:
-        InputError: with every fault of the file.
+        InputError: with every problem of the file.
     """
     file = validate(document, WaferFile)
     constants = file.constants()

@@ -1,4 +1,4 @@
-"""Cases of measured runs: how they are read, deployed, skipped, simulated and told."""
+"""Cases of measured runs: how they are read, deployed, skipped, simulated and reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cases_file(folder: Path, *rows: str, header: str = HEADER) -> Path:
 
 
 def test_a_case_is_simulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The JSON of `validate --cases` has counts, errors of both times, and a row for every case that was played."""
+    """The JSON of `validate --cases` has counts, errors of both times, and a row for every simulated case."""
     file = cases_file(tmp_path, GOOD, GOOD.replace("h100_sxm", "tpu"), GOOD.replace("Llama-3.1-8B", "Nobody-9B"))
 
     assert main(["validate", "--cases", str(file), "--json", "--jobs", "1"]) == 0
@@ -63,7 +63,7 @@ def test_a_picture_of_another_kind_is_refused_before_work(tmp_path: Path, capsys
 def test_a_picture_that_cannot_be_written_is_refused_before_work(
     name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A picture on a folder, or inside a file, is told by its own name before anything is simulated."""
+    """A picture on a folder, or inside a file, is reported by its own name before anything is simulated."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "v.svg").mkdir()
     file = cases_file(tmp_path, GOOD)
@@ -76,8 +76,8 @@ def test_a_picture_that_cannot_be_written_is_refused_before_work(
     assert said in " ".join(err.split())
 
 
-def test_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
-    """Numbers that are none are all told, each with its line and column; so are columns that must be there."""
+def test_faults_of_a_file_are_reported_with_their_lines(tmp_path: Path) -> None:
+    """Values that are not numbers are reported with line and column; so are missing required columns."""
     with pytest.raises(InputError) as caught:
         read(cases_file(tmp_path, GOOD, GOOD.replace("256", "many").replace("6.0", "-1")))
     assert [(3, "isl"), (3, "tpot_ms")] == sorted((p.line, p.path) for p in caught.value.problems)
@@ -109,14 +109,14 @@ def test_what_is_not_known_is_skipped(tmp_path: Path, old: str, new: str, reason
 
 
 def test_a_group_that_does_not_divide_is_skipped_not_guessed(tmp_path: Path) -> None:
-    """A model that cannot be cut as the row says is told as the resolver tells it."""
+    """A model that cannot be cut as the row says is reported as by the resolver."""
     (case,) = read(cases_file(tmp_path, GOOD.replace(",fp8,1,", ",fp8,5,")))
 
     assert "expected one of" in simulate_all([case])[0].skipped
 
 
 def test_names_of_checkpoints_lead_to_shapes() -> None:
-    """What a checkpoint was tuned for or stored as does not change its shape; another model is no guess."""
+    """What a checkpoint was tuned for or stored as does not change its shape; another model is not guessed."""
     assert "llama-3.1-70b" == model("nvidia/Llama-3.1-70B-Instruct-FP8").name
     assert "deepseek-v3" == model("deepseek-ai/DeepSeek-R1-0528").name
     assert "llama-3.1-8b" == model("meta-llama/Meta-Llama-3.1-8B").name
@@ -163,8 +163,8 @@ def test_cases_of_which_none_can_be_played(
     assert len(rows) == len(found["skipped"])
 
 
-def test_columns_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt column, which would count as 1, is told with its neighbour; the cases are played all the same."""
+def test_columns_that_are_not_read_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt column, which would count as 1, is reported with its neighbour; the cases are still simulated."""
     file = cases_file(tmp_path, GOOD, header=HEADER.replace("tp_size", "tpsize"))
 
     assert 0 == main(["validate", "--cases", str(file), "--jobs", "1"])
@@ -172,7 +172,7 @@ def test_columns_that_are_not_read_are_told(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_rows_that_are_too_long_or_have_no_lengths(tmp_path: Path) -> None:
-    """More values than columns, and lengths that are left open, are told with their lines."""
+    """More values than columns, and lengths that are left open, are reported with their lines."""
     with pytest.raises(InputError) as caught:
         read(cases_file(tmp_path, GOOD.rstrip() + ",7\n", GOOD.replace("256,8", ",")))
     assert [(2, ""), (3, "isl"), (3, "osl")] == sorted((p.line, p.path) for p in caught.value.problems)
@@ -206,7 +206,7 @@ def test_plot_is_the_same_for_the_same_cases(tmp_path: Path) -> None:
 
 
 def test_halves_are_a_fixed_coin() -> None:
-    """A name falls into the same half whatever stands beside it, and the halves are of a size."""
+    """A name falls into the same half whatever other names there are, and the halves are of a size."""
     names = [f"case {n}" for n in range(1000)]
 
     assert is_fitted(names[10:11])[0] == is_fitted(names)[10]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simcluster.calibrate.runs.loadgen import MIN_DURATION_S, N_SAMPLES, arrivals_s, passes, write
-from simcluster.calibrate.runs.mlperf import MOST_TOKENS, samples, steady_tokens_per_s
+from simcluster.calibrate.runs.mlperf import MAX_TOKENS, samples, steady_tokens_per_s
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.workload.traces import read_trace
 
@@ -49,7 +49,7 @@ def test_answers_have_the_mean_of_the_submission(mean: float) -> None:
     assert lengths.shape == (N_SAMPLES, 2)
     assert lengths[:, 1].mean() == pytest.approx(mean, abs=0.5)
     assert lengths.min() >= 1
-    assert lengths.max() == MOST_TOKENS
+    assert lengths.max() == MAX_TOKENS
 
 
 def test_the_end_of_an_offline_run_does_not_count() -> None:

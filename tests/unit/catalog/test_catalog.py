@@ -1,4 +1,4 @@
-"""The catalogue of devices and links: complete, sourced, consistent with itself, and safe to ask for any name."""
+"""The catalogue of devices and links: complete, sourced, consistent with itself, and safe for any name."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +53,7 @@ def grid(name: str) -> WaferGrid:
 
 
 def faults(text: str) -> list[str]:
-    """What is told about a broken device file called x.yaml."""
+    """The problems reported for an invalid device file called x.yaml."""
     with pytest.raises(InputError) as error:
         read_device(parse(text, "x.yaml"), "x")
     return [str(problem) for problem in error.value.problems]
@@ -289,7 +289,7 @@ def test_unknown_name_lists_the_known() -> None:
     ],
 )
 def test_a_name_is_not_a_path(name: str) -> None:
-    """Whatever is asked for, nothing outside the catalogue's own list is opened."""
+    """For any name, nothing outside the catalogue's own list is opened."""
     with pytest.raises(entries.UnknownName):
         entries.device(name)
 
@@ -303,7 +303,7 @@ def test_long_names_are_cut() -> None:
 
 
 def test_broken_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken data file is told with its path in the package and its line."""
+    """A broken data file is reported with its path in the package and its line."""
     (tmp_path / "broken-1.yaml").write_text(DEVICE.replace("80 GB", "80"), encoding="utf-8")
     monkeypatch.setattr(entries, "_folder", lambda kind: tmp_path)
     with pytest.raises(InputError) as error:
@@ -315,7 +315,7 @@ def test_broken_file_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_all_faults_at_once() -> None:
-    """Wrong units, unknown keys, missing and unused sources and a missing power are told in one go, with lines."""
+    """Wrong units, unknown keys, missing and unused sources and a missing power are reported together, with lines."""
     text = """\
 title: A device
 kind: gpu
@@ -356,7 +356,7 @@ sources:
     ],
 )
 def test_one_fault(change: tuple[str, str], fault: str) -> None:
-    """Each kind of fault is told with its line, alone."""
+    """Each kind of fault is reported with its line, alone."""
     with pytest.raises(InputError) as error:
         read_device(parse(DEVICE.replace(*change), "x.yaml"), "x")
 
@@ -366,12 +366,12 @@ def test_one_fault(change: tuple[str, str], fault: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "kind: wafer\nsources: 3\n", "sources: {a: {}}\nmemory: {value: 1}\n"])
 def test_hopeless_files(text: str) -> None:
-    """Files of the wrong shape are told as such, without a crash."""
+    """Files of the wrong shape are reported as such, without a crash."""
     assert faults(text)
 
 
 def test_link_faults() -> None:
-    """A link file that says `bandwidth` is told which key says the direction."""
+    """A link file that says `bandwidth` is reported with the key that gives the direction."""
     text = """\
 title: A link
 bandwidth: {value: 1 GB/s, source: a}

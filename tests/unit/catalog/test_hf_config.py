@@ -23,7 +23,7 @@ OTHERS = {
 """Parameters of the checkpoints of models that are not in the catalogue."""
 
 
-def told(name: str) -> list[str]:
+def reported(name: str) -> list[str]:
     """The problems of one file, without its folder."""
     with pytest.raises(InputError) as caught:
         hf_config.read(CONFIGS / f"{name}.json")
@@ -81,16 +81,16 @@ class TestShapes:
 class TestFaults:
     def test_hybrid_refused(self) -> None:
         """An architecture that is not known is refused by name, with the list of those that are."""
-        (problem,) = told("nemotron-h-8b")
+        (problem,) = reported("nemotron-h-8b")
 
         assert problem.startswith(
             "nemotron-h-8b.json:3: architectures[0]: "
-            "architecture 'NemotronHForCausalLM' is not known; these are read: "
+            "architecture 'NemotronHForCausalLM' is not known; expected one of "
         )
         assert all(name in problem for name in hf_config.ARCHITECTURES)
 
     def test_all_at_once(self) -> None:
-        """Missing keys, wrong types, impossible sizes and unknown quantisation are told together, with lines."""
+        """Missing keys, wrong types, impossible sizes and unknown quantisation are reported together, with lines."""
         assert [
             "faulty-llama.json:1: vocab_size: missing; it must be given",
             "faulty-llama.json:3: hidden_size: '4096'; expected a whole number",
@@ -100,28 +100,28 @@ class TestFaults:
             "faulty-llama.json:10: tie_word_embeddings: 0; expected true or false",
             "faulty-llama.json:12: quantization_config.quant_method: 'awq'; expected fp8 or mxfp4, "
             "or remove quantization_config and state the bits in the scenario",
-        ] == told("faulty-llama")
+        ] == reported("faulty-llama")
 
     def test_contradictions(self) -> None:
-        """Sizes that cannot be true together are told under the keys of the file."""
+        """Sizes that cannot be true together are reported under the keys of the file."""
         assert [
             "contradictory-mixtral.json:5: num_attention_heads: 32 heads; expected a divisor of the hidden size 4100",
             "contradictory-mixtral.json:6: num_key_value_heads: 5; it must divide the 32 heads",
             "contradictory-mixtral.json:11: num_experts_per_tok: 9; expected at most the 8 experts",
-        ] == told("contradictory-mixtral")
+        ] == reported("contradictory-mixtral")
 
     def test_list_disagrees(self) -> None:
         """A list of layers with experts that differs from what the other keys say is refused."""
         assert [
             "unlike-llama-4.json:16: text_config.moe_layers: [0, 1, 2, 3]; "
             "expected the list that its other keys imply, or none"
-        ] == told("unlike-llama-4")
+        ] == reported("unlike-llama-4")
 
     @pytest.mark.parametrize(
         ("name", "old", "new", "fault"),
         [
-            ("qwen2-72b", '"use_sliding_window": false', '"use_sliding_window": true', "only false can be described"),
-            ("deepseek-v3", '"moe_layer_freq": 1', '"moe_layer_freq": 2', "only 1 can be described"),
+            ("qwen2-72b", '"use_sliding_window": false', '"use_sliding_window": true', "only false is supported"),
+            ("deepseek-v3", '"moe_layer_freq": 1', '"moe_layer_freq": 2', "only 1 is supported"),
             ("deepseek-v3", '"n_shared_experts": 1,', "", "n_shared_experts: missing"),
             ("qwen3-32b", '"head_dim": 128,', "", "head_dim: missing"),
             (
@@ -131,8 +131,8 @@ class TestFaults:
                 "expected the list that its other keys imply",
             ),
             ("mixtral-8x7b", '"num_key_value_heads": 8,', "", "num_key_value_heads: missing"),
-            ("llama-4-scout", '"text_config": {', '"text_confi": {', "no mapping of keys"),
-            ("llama-2-7b", '"architectures": [', '"names": [', "architectures: missing; these are read: "),
+            ("llama-4-scout", '"text_config": {', '"text_confi": {', "not a mapping"),
+            ("llama-2-7b", '"architectures": [', '"names": [', "architectures: missing; expected one of "),
         ],
     )
     def test_other_models(self, tmp_path: Path, name: str, old: str, new: str, fault: str) -> None:

@@ -175,14 +175,14 @@ class TestParts:
         assert shapes.total_parameters(shape) - 4 * 4 * expert - 800 == shapes.active_parameters(shape)
 
     def test_layer_kinds(self) -> None:
-        """The first layers can be dense, and then every so many layers have experts."""
+        """The first layers can be dense, and then every n-th layer has experts."""
         moe = Moe(experts=4, top_k=1, expert_ff=5, first_dense=2, interleave=2)
 
         assert ("dense", "dense", "dense", "moe", "dense", "moe") == shapes.layer_kinds(tiny(layers=6, moe=moe))
         assert ("dense",) * 4 == shapes.layer_kinds(tiny())
 
     def test_layer_windows(self) -> None:
-        """With a sliding window, every so many layers still see everything."""
+        """With a sliding window, every n-th layer still attends to everything."""
         assert (9, 9, None, 9) == shapes.layer_windows(tiny(sliding_window=9, full_attention_every=3))
         assert (9,) * 4 == shapes.layer_windows(tiny(sliding_window=9))
         assert (None,) * 4 == shapes.layer_windows(tiny())
@@ -241,7 +241,7 @@ class TestActivatedExperts:
 class TestFile:
     TEXT = (MODELS / "mixtral-8x22b.yaml").read_text()
 
-    def told(self, *changes: tuple[str, str]) -> list[str]:
+    def reported(self, *changes: tuple[str, str]) -> list[str]:
         text = self.TEXT
         for old, new in changes:
             assert old in text
@@ -251,7 +251,7 @@ class TestFile:
         return [str(problem) for problem in caught.value.problems]
 
     def test_types(self) -> None:
-        """Wrong types, impossible sizes, unknown keys and bits without a unit are told together, with their lines."""
+        """Wrong types, impossible sizes, unknown keys and bits without a unit are reported together, with lines."""
         assert [
             "m.yaml:4: shape.hidden: -1; expected more than 0",
             "m.yaml:5: shape.layers: 'many'; expected a whole number",
@@ -260,7 +260,7 @@ class TestFile:
             "m.yaml:14: shape.native_bits: 8 has no unit; expected a number of bits such as '16 bit'",
         ] == [
             line
-            for line in self.told(
+            for line in self.reported(
                 ("hidden: 6144", "hidden: -1"),
                 ("layers: 56", "layers: many"),
                 ("ffn_kind: glu", "ffn_kind: gated"),
@@ -270,23 +270,23 @@ class TestFile:
         ]
 
     def test_contradictions(self) -> None:
-        """Numbers that cannot be true together are told with their lines."""
+        """Numbers that cannot be true together are reported with their lines."""
         assert [
             "m.yaml:7: shape.kv_heads: 7; it must divide the 48 heads",
             "m.yaml:14: shape.moe.top_k: 9; expected at most the 8 experts",
             "m.yaml:15: shape.patch: 14 in a model of kind decoder; only kind vision-encoder has it",
-        ] == self.told(
+        ] == self.reported(
             ("kv_heads: 8", "kv_heads: 7"), ("top_k: 2", "top_k: 9"), ("evidence:", "  patch: 14\nevidence:")
         )
 
     def test_sources(self) -> None:
         """Every source that is named is given, every one given is named, every exception is about a number."""
-        problems = self.told(("source: genz", "source: gens"), ("  vocab:\n    source", "  vocabs:\n    source"))
+        problems = self.reported(("source: genz", "source: gens"), ("  vocab:\n    source", "  vocabs:\n    source"))
 
         assert [
             "exceptions.vocabs: 'vocabs' is not in shape; expected the path of a number",
-            "exceptions.vocabs.source: no source 'gens'; did you mean 'genz'?",
-            "sources.genz: no number comes from it; remove it or name it",
+            "exceptions.vocabs.source: unknown source 'gens'; did you mean 'genz'?",
+            "sources.genz: no value cites this source; remove it or cite it",
         ] == [problem.split(": ", 1)[1] for problem in problems]
 
     @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_bounds_are_those_of_scipy() -> None:
     assert (low * scale, high * scale) == pytest.approx((one.parts["compute"].low, one.parts["compute"].high))
 
 
-def test_what_is_as_large_is_not_told_apart() -> None:
-    """Components that change by as much on the mean, one up and one down, are told as rivals; small ones are not."""
+def test_what_is_as_large_is_not_distinguished() -> None:
+    """Components with equal mean changes, one up and one down, are reported as rivals; small ones are not."""
     base = [{"compute": 10.0, "stall": 10.0, "queue": 10.0}] * 6
     candidate = [
         {"compute": 11.0 + wobble, "stall": 9.02 - wobble / 3, "queue": 10.1}
@@ -83,10 +83,10 @@ def test_what_is_as_large_is_not_told_apart() -> None:
     assert ("stall",) == one.rivals
 
 
-def test_the_wrong_one_is_told_as_seldom_as_stated() -> None:
-    """Of two causes of one size, each is told to be the larger no more often than the level says."""
+def test_the_wrong_one_is_reported_as_seldom_as_stated() -> None:
+    """Of two causes of one size, each is reported to be the larger no more often than the level says."""
     rng = np.random.default_rng(4)
-    n, level, told = 2000, 0.05, 0
+    n, level, verdict_text = 2000, 0.05, 0
     for _ in range(n):
         changes = rng.normal(0.1, 0.02, (5, 2))
         one = found(
@@ -94,14 +94,14 @@ def test_the_wrong_one_is_told_as_seldom_as_stated() -> None:
             [{"compute": 10.0 + float(c), "stall": 10.0 + float(s)} for c, s in changes],
             level,
         )
-        told += next(iter(one.parts)) == "stall" and not one.rivals
+        verdict_text += next(iter(one.parts)) == "stall" and not one.rivals
     low, high = stats.binom.interval(0.999, n, level)
 
-    assert low <= told <= high
+    assert low <= verdict_text <= high
 
 
 def test_worlds_without_components_have_no_causes() -> None:
-    """Where a side does not know what a metric is made of, or has no value, nothing is told."""
+    """Where a side does not know what a metric is made of, or has no value, nothing is reported."""
     known = side("a", {METRIC: [1.0, 2.0]}, parts={METRIC: {"compute": 1.0}})
 
     assert UNKNOWN == causes(known, side("b", {METRIC: [1.0, 2.0]}), METRIC, LEVEL)

@@ -15,7 +15,7 @@ from simcluster.comparison.as_json import of_comparison
 from simcluster.comparison.comparison import Comparison, compare_sides
 from simcluster.comparison.junit import junit
 from simcluster.comparison.markdown import markdown
-from simcluster.comparison.words import told
+from simcluster.comparison.words import verdict_text
 from simcluster.files.problems import InputError
 from simcluster.files.source import parse as parse_document
 from simcluster.scenario.gates import parse_all
@@ -66,21 +66,23 @@ def test_the_cause_is_named(found: Comparison) -> None:
     row = found.candidates[0].rows[0]
 
     assert pytest.approx(0.05, abs=1e-4) == row.causes.parts["compute"].change
-    assert re.fullmatch(r"ITL p50 \+5\.\d\d % \(.* to .*\), allowed \+2 %: compute \+5\.0\d ± 0\.\d\d", told(row))
+    assert re.fullmatch(
+        r"ITL p50 \+5\.\d\d % \(.* to .*\), allowed \+2 %: compute \+5\.0\d ± 0\.\d\d", verdict_text(row)
+    )
 
 
 def test_a_cause_that_is_not_sure_says_so() -> None:
-    """What may as well be the largest is named beside it, wherever causes are told."""
+    """What may as well be the largest is named beside it, wherever causes are reported."""
     shares = [
         {"median_itl_ms": {"compute": 0.5 + wobble, "stall": 0.5 - wobble}} for wobble in (0.01, -0.01, 0.02, 0)
     ]
     base = side("a", BASE, parts={"median_itl_ms": {"compute": 0.5, "stall": 0.5}})
     found = compare_sides(base, [side("b", SLOWER, trace="b", parts=shares)], GATES)
-    said = "(compute not told apart from stall)"
+    said = "(compute not distinguished from stall)"
 
-    assert told(found.candidates[0].rows[0]).endswith(said)
+    assert verdict_text(found.candidates[0].rows[0]).endswith(said)
     assert f"{said} |" in markdown(found)
-    assert ["stall"] == of_comparison(found, 1)["candidates"][0]["metrics"][0]["largest_not_told_apart_from"]
+    assert ["stall"] == of_comparison(found, 1)["candidates"][0]["metrics"][0]["not_distinguished_from_largest"]
 
 
 def test_equal_traces_are_identical_whatever_the_values() -> None:
@@ -157,15 +159,15 @@ def test_markdown_is_rendered_by_another_tool() -> None:
 
 
 def test_a_summary_fits() -> None:
-    """A step's summary is cut at a line where it would be longer than GitHub shows, what is there before included."""
+    """A step summary is cut at a line so that GitHub shows it, with what was there before."""
     text = "a line of text\n" * 100_000
     n_before = 500_000
     fitted = github.fitted(text, n_before)
 
-    assert github.MOST_SUMMARY_BYTES - 100 < len(fitted.encode()) + n_before <= github.MOST_SUMMARY_BYTES
-    assert fitted.endswith("a line of text\n\n\nThe rest is longer than a step summary may be.\n")
+    assert github.MAX_SUMMARY_BYTES - 100 < len(fitted.encode()) + n_before <= github.MAX_SUMMARY_BYTES
+    assert fitted.endswith("a line of text\n\n\nThe rest exceeds the size limit of a step summary.\n")
     assert "short\n" == github.fitted("short\n", n_before)
-    assert "" == github.fitted(text, github.MOST_SUMMARY_BYTES)
+    assert "" == github.fitted(text, github.MAX_SUMMARY_BYTES)
 
 
 def test_annotations_point_at_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,7 +260,7 @@ def test_a_metric_that_moves_changes_three_lines() -> None:
     ],
 )
 def test_a_baseline_that_was_edited(before: str, after: str, hint: str) -> None:
-    """What cannot be is told with its line."""
+    """What cannot be is reported with its line."""
     text = baseline.dump(side("a", BASE, parts={"median_itl_ms": SHARES}))
     assert before in text
 

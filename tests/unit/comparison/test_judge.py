@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simcluster.comparison.judge import estimate, gain, judge, log_ratios, worlds_needed
+from simcluster.comparison.judge import estimate, judge, log_ratios, variance_reduction, worlds_needed
 from simcluster.scenario.gates import Gate, parse
 
 
@@ -112,6 +112,6 @@ def test_gain() -> None:
     """Values that go together make the variance of their difference small; those that do not, twice as large."""
     base = [1.0, 2.0, 4.0, 8.0]
 
-    assert (gain(base, [1.1, 2.2, 4.5, 8.8]) or 0) > 1000
-    assert 0.5 == pytest.approx(gain(base, base[::-1]))
-    assert gain(base, [2 * value for value in base]) is None
+    assert (variance_reduction(base, [1.1, 2.2, 4.5, 8.8]) or 0) > 1000
+    assert 0.5 == pytest.approx(variance_reduction(base, base[::-1]))
+    assert variance_reduction(base, [2 * value for value in base]) is None

@@ -27,7 +27,7 @@ def test_lengths_that_differ_are_kept_apart() -> None:
 
 def test_nothing_is_lost_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """With more lengths than bins, bins are joined; sums stay, shorter ones come first, blocks do not matter."""
-    monkeypatch.setattr(length_bins, "MOST_BINS", 50)
+    monkeypatch.setattr(length_bins, "MAX_BINS", 50)
     rng = np.random.default_rng(1)
     parts = rng.integers(1, 10**10, (3, 2000))
     whole, cut = binned(parts), binned(parts, *range(0, 2000, 30))
@@ -47,7 +47,7 @@ def test_bins_are_narrow_however_long_a_run_is() -> None:
     sums = binned(lengths[None], *range(0, 100_000, 8192))
     widths = np.diff(np.log(sums.parts[0] / sums.counts))
 
-    assert length_bins.MOST_BINS / 2 < len(sums.counts) <= length_bins.MOST_BINS
+    assert length_bins.MAX_BINS / 2 < len(sums.counts) <= length_bins.MAX_BINS
     assert widths.max() < 0.6e-3
 
 

@@ -76,7 +76,7 @@ def test_with_a_horizon_only_finished_requests_count() -> None:
 
 
 def test_nothing_has_no_shares() -> None:
-    """Of no tokens and of latencies of zero nothing is told."""
+    """Of no tokens and of latencies of zero nothing is reported."""
     assert {} == PartSums().shares(finished(0))
     sums = PartSums()
     sums.add(rows([[{}, {}]]))

@@ -1,4 +1,4 @@
-"""The fixture `simcluster_gate` in somebody else's tests."""
+"""The fixture `simcluster_gate` in tests of other projects."""
 
 from __future__ import annotations
 

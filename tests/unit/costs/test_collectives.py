@@ -116,7 +116,7 @@ def test_a_named_algorithm_or_library_narrows_the_choice() -> None:
 
 
 def test_unknown_algorithm_names_the_known() -> None:
-    """A wrong name is told with its neighbour and the whole list."""
+    """A wrong name is reported with its neighbour and the whole list."""
     with pytest.raises(ValueError, match=r"'rign'.*did you mean 'ring'\?.*known: auto, custom, nccl, nvls") as error:
         nvlink_s(8, 1.0, "graph", "rign")
     assert "two_shot" in str(error.value)
@@ -160,7 +160,7 @@ def test_shipped_links() -> None:
 
 @pytest.mark.parametrize("link", fabrics())
 def test_shipped_files(link: str) -> None:
-    """Each file serves every operation in both modes with plausible constants and residuals that are told."""
+    """Each file serves every operation in both modes with plausible constants and residuals that are reported."""
     found: Fabric = fabric(link)
     assert link == found.name
     for collective in ALGORITHMS:
@@ -175,7 +175,7 @@ def test_shipped_files(link: str) -> None:
 
 
 def test_unknown_link() -> None:
-    """A link without constants is told with its neighbour."""
+    """A link without constants is reported with its neighbour."""
     with pytest.raises(LookupError, match=r"'nvlink6'; did you mean 'nvlink"):
         fabric("nvlink6")
 
@@ -196,7 +196,7 @@ def test_reading_converts_units() -> None:
         (", note: made up", "", "no note on a row that is assumed"),
         ("note: made up", "note: made up, points: 3", "a residual on a row that is assumed"),
         ("source: book", "source: bok", "source 'bok' is not listed in sources"),
-        ("{book:", "{film: {title: A film}, book:", "source 'film' is not used"),
+        ("{book:", "{film: {title: A film}, book:", "source 'film' is not cited"),
         ("step: 2 us", "step: 2 us, max_ranks: 1", "max_ranks 1 below min_ranks 2"),
         ("launch: [graph]", "launch: []", "launch"),
     ],

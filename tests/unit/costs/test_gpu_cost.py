@@ -171,7 +171,7 @@ def test_peak_by_width() -> None:
 
 
 def test_all_faults_with_lines() -> None:
-    """Faults of a calibration file are told together, each with its line."""
+    """Faults of a calibration file are reported together, each with its line."""
     text = (
         "title: t\nstatus: fitted\nmethod: m\ndate: d\nops:\n  gemm:\n"
         '    "16": {fixed: 4, memory_efficiency: 120 %, compute_efficiency: 0 %, compute_bits: 16, status: fitted,'

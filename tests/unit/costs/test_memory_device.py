@@ -16,11 +16,9 @@ def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
     """Llama-3.1-70B on eight H100, each exchange of which takes this long."""
     (pool,) = load("llama-3.1-70b-8xh100").pools
     assert pool.gpu is not None
-    precision = Precision(pool.weight_bits, pool.kv_bits)
-    return MemoryDevice(
-        RankWork(pool.model, precision, 8), pool.device, pool.gpu, "graph", HostTime(0.0, 0.0),
-        lambda kind, n_bytes: exchange_s, skew_s=skew_s,
-    )  # fmt: skip
+    work = RankWork(pool.model, Precision(pool.weight_bits, pool.kv_bits), 8)
+    host = HostTime(0.0, 0.0)
+    return MemoryDevice(work, pool.device, pool.gpu, "graph", host, lambda kind, n_bytes: exchange_s, skew_s=skew_s)
 
 
 @pytest.mark.parametrize("block", ["embedding", "dense", "head"])
@@ -39,7 +37,7 @@ def test_rank_skew_is_charged_at_every_exchange(block: str) -> None:
 
 
 def test_ranks_that_exchange_in_no_time_do_not_wait() -> None:
-    """Where an exchange is free there is none to wait in, as on a single rank."""
+    """A free exchange has no wait for peers, like a single rank."""
     batch = Batch(4, 400, outputs=4, sequences=4)
 
     assert device(0.0, 0.0).seconds("dense", batch) == device(3e-6, 0.0).seconds("dense", batch)

@@ -197,11 +197,11 @@ def test_shipped_calibration(name: str) -> None:
     ("old", "new", "found"),
     [
         ("status: fitted", "status: scaled", "status scaled"),
-        ("source: choice", "source: nowhere", "the source 'nowhere' is not listed"),
+        ("source: choice", "source: nowhere", "source 'nowhere' is not listed in sources"),
         ("matvec_overhead_cycles:\n  value: ", "matvec_overhead_cycles:\n  value: -", "-1350.0"),
     ],
 )
-def test_a_wrong_calibration_is_told(old: str, new: str, found: str) -> None:
+def test_a_wrong_calibration_is_reported(old: str, new: str, found: str) -> None:
     """A residual without a fit, an unlisted source and a negative overhead are refused, with what was found."""
     text = (FOLDER / "wse-2.yaml").read_text().replace(old, new)
 

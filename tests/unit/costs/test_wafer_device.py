@@ -15,7 +15,7 @@ from simcluster.work.programs import RankWork
 
 
 def on_strips(strips: int) -> WaferDevice:
-    """Llama-3.1-8B on a WSE-3 that holds so many layers."""
+    """Llama-3.1-8B on a WSE-3 that holds `strips` layers."""
     wse3 = entries.device("wse-3")
     assert wse3.grid is not None
     constants = wafer.read(entries.entry("calibration", "wse-3"))

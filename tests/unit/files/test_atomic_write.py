@@ -8,7 +8,7 @@ from simcluster.files.atomic_write import atomic_write
 
 
 def test_a_finished_file_replaces_the_former_and_can_be_read_by_all(tmp_path: Path) -> None:
-    """At the end there is the new file and nothing beside it."""
+    """At the end there is the new file and no temporary file."""
     (tmp_path / "a").write_text("old")
     with atomic_write(tmp_path / "a") as file:
         file.write(b"new")
@@ -26,8 +26,8 @@ def test_after_an_error_the_former_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere/a", "folder"])
-def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, name: str) -> None:
-    """Without the folder, or on a folder, the error names the file that was asked for."""
+def test_what_cannot_be_written_is_reported_by_its_own_name(tmp_path: Path, name: str) -> None:
+    """Without the folder, or on a folder, the error names the requested file."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError) as caught, atomic_write(tmp_path / name) as file:
         file.write(b"new")

@@ -32,7 +32,7 @@ def test_reads_scalars_as_people_mean_them(text: str, value: object) -> None:
 
 
 def test_tells_every_repeated_key() -> None:
-    """Repeated keys are faults, all told at once, instead of the last one winning."""
+    """Repeated keys are faults, all reported together, instead of the last one winning."""
     with pytest.raises(InputError) as error:
         source.parse("a: 1\na: {b: 2}\nc: 3\nc: 4\n", "f.yaml")
 
@@ -58,7 +58,7 @@ def test_tells_every_repeated_key() -> None:
     ],
 )
 def test_refuses_what_is_not_plain_data(text: str) -> None:
-    """Aliases, tags, second documents, deep nesting and broken text are told with a line."""
+    """Aliases, tags, second documents, deep nesting and broken text are reported with a line."""
     with pytest.raises(InputError) as error:
         source.parse(text, "f.yaml")
 
@@ -88,7 +88,7 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), (b"a: \xff", "not UTF-8")])
-def test_an_unreadable_file_is_told_by_name(tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_an_unreadable_file_is_reported_by_name(tmp_path: Path, content: bytes | None, says: str) -> None:
     """A missing or non-text file is an input error that names it."""
     file = tmp_path / "f.yaml"
     if content is not None:

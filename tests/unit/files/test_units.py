@@ -52,7 +52,7 @@ def test_reads_quantities_in_si(text: str, dimension: str, value: float) -> None
     ],
 )
 def test_refuses_what_is_not_such_a_quantity(text: str, dimension: str, found: str, expected: str) -> None:
-    """A refusal tells what was found and what would be right."""
+    """An error says what was found and what would be right."""
     with pytest.raises(units.UnitError) as error:
         units.parse(text, dimension)
 

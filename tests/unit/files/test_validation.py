@@ -24,7 +24,7 @@ class Star(Frozen):
     @classmethod
     def _named(cls, value: str) -> str:
         if value == "?":
-            raise fault("a centre that nobody knows", "expected a name")
+            raise fault("an unknown centre", "expected a name")
         return value
 
 
@@ -70,19 +70,19 @@ def faults(text: str) -> list[str]:
         ("shape: {kind: rang}", "f.yaml:1: shape: kind 'rang'; did you mean 'ring'?"),
         ("shape:\n  kind: ring\n  size: 1", "f.yaml:3: shape.size: 1; expected at least 2"),
         ("shape:\n  kind: ring", "f.yaml:1: shape.size: missing; it must be given"),
-        ("shape: {kind: star, centre: '?'}", "f.yaml:1: shape.centre: a centre that nobody knows; expected a name"),
+        ("shape: {kind: star, centre: '?'}", "f.yaml:1: shape.centre: an unknown centre; expected a name"),
         ("shape: {kind: star, center: a}", "f.yaml:1: shape.center: unknown key 'center'; did you mean 'centre'?"),
         ("[1]", f"f.yaml:1: a list where a mapping belongs; expected the keys {KEYS}"),
         ("", f"f.yaml: an empty file; expected the keys {KEYS}"),
     ],
 )  # fmt: skip
 def test_words(text: str, expected: str) -> None:
-    """Each fault is told in plain words, with the value as it stood in the file."""
+    """Each fault is reported in plain words, with the value as it stood in the file."""
     assert [expected] == faults(text)
 
 
-def test_of_a_union_only_the_fitting_member_is_told() -> None:
-    """A mapping that is nearly right is told what is wrong inside, not that it is no text."""
+def test_of_a_union_only_the_fitting_member_is_reported() -> None:
+    """A mapping that is nearly right is reported with what is wrong inside, not as text of the wrong type."""
     assert [
         "f.yaml:1: noise.mean: missing; it must be given",
         "f.yaml:2: noise.men: unknown key 'men'; did you mean 'mean'?",
@@ -90,7 +90,7 @@ def test_of_a_union_only_the_fitting_member_is_told() -> None:
 
 
 def test_infinite_numbers_are_refused() -> None:
-    """A number beyond the largest float is no number."""
+    """A number beyond the largest float is rejected."""
     with pytest.raises(InputError) as caught:
         validate(source.parse("numbers: [1, 1e999]", "f.yaml"), File, from_json=True)
 
@@ -103,11 +103,11 @@ def test_what_a_program_wrote_is_read_as_json() -> None:
 
 
 def test_a_flood_of_faults_is_cut() -> None:
-    """Of very many faults the first are told, and how many there are."""
-    told = faults("\n".join(f"k{number}: 1" for number in range(1000)))
+    """Of very many problems the first are reported, and their number."""
+    reported = faults("\n".join(f"k{number}: 1" for number in range(1000)))
 
-    assert source.MAX_PROBLEMS + 1 == len(told)
-    assert f"f.yaml:1: 1,000 faults; the first {source.MAX_PROBLEMS} are told" == told[0]
+    assert source.MAX_PROBLEMS + 1 == len(reported)
+    assert f"f.yaml:1: 1,000 problems; the first {source.MAX_PROBLEMS} are reported" == reported[0]
 
 
 @pytest.mark.parametrize(

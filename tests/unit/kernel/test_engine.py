@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support import GivenService, load, plan, play
 
-from simcluster.policies.routers import Arrival, least_loaded
+from simcluster.policies.routers import least_loaded
+from simcluster.policies.views import ReplicaView, RouterView
 
 TEN = GivenService(lambda step, batch: 10)
 
@@ -81,16 +82,20 @@ def test_a_closed_loop_at_its_horizon_has_requests_that_never_came() -> None:
 
 
 def test_routers_see_the_load_of_the_moment() -> None:
-    """A router is told prompt and load of every replica, ends of the same tick counted as gone."""
-    seen: list[Arrival] = []
+    """A router sees prompt and load of every replica, ends of the same tick counted as gone."""
+    seen: list[RouterView] = []
 
-    def route(arrival: Arrival) -> int:
+    def route(arrival: RouterView) -> int:
         seen.append(arrival)
         return least_loaded(arrival)
 
     play([plan([TEN], max_running=1)] * 2, load([0, 0, 5, 10], [3, 4, 5, 6], [1] * 4), route)
 
-    assert [Arrival(0, 3, (0, 0)), Arrival(1, 4, (1, 0)), Arrival(2, 5, (1, 1)), Arrival(3, 6, (1, 0))] == seen
+    loads = [(0, 0), (1, 0), (1, 1), (1, 0)]
+    assert [
+        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)))
+        for number, both in enumerate(loads)
+    ] == seen
 
 
 def test_an_empty_run_is_a_run() -> None:

@@ -69,7 +69,7 @@ def test_a_link_slows_and_recovers() -> None:
     play.at(4 * US, lambda: play.fabric.set_capacity(1, 0.5e9))
     play.at(8 * US, lambda: play.fabric.set_capacity(1, 1e9))
     assert [("b", 10 * US), ("a", 12 * US)] == play.run()
-    assert (2e9, 1e9, 1e9) == play.fabric.capacities_bytes_per_s
+    assert 10 * US == play.fabric.alone_ticks(FlowLoad(10e-6, ((0, 1.0), (1, 1.0))))
 
 
 def test_a_link_that_slows_for_good() -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from support import GivenService, Played, linear_stage, load, plan, play
 
+from simcluster.kernel.kv_cache import KvCache
 from simcluster.work.batch import Batch
 
 FIDELITIES = ["auto", "op"]
@@ -132,8 +131,8 @@ def test_an_arrival_behind_makes_nobody_earlier() -> None:
     assert alone.requests["scheduled_at_ticks"][1] == followed.requests["scheduled_at_ticks"][1]
 
 
-def test_a_request_knows_the_plan_of_its_replica() -> None:
-    """A replica can hold a request alone when its tokens but the last one fit into its blocks."""
-    small = replace(plan([GivenService(lambda step, batch: 1)]), n_blocks=3, block_size=4)
+def test_a_request_fits_alone_or_not_at_all() -> None:
+    """A cache can hold a request alone when its tokens fit into its blocks."""
+    small = KvCache(n_blocks=3, block_size=4)
 
     assert [True, True, False] == [small.can_hold(n) for n in (1, 12, 13)]

@@ -1,8 +1,6 @@
-"""A stage plays a service op by op or in one go, and serves steps in their order."""
+"""A stage serves steps op by op or each as one event, and in their order."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import pytest
 import simpy
@@ -10,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GivenService, linear_stage
 
-from simcluster.kernel.pipeline import StagePlayer
-from simcluster.kernel.stage import FusedStage, OpStage
+from simcluster.kernel.stage import Stage
 from simcluster.kernel.step import Step
 from simcluster.trace.columns import COMPONENT
 from simcluster.work.batch import Batch
@@ -48,7 +45,8 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
     )
     env = simpy.Environment()
     left: list[int] = []
-    OpStage(env, linear_stage(ops), lambda step: left.append(env.now), None).arrive(Step(0, 0, batch, [], [], []))
+    stage = Stage(env, linear_stage(ops), ignore, lambda step: left.append(env.now), None, op_by_op=True)
+    stage.arrive(Step(0, 0, batch, [], [], []))
     env.run()
 
     assert [expected] == [service.ticks] == left
@@ -76,12 +74,17 @@ def test_of_compute_and_fetch_the_longer_one_is_charged() -> None:
     assert {"weight_fetch": 8, "compute": 9 + 5} == {n: components[i] for n, i in COMPONENT.items() if components[i]}
 
 
-@pytest.mark.parametrize("kind", [lambda *given: OpStage(*given, None), FusedStage])
-def test_steps_are_served_in_the_order_of_arrival(kind: Callable[..., StagePlayer]) -> None:
-    """Steps that find the stage busy wait their turn, and the wait is told apart by what was ahead."""
+def ignore(step: Step) -> None:
+    """Do nothing about a step that leaves room for the next one."""
+
+
+@pytest.mark.parametrize("op_by_op", [True, False])
+def test_steps_are_served_in_the_order_of_arrival(op_by_op: bool) -> None:
+    """Steps that find the stage busy wait their turn, and the wait is split by what was ahead."""
     env = simpy.Environment()
     left: list[tuple[int, int]] = []
-    stage = kind(env, GivenService(lambda step, _: 10), lambda step: left.append((step.number, env.now)))
+    leave = lambda step: left.append((step.number, env.now))  # noqa: E731
+    stage = Stage(env, GivenService(lambda step, _: 10), ignore, leave, None, op_by_op)
     prompt, decode = Batch(prefill_tokens=3, sequences=1), Batch(1, 5, sequences=1)
     steps = [Step(number, 0, batch, [], [], []) for number, batch in enumerate((decode, prompt, decode))]
     for step in steps:
@@ -92,3 +95,26 @@ def test_steps_are_served_in_the_order_of_arrival(kind: Callable[..., StagePlaye
     assert [0, 10, 20] == [step.for_prefill[COMPONENT["pipeline_wait"]] for step in steps]
     assert [0, 10, 0] == [step.for_decode[COMPONENT["pipeline_wait"]] for step in steps]
     assert [0, 0, 20] == [step.for_decode[COMPONENT["prefill_interference"]] for step in steps]
+
+
+@pytest.mark.parametrize("op_by_op", [True, False])
+def test_a_stage_takes_the_next_step_before_it_lets_one_go(op_by_op: bool) -> None:
+    """A stage that is free again after 4 of 10 ticks lets steps go 4 apart; none leaves before the one ahead."""
+    env = simpy.Environment()
+    freed: list[tuple[int, int]] = []
+    left: list[tuple[int, int]] = []
+    service = GivenService(lambda step, _: 10 if step < 2 else 3, lambda step, _: 4 if step < 2 else 3)
+    stage = Stage(
+        env, service, lambda step: freed.append((step.number, env.now)),
+        lambda step: left.append((step.number, env.now)), None, op_by_op,
+    )  # fmt: skip
+    steps = [Step(number, 0, Batch(1, 5, sequences=1), [], [], []) for number in range(3)]
+    for step in steps:
+        stage.arrive(step)
+    env.run()
+
+    assert [(0, 10), (1, 14), (2, 14)] == left
+    assert [(0, 4), (1, 8), (2, 14)] == freed
+    assert [0, 4, 8 + 3] == [step.for_prefill[COMPONENT["pipeline_wait"]] for step in steps]
+    assert [10, 14, 14] == [sum(step.for_prefill) for step in steps]
+    assert 4 == sum(steps[0].in_first_stage)

@@ -111,7 +111,7 @@ def test_one_token_touches_its_own_experts() -> None:
 
 
 def test_a_layer_is_the_same_in_any_stage() -> None:
-    """Popularities and sampled routings belong to model and layer, whatever is beside it or was asked before."""
+    """Popularities and sampled routings depend on model and layer, not on other layers or earlier queries."""
     one, both = Routings("m", moe(16, 2), 0.4, (5,)), Routings("m", moe(16, 2), 0.4, (4, 5))
     one.touched(40)
 

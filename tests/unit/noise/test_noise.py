@@ -166,7 +166,7 @@ def test_changing_a_source_leaves_the_others() -> None:
 
 
 def test_more_devices_shift_nobody_elses_noise() -> None:
-    """One request has the same trace, to the byte, alone in its replica or with seven idle replicas beside."""
+    """One request has the same trace, to the byte, alone in its replica or with seven idle replicas next to it."""
     settings = [
         "deployment.tensor_parallel_size=1", "deployment.weights=8 bit", "model=llama-3.1-8b", "noise=datacenter",
         "workload.output_tokens.value=20",

@@ -125,7 +125,7 @@ def test_pauses_come_every_so_often_and_last_a_cut_normal_time() -> None:
 
 
 def test_the_day_is_a_sine() -> None:
-    """The heat of the day swings arithmetic by half the swing either way, and its mean is nothing."""
+    """The diurnal temperature swings arithmetic by half the swing either way, and its mean is nothing."""
     noise = world("diurnal", swing=0.02, period_s=240.0)
     pace = DevicePace(1, "gpu0", noise, "gpu")
     factors = np.array([pace.at(n * TICKS_PER_S)[0] for n in range(240)])
@@ -139,12 +139,12 @@ def test_a_group_waits_for_its_slowest_rank() -> None:
     """Rank 0 goes by its own pace; own and wait together are the pace of the slowest."""
     noise = world("device_spread", compute=0.1, memory=0.05, outliers=0.0, outlier_least=1.0, outlier_most=1.0)
     names = [f"gpu{n}" for n in range(8)]
-    spell = Pace(2, names, noise, "gpu").at(0)
+    interval = Pace(2, names, noise, "gpu").at(0)
     each = [DevicePace(2, name, noise, "gpu").at(0) for name in names]
 
-    assert spell.compute == round(each[0][0] * ONE)
-    assert spell.compute + spell.compute_more == max(round(compute * ONE) for compute, *_ in each)
-    assert spell.fetch + spell.fetch_more == max(round(fetch * ONE) for _, fetch, _ in each)
+    assert interval.compute == round(each[0][0] * ONE)
+    assert interval.compute + interval.compute_more == max(round(compute * ONE) for compute, *_ in each)
+    assert interval.fetch + interval.fetch_more == max(round(fetch * ONE) for _, fetch, _ in each)
 
 
 @pytest.mark.parametrize("n", [2, 8, 72])
@@ -188,7 +188,7 @@ def test_arrival_skew_is_as_measured() -> None:
 
 
 def test_the_wait_of_rank_0_is_that_of_the_ranks() -> None:
-    """What a stage is told of own delay and wait is what its ranks drew, rank 0 coming later by its extra."""
+    """The own delay and wait that a stage gets is what its ranks drew, rank 0 coming later by its extra."""
     table, more = exponential_ticks(4e-6), 2 * US
     slices = tuple(Slices(5, 4, "arrival_skew", f"gpu{n}") for n in range(4))
     noise = StepNoise(range(5), range(5), None, Skew(table, slices, more))
@@ -307,7 +307,7 @@ PACED = ("device_spread", "drift", "clock_excursions")
 
 
 def test_a_replica_more_leaves_the_others_noise() -> None:
-    """With all sources, tokens of the first replica are the same when a second is beside it, idle."""
+    """With all sources, tokens of the first replica are the same with and without a second, idle one."""
     settings = [
         "deployment.tensor_parallel_size=2", "model=llama-3.1-8b", "workload.output_tokens.value=200",
         "noise={preset: noisy, rare_stalls: {every: 0.2 s, exponent: 0.6, shortest: 1 ms, longest: 9 ms}}",
@@ -337,10 +337,10 @@ def test_taking_a_source_away_leaves_the_others_draws(source: str) -> None:
 
 
 def test_intervals_come_one_after_the_other() -> None:
-    """Each interval begins after the one before has ended, and asking early or late tells the same."""
+    """Each interval begins after the one before has ended, and early and late queries give the same."""
     early, late = (rare_stalls(9, "gpu1", 0.01, 0.6, 1e-3, 1e-2) for _ in range(2))
     late.reach(TICKS_PER_S)
-    told = [early.next_begin(tick) for tick in range(0, TICKS_PER_S, TICKS_PER_S // 50)]
+    reported = [early.next_begin(tick) for tick in range(0, TICKS_PER_S, TICKS_PER_S // 50)]
 
-    assert told == [late.next_begin(tick) for tick in range(0, TICKS_PER_S, TICKS_PER_S // 50)]
+    assert reported == [late.next_begin(tick) for tick in range(0, TICKS_PER_S, TICKS_PER_S // 50)]
     assert all(end < begin for end, begin in islice(zip(late.ends, late.begins[1:], strict=False), 90))

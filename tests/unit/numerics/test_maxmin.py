@@ -85,7 +85,7 @@ def test_the_order_of_flows_does_not_matter(problem: tuple[list[Uses], list[floa
 
 @given(problems())
 def test_a_flow_alone_gets_the_narrowest_of_its_links(problem: tuple[list[Uses], list[float]]) -> None:
-    """With nobody else there, the rate is exactly the least capacity over weight."""
+    """Alone on its links, the rate is exactly the least capacity over weight."""
     flows, capacities = problem
     for uses in flows:
         least = min(capacities[link] / weight for link, weight in uses)

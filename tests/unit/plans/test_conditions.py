@@ -1,4 +1,4 @@
-"""What happens to devices and links: how much of it at once, and how often."""
+"""Events of devices and links: several at once, and very many."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class TestConditions:
 
 
 class TestHowOften:
-    def test_a_run_ends_when_too_much_happens(
+    def test_a_run_ends_after_too_many_events(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A run with more happenings than anybody waits for stops, and says what to change."""
+        """A run with too many events stops, with a message about what to change."""
         monkeypatch.setattr(events, "MAX_EVENTS", 2)
 
         assert main(["replay", str(VALID / "events-transfer.yaml"), "-o", str(tmp_path)]) == 2
         assert (
-            "events-transfer: events: more than 2 happenings; expected fewer events at random, longer apart, or a"
-            " horizon\n"
+            "events-transfer: events: more than 2 events; expected fewer random events, longer intervals between"
+            " them, or a horizon\n"
         ) == capsys.readouterr().err
 
     def test_transfers_wait_for_themselves(self) -> None:

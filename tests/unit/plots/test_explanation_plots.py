@@ -15,7 +15,7 @@ from small_runs import loaded, recorded
 
 from simcluster.plots.bands import latency_bands, quantiles, together
 from simcluster.plots.explanation import draw_explanation
-from simcluster.plots.gather import gather
+from simcluster.plots.plot_data import plot_data
 from simcluster.plots.ranks import last_ranks
 from simcluster.plots.sheet import plain_style
 from simcluster.plots.slow_tokens import components_by_percentile, itl_causes
@@ -27,11 +27,11 @@ from simcluster.results.replications import read_all, replicate
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.load import load
 from simcluster.trace.columns import COMPONENT
-from simcluster.variance.critical import critical_path, last_over_time
+from simcluster.variance.critical_path import critical_path, last_over_time
+from simcluster.variance.event_intervals import labelled_intervals
 from simcluster.variance.explain import explain
-from simcluster.variance.slow_tokens import EDGES, by_length, causes
-from simcluster.variance.spells import spells
-from simcluster.variance.traffic import link_use
+from simcluster.variance.link_use import link_use
+from simcluster.variance.slow_tokens import EDGES, slow_tokens
 
 SCENARIO = """
 model: llama-3.1-8b
@@ -78,7 +78,7 @@ def test_one_run_has_no_bands(runs: list[RunFolder], tmp_path: Path) -> None:
 
 
 def test_a_run_without_its_scenario(tmp_path: Path) -> None:
-    """Without scenario there are no ranks and no events, and what the trace tells is drawn."""
+    """Without scenario there are no ranks and no events, and what the trace contains is drawn."""
     run = read(write_run(tmp_path / "made", [[20.0, *[2.0 + 0.01 * k for k in range(200)]]]))
     files = draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
 
@@ -90,7 +90,7 @@ def test_hardly_anything_to_draw(latencies_ms: list[list[float]], tmp_path: Path
     """Runs without gaps, without any spread or without tokens say so and are no error."""
     run = read(write_run(tmp_path / "made", latencies_ms))
     with plain_style():
-        figure = variance_waterfall(together(gather([run])), explain([run]))
+        figure = variance_waterfall(together(plot_data([run])), explain([run]))
 
     assert "nothing varies" in text_on(figure)
     assert draw_explanation([run], explain([run]), tmp_path / "pictures", "svg")
@@ -100,10 +100,10 @@ def test_bars_of_the_waterfall_are_the_shares(runs: list[RunFolder]) -> None:
     """Each bar is as long as the component's share, and starts where the one before it ends."""
     found = explain(runs)
     with plain_style():
-        figure = variance_waterfall(together(gather(runs)), found)
+        figure = variance_waterfall(together(plot_data(runs)), found)
     axes = figure.axes[2]
     bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-    shares = found["itl"]["variance_shares"]
+    shares = found.latencies["itl"].variance_shares
 
     assert axes.get_title(loc="left").startswith("ITL")
     assert [shares[str(bar.get_gid())] for bar in bars] == pytest.approx([bar.get_width() for bar in bars])
@@ -113,7 +113,7 @@ def test_bars_of_the_waterfall_are_the_shares(runs: list[RunFolder]) -> None:
 
 def test_bands_are_quantiles_over_replications(runs: list[RunFolder]) -> None:
     """The line is the median over replications of each percentile."""
-    gathered = gather(runs)
+    gathered = plot_data(runs)
     with plain_style():
         figure = latency_bands(gathered, together(gathered))
     assert figure is not None
@@ -127,10 +127,10 @@ def test_bands_are_quantiles_over_replications(runs: list[RunFolder]) -> None:
 def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> None:
     """The stack of each band is the mean of the gaps between two percentiles."""
     gaps_ms = np.sort(
-        np.concatenate([np.repeat(*run.latencies["itl"].steps()) for run in gather(runs)])
+        np.concatenate([np.repeat(*run.latencies["itl"].steps()) for run in plot_data(runs)])
     )  # fmt: skip
     quantiles_ms = np.quantile(gaps_ms, EDGES[1:-1])
-    lengths = by_length(runs, quantiles_ms.tolist())
+    lengths, _ = slow_tokens(runs, quantiles_ms.tolist(), 3.0, [0.0] * len(COMPONENT))
     bands = np.searchsorted(quantiles_ms, gaps_ms, side="left")
 
     assert [gaps_ms[bands == band].mean() for band in range(8)] == pytest.approx(
@@ -138,11 +138,11 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
     )
     assert [gaps_ms[bands == band].max() for band in range(8)] == pytest.approx(lengths.upto_ms)
     with plain_style():
-        figure = components_by_percentile(together(gather(runs)), lengths)
+        figure = components_by_percentile(together(plot_data(runs)), lengths)
     assert "p99.9 to greatest" in text_on(figure)
 
 
-def test_causes_are_told(tmp_path: Path) -> None:
+def test_causes_are_reported(tmp_path: Path) -> None:
     """Of long gaps, each is charged to what exceeds its own mean most, and the legend counts them."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
@@ -152,24 +152,24 @@ def test_causes_are_told(tmp_path: Path) -> None:
 
     gaps_ms = [2.0 if token not in (50, 100, 101) else 9.0 for token in range(1, 200)]
     run = read(write_run(tmp_path / "made", [[2.0, *gaps_ms]], split=split))
-    mean_path_ms = list(explain([run])["itl"]["mean_path_ms"].values())
-    found = causes(run, 3.0, mean_path_ms)
+    mean_path_ms = list(explain([run]).latencies["itl"].mean_path_ms.values())
+    _, found = slow_tokens([run], EDGES[1:-1], 3.0, mean_path_ms)
 
     assert [COMPONENT["queue"], COMPONENT["stall"], COMPONENT["stall"]] == found.components.tolist()
     assert [9.0, 9.0, 9.0] == found.gaps_ms.tolist()
     with plain_style():
-        figure = itl_causes(gather([run])[0], found, [(0.1, 0.2, "device slow: gpu2")])
+        figure = itl_causes(plot_data([run])[0], found, [(0.1, 0.2, "device slow: gpu2")])
     assert "stall, 67 %" in text_on(figure)
     assert "device slow: gpu2" in text_on(figure)
 
 
-def test_spells_are_the_events(runs: list[RunFolder]) -> None:
+def test_intervals_are_those_of_the_events(runs: list[RunFolder]) -> None:
     """What happened is told with its times."""
-    assert [(0.1, 0.4, "device slow: gpu2")] == spells(runs[0])
+    assert [(0.1, 0.4, "device slow: gpu2")] == labelled_intervals(runs[0])
 
 
 def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None:
-    """In the heat map the planted straggler is the slowest during its event, and nobody is outside it."""
+    """In the heat map the planted straggler is the slowest during its event, and no rank is outside it."""
     (group,) = last_over_time(runs[0], 20)
     end_s = group.edges_s[-1]
     middles_s = (group.edges_s[:-1] + group.edges_s[1:]) / 2
@@ -180,7 +180,7 @@ def test_the_slow_device_is_dark_while_it_is_slow(runs: list[RunFolder]) -> None
     assert 0 == np.nansum(group.slowest[:, middles_s > 0.4 + end_s / 40])
     assert np.nansum(group.last, axis=0) == pytest.approx(np.ones(20))
     with plain_style():
-        figure = last_ranks(gather(runs[:1])[0], [group])
+        figure = last_ranks(plot_data(runs[:1])[0], [group])
     assert figure is not None
     assert "slowest to fetch" in text_on(figure)
 
@@ -190,12 +190,12 @@ def test_no_ranks_no_heat_map(tmp_path: Path) -> None:
     run = recorded(loaded(tmp_path, ALONE), tmp_path / "run")
 
     assert [] == last_over_time(run, 10)
-    assert last_ranks(gather([run])[0], []) is None
+    assert last_ranks(plot_data([run])[0], []) is None
 
 
 def test_tails_have_bands_too(runs: list[RunFolder]) -> None:
     """Below, the line is the median of the same quantiles, as far down as a replication has values."""
-    gathered = gather(runs)
+    gathered = plot_data(runs)
     with plain_style():
         figure = latency_bands(gathered, together(gathered))
     assert figure is not None
@@ -217,7 +217,7 @@ def _map(runs: list[RunFolder], known: bool = True) -> Figure | None:
     assert topology is not None
     use = link_use(runs, topology) if known else None
     with plain_style():
-        return topology_map(together(gather(runs)), topology, critical_path(runs), use)
+        return topology_map(together(plot_data(runs)), topology, critical_path(runs), use)
 
 
 def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
@@ -226,7 +226,7 @@ def test_the_map_has_the_shares_of_ranks(runs: list[RunFolder]) -> None:
     assert figure is not None
     found = critical_path(runs)
     assert found is not None
-    shares = {rank["device"]: rank["fetch"]["slowest_share"] for rank in found["groups"][0]["ranks"]}
+    shares = {rank.device: rank.fetch.slowest_share for rank in found.groups[0].ranks}
     last, slowest = figure.axes
     boxes = {str(patch.get_gid()): patch for patch in slowest.patches if patch.get_gid()}
     darkness = {name: 1 - sum(to_rgb(boxes[f"rank-1-{name}"].get_facecolor())) / 3 for name in shares}
@@ -243,12 +243,12 @@ def test_the_map_says_what_it_shows(runs: list[RunFolder]) -> None:
     both, ranks_only = _map(runs), _map(runs, known=False)
     assert both is not None and ranks_only is not None
 
-    assert "Who is last and how busy links are" in text_on(both)
-    assert "use of a link:" in text_on(both)
-    assert "Not counted: work done again" in text_on(both)
-    assert "how busy" not in text_on(ranks_only)
-    assert "use of a link:" not in text_on(ranks_only)
-    assert "Only ranks are coloured: the use of links is not known." in text_on(ranks_only)
+    assert "Last ranks and utilisation of links" in text_on(both)
+    assert "utilisation:" in text_on(both)
+    assert "Not counted: repeated work" in text_on(both)
+    assert "and utilisation of links" not in text_on(ranks_only)
+    assert "utilisation:" not in text_on(ranks_only)
+    assert "Only ranks are coloured: the utilisation of links is unknown." in text_on(ranks_only)
 
 
 def test_no_ranks_and_no_traffic_no_map(tmp_path: Path) -> None:

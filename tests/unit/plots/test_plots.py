@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle, StepPatch
 from pictures import is_on_paper, text_on
 
-from simcluster.plots import gather, tally, violins
+from simcluster.plots import plot_data, tally, violins
 from simcluster.plots.components import COLOURS, KINDS, OTHER, SMALL_SHARE, Kind
 from simcluster.plots.distributions import cumulative, exceeding
 from simcluster.plots.latency import FIGURES, draw
 from simcluster.plots.sheet import fit_axis, number, plain_style, style
-from simcluster.plots.tally import MOST_POINTS, N_BINS, Series, Tally
+from simcluster.plots.tally import MAX_POINTS, N_BINS, Series, Tally
 from simcluster.results.read_run import RunFolder, read
 from simcluster.trace.columns import COMPONENTS
 
@@ -49,7 +49,7 @@ def _axes(figure: Figure, title: str) -> Axes:
 def _figure(name: str, runs: list[RunFolder]) -> Figure:
     """One figure, not written."""
     with plain_style():
-        figure = FIGURES[name](gather.gather(runs))
+        figure = FIGURES[name](plot_data.plot_data(runs))
     assert figure is not None
     return figure
 
@@ -235,7 +235,7 @@ def test_a_violin_is_the_histogram(two: list[RunFolder]) -> None:
     for place, (run, violin) in enumerate(zip(two, axes.patches, strict=True)):
         assert isinstance(violin, StepPatch)
         values, edges, baseline = violin.get_data()
-        itl = gather.gather([run])[0].latencies["itl"]
+        itl = plot_data.plot_data([run])[0].latencies["itl"]
         heights = values - np.asarray(baseline)
         filled = heights > 0
         assert itl.extent() == (edges[:-1][filled][0], edges[1:][filled][-1])
@@ -288,7 +288,7 @@ def test_few_points_are_drawn_one_by_one(two: list[RunFolder]) -> None:
 
 def test_many_points_become_bins(tmp_path: Path) -> None:
     """Beyond the limit there is a band, a median and a maximum for each bin of time, and the footer says so."""
-    gaps = [1.0, 2.0, 3.0, 4.0] * (MOST_POINTS // 4 + 1)
+    gaps = [1.0, 2.0, 3.0, 4.0] * (MAX_POINTS // 4 + 1)
     run = read(write_run(tmp_path / "run", [[1, *gaps]]))
     figure = _figure("latency_over_time", [run])
     axes = _axes(figure, "ITL")
@@ -366,7 +366,7 @@ def test_components_have_one_colour_each() -> None:
     assert len(COLOURS) == len(set(COLOURS.values()))
 
 
-def test_runs_are_told_apart_without_colour() -> None:
+def test_runs_are_distinguished_without_colour() -> None:
     """Neighbouring runs differ in colour, dash and marker, and no two of 28 runs look the same."""
     styles = [style(place) for place in range(28)]
     assert 28 == len({(how.colour, how.dash, how.marker) for how in styles})
@@ -377,7 +377,7 @@ def test_runs_are_told_apart_without_colour() -> None:
 def test_batches_are_drawn_only_where_they_vary(two: list[RunFolder], tmp_path: Path) -> None:
     """A run of one batch size has no such figure; with one that varies both are in it."""
     _, slow = two
-    assert FIGURES["batch_over_time"](gather.gather([slow])) is None
+    assert FIGURES["batch_over_time"](plot_data.plot_data([slow])) is None
     files = draw([slow], tmp_path / "out", "svg")
     assert [name for name in FIGURES if name != "batch_over_time"] == [file.stem for file in files]
     fast_points, slow_points = _points(_axes(_figure("batch_over_time", two), "Batch"))
@@ -397,14 +397,14 @@ def test_steps_of_several_tokens_count_once(tmp_path: Path) -> None:
             return ({name: values[row : row + 1] for name, values in columns.items()} for row in range(4))
 
     made = InSingleRows(run.folder, run.summary, run.provenance, run.requests, run.n_tokens)
-    (gathered,) = gather.gather([made])
+    (gathered,) = plot_data.plot_data([made])
     assert [2, 7] == sorted(gathered.batch_over_time.points()[1].tolist())
     assert (2, 7) == gathered.batch_extent
 
 
 def test_the_queue_is_those_who_arrived_and_were_not_scheduled(two: list[RunFolder]) -> None:
     """The number of waiting requests rises at arrivals and falls when they are scheduled."""
-    times_s, lengths = gather.gather(two[:1])[0].waiting
+    times_s, lengths = plot_data.plot_data(two[:1])[0].waiting
     expected = [(0, 0), (0.03, 1), (0.035, 0), (0.06, 1), (0.061, 0), (0.09, 1), (0.092, 0)]
     assert expected == list(zip(times_s.tolist(), lengths.tolist(), strict=True))[:-1]
     assert 0 == lengths[-1]
@@ -414,7 +414,7 @@ def test_requests_never_scheduled_wait_until_the_end(tmp_path: Path) -> None:
     """What is not served stays in the queue; what was refused was never in it."""
     run = read(write_run(tmp_path / "run", [[1, 1], [], []], arrivals_ms=[0, 1, 2]))
     run.requests["status"][2] = "failed"
-    times_s, lengths = gather.waiting(run.requests, 0.004)
+    times_s, lengths = plot_data.waiting(run.requests, 0.004)
     assert [(0, 0), (0.001, 1), (0.004, 1)] == list(zip(times_s.tolist(), lengths.tolist(), strict=True))
 
 
@@ -440,10 +440,10 @@ def test_a_single_token_has_ttft_only(tmp_path: Path) -> None:
 
 
 def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:
-    """Seeds tell runs of one scenario apart, else as much of their paths as it takes, else their number."""
+    """Seeds distinguish runs of one scenario, else as much of their paths as it takes, else their number."""
 
     def labels(*given: tuple[str, str, int]) -> list[str]:
-        return gather.labels([
+        return plot_data.labels([
             RunFolder(tmp_path / place, {"scenario": name, "seed": seed}, {}, {}, 0) for place, name, seed in given
         ])  # fmt: skip
 
@@ -454,7 +454,7 @@ def test_labels_are_scenario_names_until_they_repeat(tmp_path: Path) -> None:
     assert ["a (1/r/x)", "a (2/r/x)", "a (2/r/y)"] == labels(("1/r/x", "a", 0), ("2/r/x", "a", 0), ("2/r/y", "a", 0))
     assert ["a", "a (again, 2)"] == labels(("x", "a", 0), ("x", "a", 0))
     (long,) = labels(("x", "n" * 500, 0))
-    assert gather.LONGEST_LABEL >= len(long)
+    assert plot_data.MAX_LABEL_LENGTH >= len(long)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +494,7 @@ def test_a_tally_has_numpys_quantiles(blocks: list[list[float]], share: float) -
 @given(st.lists(st.floats(1e-3, 1e6), min_size=50, max_size=200), st.floats(0, 1))
 def test_a_full_tally_rounds_but_keeps_the_count(values: list[float], share: float) -> None:
     """Past its limit a tally loses no value, and each is off by at most half a level."""
-    made = Tally(np.array(values), most_distinct=10)
+    made = Tally(np.array(values), max_distinct=10)
     off = 1 / (2 * tally.LEVELS_PER_OCTAVE)
     assert len(values) == len(made)
     assert made.is_rounded == (len(set(values)) > 10)
@@ -503,7 +503,7 @@ def test_a_full_tally_rounds_but_keeps_the_count(values: list[float], share: flo
 
 def test_a_tally_stays_small() -> None:
     """A million different values within one factor of two need no more places than levels, once rounded."""
-    made = Tally(most_distinct=1000)
+    made = Tally(max_distinct=1000)
     for block in np.random.default_rng(0).uniform(1, 2, (10, 100_000)):
         made.add(block)
     assert 1_000_000 == len(made)

@@ -33,7 +33,7 @@ grid: {workload.requests: [3, 6], deployment.weights: [16 bit, 8 bit]}
 
 
 def swept(folder: Path, design: str, extra: str = "") -> tuple[Plan, list[dict[str, Any]]]:
-    """A sweep that was played."""
+    """A sweep that was simulated."""
     (folder / "base.yaml").write_text(BASE)
     lines = "".join(f"  {line}\n" for line in design.strip().splitlines())
     (folder / "s.yaml").write_text(f"title: A sweep\nscenario: base.yaml\ndesign:\n{lines}{extra}\n")
@@ -66,7 +66,7 @@ def test_a_heat_map_has_a_cell_for_every_point(tmp_path: Path) -> None:
 
 
 def test_the_front_is_drawn_with_its_numbers(tmp_path: Path) -> None:
-    """Points of the front carry their number; all that were played are drawn."""
+    """Points of the front carry their number; all that were simulated are drawn."""
     plan, rows = swept(tmp_path, GRID)
     with plain_style():
         figure = pareto(plan, rows)

@@ -5,30 +5,31 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simcluster.policies.schedulers import SCHEDULERS, Decision, Seen, View, blocks_for, fcfs
+from simcluster.policies.schedulers import SCHEDULERS, fcfs
+from simcluster.policies.views import Decision, RequestView, SchedulerView, blocks_for
 
 cases = settings(deadline=None, max_examples=300)
 
 
 @st.composite
-def views(draw: st.DrawFn) -> View:
+def views(draw: st.DrawFn) -> SchedulerView:
     """A state that a replica can be in: blocks add up, and the cache could hold any request alone."""
     size = draw(st.integers(1, 8))
     lengths = st.tuples(st.integers(0, 40), st.integers(1, 40))
     running = [
-        Seen(number, pending, computed, blocks_for(computed, size))
+        RequestView(number, pending, computed, blocks_for(computed, size))
         for number, (computed, pending) in enumerate(draw(st.lists(lengths, max_size=6)))
     ]
     first = len(running)
     pendings = draw(st.lists(st.integers(1, 60), max_size=6))
-    waiting = [Seen(first + index, pending, 0, 0) for index, pending in enumerate(pendings)]
+    waiting = [RequestView(first + index, pending, 0, 0) for index, pending in enumerate(pendings)]
     in_flight = draw(st.integers(0, 3))
     needed = max((blocks_for(seen.computed + seen.pending, size) for seen in (*running, *waiting)), default=0)
     held = sum(seen.blocks for seen in running)
     held_in_flight = draw(st.integers(0, 20)) if in_flight else 0
     free = max(draw(st.integers(0, 30)), needed - held - held_in_flight)
     n_running = len(running) + in_flight
-    return View(
+    return SchedulerView(
         running=running,
         waiting=waiting,
         n_running=n_running,
@@ -40,7 +41,7 @@ def views(draw: st.DrawFn) -> View:
     )
 
 
-def told(view: View, decision: Decision) -> tuple[list[Seen], list[Seen], list[Seen]]:
+def told(view: SchedulerView, decision: Decision) -> tuple[list[RequestView], list[RequestView], list[RequestView]]:
     """Whom of the running it grants tokens, whom it admits, whom it preempts."""
     seen = {s.request: s for s in (*view.running, *view.waiting)}
     running = {s.request for s in view.running}
@@ -51,7 +52,7 @@ def told(view: View, decision: Decision) -> tuple[list[Seen], list[Seen], list[S
 
 @cases
 @given(views())
-def test_tokens_places_and_requests_are_never_exceeded(view: View) -> None:
+def test_tokens_places_and_requests_are_never_exceeded(view: SchedulerView) -> None:
     """A decision keeps to the tokens and requests of a step and to the places of the replica."""
     decision = fcfs(view)
     _, admitted, preempted = told(view, decision)
@@ -61,7 +62,7 @@ def test_tokens_places_and_requests_are_never_exceeded(view: View) -> None:
     assert view.n_running - len(preempted) + len(admitted) <= view.max_running
 
 
-def _taken(view: View, decision: Decision) -> dict[int, int]:
+def _taken(view: SchedulerView, decision: Decision) -> dict[int, int]:
     """Blocks that everybody who is granted tokens takes."""
     seen = {s.request: s for s in (*view.running, *view.waiting)}
     return {
@@ -72,7 +73,7 @@ def _taken(view: View, decision: Decision) -> dict[int, int]:
 
 @cases
 @given(views())
-def test_blocks_are_never_exceeded(view: View) -> None:
+def test_blocks_are_never_exceeded(view: SchedulerView) -> None:
     """What a decision grants fits into the free blocks and those of whom it preempts."""
     decision = fcfs(view)
     seen = {s.request: s for s in (*view.running, *view.waiting)}
@@ -84,7 +85,7 @@ def test_blocks_are_never_exceeded(view: View) -> None:
 
 @cases
 @given(views())
-def test_first_come_is_first_served(view: View) -> None:
+def test_first_come_is_first_served(view: SchedulerView) -> None:
     """Grants follow the order of admission, admissions the queue, and preemption takes the last admitted first."""
     granted, admitted, preempted = told(view, fcfs(view))
 
@@ -96,7 +97,7 @@ def test_first_come_is_first_served(view: View) -> None:
 
 @cases
 @given(views())
-def test_running_requests_come_first(view: View) -> None:
+def test_running_requests_come_first(view: SchedulerView) -> None:
     """Nobody is admitted while a running request lacks tokens, or in a step that preempts."""
     decision = fcfs(view)
     _, admitted, preempted = told(view, decision)
@@ -109,7 +110,7 @@ def test_running_requests_come_first(view: View) -> None:
 
 @cases
 @given(views())
-def test_only_the_last_grant_may_be_a_part(view: View) -> None:
+def test_only_the_last_grant_may_be_a_part(view: SchedulerView) -> None:
     """Every grant but the last is all that its request lacks, and every grant is of one token at least."""
     decision = fcfs(view)
     seen = {s.request: s for s in (*view.running, *view.waiting)}
@@ -120,7 +121,7 @@ def test_only_the_last_grant_may_be_a_part(view: View) -> None:
 
 @cases
 @given(views())
-def test_the_step_is_as_full_as_it_may_be(view: View) -> None:
+def test_the_step_is_as_full_as_it_may_be(view: SchedulerView) -> None:
     """Who is not served without a preemption would exceed tokens, requests, places or blocks, or waits for these."""
     decision = fcfs(view)
     granted, admitted, preempted = told(view, decision)
@@ -144,7 +145,7 @@ def test_the_step_is_as_full_as_it_may_be(view: View) -> None:
 
 @cases
 @given(views())
-def test_with_nothing_under_way_somebody_is_served(view: View) -> None:
+def test_with_nothing_under_way_somebody_is_served(view: SchedulerView) -> None:
     """When no step is under way and somebody is there, somebody is granted tokens: no replica gets stuck."""
     alone = view._replace(n_running=len(view.running), max_running=max(1, len(view.running)))
     held = sum(s.blocks for s in view.running)
@@ -159,8 +160,8 @@ def test_with_nothing_under_way_somebody_is_served(view: View) -> None:
 
 def test_the_last_admitted_gives_way_by_hand() -> None:
     """Three running requests with full blocks and none free: the last one goes, and the first two go on."""
-    running = [Seen(number, 1, 4, 1) for number in range(3)]
-    view = View(running, [Seen(3, 4, 0, 0)], 3, 0, 4, 100, 10, 10)
+    running = [RequestView(number, 1, 4, 1) for number in range(3)]
+    view = SchedulerView(running, [RequestView(3, 4, 0, 0)], 3, 0, 4, 100, 10, 10)
 
     # The first takes the block of the last; the second has nobody behind it any more and goes too.
     assert Decision([(0, 1)], [2, 1]) == fcfs(view)
@@ -168,8 +169,8 @@ def test_the_last_admitted_gives_way_by_hand() -> None:
 
 def test_who_lacks_blocks_waits_for_steps_under_way_by_hand() -> None:
     """The first lacks a block and nobody behind it can give one, but a third is in a step: nobody is preempted."""
-    running = [Seen(0, 1, 4, 1)]
-    view = View(running, [Seen(2, 4, 0, 0)], 2, 0, 4, 100, 10, 10)
+    running = [RequestView(0, 1, 4, 1)]
+    view = SchedulerView(running, [RequestView(2, 4, 0, 0)], 2, 0, 4, 100, 10, 10)
 
     assert Decision([], []) == fcfs(view)
     assert Decision([], [0]) == fcfs(view._replace(n_running=1))
@@ -178,4 +179,4 @@ def test_who_lacks_blocks_waits_for_steps_under_way_by_hand() -> None:
 def test_every_scheduler_takes_an_empty_replica() -> None:
     """Without requests there is nothing to decide."""
     for scheduler in SCHEDULERS.values():
-        assert Decision([], []) == scheduler(View([], [], 0, 10, 16, 100, 10, 1))
+        assert Decision([], []) == scheduler(SchedulerView([], [], 0, 10, 16, 100, 10, 1))

@@ -1,10 +1,11 @@
-"""The report: what its tables say, what must stand beside a spread, and that nothing from a file can do anything."""
+"""The report: its tables, the remarks on assumed noise, and that no text from a file is executed."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -19,17 +20,19 @@ from simcluster.files.problems import InputError
 from simcluster.files.units import number
 from simcluster.plots.components import COLOURS
 from simcluster.report import measured
-from simcluster.report.asked import asked, differing, said
 from simcluster.report.attribution import attribution
+from simcluster.report.bottlenecks import bottlenecks, map_text
 from simcluster.report.colours import PAPER, contrast, on_dark
+from simcluster.report.configuration import configuration, differing, in_one_line
 from simcluster.report.inline import inline
 from simcluster.report.page import page, plain
+from simcluster.report.reported_run import ReportedRun, read_all
 from simcluster.report.sources import assumptions, entries, provenance
-from simcluster.report.told import STATISTICS, Told, read_all
-from simcluster.report.waited_for import in_words, waited_for
+from simcluster.results.summary_fields import STATISTICS
 from simcluster.scenario.known_topology import topology_of
 from simcluster.trace.columns import COMPONENTS
 from simcluster.variance.explain import explain
+from simcluster.variance.explanation import Explanation, LatencyExplanation
 
 LABELS = ["wafer", "gpus"]
 
@@ -42,7 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def runs(folders: list[Path]) -> list[Told]:
+def runs(folders: list[Path]) -> list[ReportedRun]:
     """Both, read."""
     return read_all(folders)
 
@@ -78,7 +81,7 @@ class Texts(HTMLParser):
         self.texts.append(data)
 
 
-def test_the_page_needs_nothing_else_and_is_the_same_each_time(runs: list[Told]) -> None:
+def test_the_page_needs_nothing_else_and_is_the_same_each_time(runs: list[ReportedRun]) -> None:
     """No script, no address that is fetched, a policy that forbids both; made twice, the same text."""
     made = page(runs)
     tags = Texts(made).tags
@@ -96,7 +99,7 @@ def test_without_a_run_there_is_no_page() -> None:
         page([])
 
 
-def test_the_comparison_has_the_summarys_numbers_and_their_ratios(runs: list[Told]) -> None:
+def test_the_comparison_has_the_summarys_numbers_and_their_ratios(runs: list[ReportedRun]) -> None:
     """Every metric of both runs to four digits, and the second divided by the first."""
     table = measured.comparison(runs, LABELS, [])
     metrics = {metric.head: metric for metric in measured.METRICS}
@@ -119,7 +122,7 @@ def test_the_comparison_has_the_summarys_numbers_and_their_ratios(runs: list[Tol
      ("low", (1.0, 0.995), "better")],
 )  # fmt: skip
 def test_better_and_worse(better: Any, values: tuple[float, float], sense: str) -> None:
-    """Which way is better depends on the metric, and what cannot be told apart is neither."""
+    """Which way is better depends on the metric, and equal values are neither."""
     metric = measured.Metric("m", "m", "ms", better, "g")
     assert sense == measured._compared(metric, values)[1].sense
 
@@ -132,17 +135,17 @@ def test_no_ratio_to_nothing() -> None:
     ]
 
 
-def test_components_are_those_of_the_summary(runs: list[Told]) -> None:
+def test_components_are_those_of_the_summary(runs: list[ReportedRun]) -> None:
     """Each component that takes time anywhere has its share of the mean, and the shares sum to one."""
-    for told in runs:
-        table = measured.components(told)
+    for one in runs:
+        table = measured.components(one)
         for column, kind in enumerate(("ttft", "itl")):
             shares = {row.mark: row.cells[column].share for row in table.rows}
-            assert {name: share for name, share in told.summary[f"{kind}_shares"].items() if name in shares} == shares
+            assert {name: share for name, share in one.summary[f"{kind}_shares"].items() if name in shares} == shares
             assert 1 == pytest.approx(sum(share or 0 for share in shares.values()))
 
 
-def test_beside_every_spread_of_a_wafer_stands_that_its_zero_is_assumed(runs: list[Told]) -> None:
+def test_every_spread_of_a_wafer_is_marked_as_assumed_zero(runs: list[ReportedRun]) -> None:
     """Tables, cards and figures with a spread say so of the wafer, and of no GPU."""
     wafer, gpus = runs
     assert (0,) == measured.comparison(runs, LABELS, []).assumed == measured.latencies(wafer).assumed
@@ -157,28 +160,28 @@ def test_beside_every_spread_of_a_wafer_stands_that_its_zero_is_assumed(runs: li
     assert measured.ZERO_ASSUMED in both
 
 
-def test_what_was_asked_marks_what_differs(runs: list[Told]) -> None:
-    """Lines in which runs differ are marked, the others not."""
-    table = asked(runs, LABELS)
+def test_the_configuration_marks_what_differs(runs: list[ReportedRun]) -> None:
+    """Rows in which runs differ are marked, the others are not."""
+    table = configuration(runs, LABELS)
     assert ["Scenario", "Devices", "Topology", "Layout", "KV cache", "Noise"] == differing(table)
     texts = {row.head: [cell.text for cell in row.cells] for row in table.rows}
     assert ["poisson, rate 20 req/s"] * 2 == texts["Arrivals"]
     assert ["ttft at most 300 ms, tpot at most 20 ms"] * 2 == texts["Service level"]
     assert ["1 x Cerebras WSE-3 (CS-3)", "2 x NVIDIA H100 SXM 80 GB"] == texts["Devices"]
-    assert [] == differing(asked(runs[:1], LABELS[:1]))
+    assert [] == differing(configuration(runs[:1], LABELS[:1]))
 
 
-def test_files_of_a_workload_are_told_by_name_only() -> None:
-    """Where somebody keeps their files is nobody's business."""
-    assert "empirical, file lengths.csv" == said({"kind": "empirical", "file": "/home/someone/lengths.csv"})
-    assert "1 2 3 4 5 6 7 8 and 2 more" == said(list(range(1, 11)))
+def test_files_of_a_workload_are_shown_by_name_only() -> None:
+    """The folders of files are private."""
+    assert "empirical, file lengths.csv" == in_one_line({"kind": "empirical", "file": "/home/someone/lengths.csv"})
+    assert "1 2 3 4 5 6 7 8 and 2 more" == in_one_line(list(range(1, 11)))
 
 
-def test_assumptions_sources_and_provenance(runs: list[Told]) -> None:
+def test_assumptions_sources_and_provenance(runs: list[ReportedRun]) -> None:
     """Each assumption once with the runs that make it; sources can be opened; digests are those of the runs."""
-    told = {one.text: one.runs for one in assumptions(runs, LABELS)}
-    assert set(told) == {text for run in runs for text in run.summary["assumptions"]}
-    assert [("wafer",)] == [which for text, which in told.items() if "zero spread is assumed" in text]
+    found_texts = {one.text: one.runs for one in assumptions(runs, LABELS)}
+    assert set(found_texts) == {text for run in runs for text in run.summary["assumptions"]}
+    assert [("wafer",)] == [which for text, which in found_texts.items() if "zero spread is assumed" in text]
     found = {(entry.kind, entry.name) for entry in entries(runs)}
     assert {("devices", "wse-3"), ("devices", "h100-sxm"), ("links", "nvlink4"), ("noise", "datacenter")} <= found
     assert {("calibration", "collectives-nvlink4"), ("models", "llama-3.1-8b")} <= found
@@ -190,7 +193,7 @@ def test_assumptions_sources_and_provenance(runs: list[Told]) -> None:
     assert ["0", "0"] == rows["seed"] and "numpy" in rows
 
 
-def test_topologies_are_the_catalogues_or_the_recorded_ones(runs: list[Told]) -> None:
+def test_topologies_are_the_catalogues_or_the_recorded_ones(runs: list[ReportedRun]) -> None:
     """A known topology is drawn as it stands, another from the graph in the run, and one that is gone not at all."""
     named = topology_of(runs[1].scenario)
     assert named is not None and "h100-8" == named.name
@@ -198,15 +201,34 @@ def test_topologies_are_the_catalogues_or_the_recorded_ones(runs: list[Told]) ->
     assert topology_of(unknown) is None
 
 
-EXPLAINED = {
-    "itl": {
-        "variance_shares": {"compute": 1.25, "queue": -0.25},
-        "tail_shares": {"p99": {"compute": 0.5, "queue": 0.5}, "p99.9": None},
-        "levels": {"replication": None, "request": 0.75, "within_step": 0.25},
+def latency(shares: dict[str, float] | None, **more: Any) -> LatencyExplanation:
+    """A latency with these shares of its variance."""
+    empty = {"tail_shares": {"p99": None, "p99.9": None}, "levels": None, "variance_share_intervals": None}
+    return LatencyExplanation(**{"n": 9, "mean_ms": 1, "std_ms": 1, "mean_path_ms": {}, **empty, **more},
+                              variance_shares=shares)  # fmt: skip
+
+
+EXPLAINED = Explanation(
+    scenario="made",
+    noise="none",
+    seeds=[0],
+    latencies={
+        "ttft": latency(None),
+        "tpot": None,
+        "itl": latency(
+            {"compute": 1.25, "queue": -0.25},
+            tail_shares={"p99": {"compute": 0.5, "queue": 0.5}, "p99.9": None},
+            levels={"replication": None, "request": 0.75, "within_step": 0.25},
+        ),
+        "e2el": None,
     },
-    "notes": ["one run"],
-    "ttft": {"variance_shares": None},
-}
+    replicas=[],
+    critical_path=None,
+    slowest_requests={"ttft": [], "e2el": []},
+    entities=None,
+    notes=["one run"],
+    assumptions=[],
+)
 
 
 def test_attribution_is_shown_when_it_is_there() -> None:
@@ -240,21 +262,21 @@ def test_a_file_that_is_missing_is_named(broken: Path, name: str) -> None:
      ("dropped_trace_rows", 3), ("output_throughput", True), ("std_tpot_ms", {"<script>": 1})],
 )  # fmt: skip
 def test_a_summary_of_another_kind_is_refused(broken: Path, key: str, value: Any) -> None:
-    """A value of a kind that no run writes is told with its key."""
+    """A value of a kind that no run writes is reported with its key."""
     change(broken / "summary.json", **{key: value})
     with pytest.raises(InputError, match=f"{key}: "):
         read_all([broken])
 
 
 def test_a_scenario_of_another_run_is_refused(broken: Path, folders: list[Path]) -> None:
-    """What was asked must be what was simulated."""
+    """The resolved scenario must be the one that was simulated."""
     (broken / "scenario.resolved.yaml").write_bytes((folders[0] / "scenario.resolved.yaml").read_bytes())
     with pytest.raises(InputError, match="another scenario"):
         read_all([broken])
 
 
 def test_all_faults_at_once(broken: Path, tmp_path: Path) -> None:
-    """Of several folders the faults of all are told."""
+    """The faults of all folders are reported."""
     change(broken / "summary.json", notes=1, power_w="x")
     with pytest.raises(InputError) as caught:
         read_all([broken, tmp_path / "nowhere"])
@@ -307,7 +329,7 @@ def test_white_is_the_paper_and_ink_is_light() -> None:
     assert contrast(on_dark("#222222"), PAPER) > 12
 
 
-def test_components_can_be_told_apart_on_dark_paper() -> None:
+def test_components_are_distinguishable_on_dark_paper() -> None:
     """No two colours of components come as near each other as sand and olive would: a tenth of all of red."""
     dark = [on_dark(COLOURS[name].lower()) for name in COMPONENTS]
     parts = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in dark]
@@ -333,61 +355,61 @@ def test_an_svg_is_fitted_into_a_page() -> None:
         inline("<svg>", "f", [])
 
 
-def test_every_statistic_of_the_summary_is_shown(runs: list[Told]) -> None:
+def test_every_statistic_of_the_summary_is_shown(runs: list[ReportedRun]) -> None:
     """The table of one run's latencies has all that its summary has."""
     shown = {key for key in runs[0].summary if key.endswith("_itl_ms")} - {"p50_itl_ms"}
     assert {f"{statistic}_itl_ms" for statistic in STATISTICS} == shown
 
 
 @pytest.fixture(scope="module")
-def explained(runs: list[Told]) -> list[dict[str, Any]]:
-    """Of each run its explanation."""
-    return [explain([told.run]) for told in runs]
+def explained(runs: list[ReportedRun]) -> list[Explanation]:
+    """The explanation of each run."""
+    return [explain([one.run]) for one in runs]
 
 
-def test_the_critical_path_has_a_row_for_each_rank(explained: list[dict[str, Any]]) -> None:
-    """How often each is last and what it saves; waiting apart from transfer; of a single device there is none."""
-    tables = {table.caption: table for table in waited_for(explained[1])}
+def test_the_critical_path_has_a_row_for_each_rank(explained: list[Explanation]) -> None:
+    """How often each is last and what it saves; waiting apart from transfer; no table for a single device."""
+    tables = {table.caption: table for table in bottlenecks(explained[1])}
     table = tables["Critical path: which rank is last"]
-    ranks = {rank["device"]: rank for group in explained[1]["critical_path"]["groups"] for rank in group["ranks"]}
+    ranks = {rank.device: rank for _, rank in explained[1].critical_path.ranks}
     assert ["replica, stage", "last at collectives", "saves at most, a step"] == table.columns[:3]
     assert set(ranks) == {row.head for row in table.rows}
     for row in table.rows:
-        assert row.cells[1].share == pytest.approx(ranks[row.head]["last_share"])
-        assert number(1000 * ranks[row.head]["saves_ms_per_step"], "us") == row.cells[2].text
-    wait, transfer = (explained[1]["itl"]["mean_path_ms"][name] for name in ("wait_for_peers", "interconnect"))
+        assert row.cells[1].share == pytest.approx(ranks[row.head].last_share)
+        assert number(1000 * ranks[row.head].saves_ms_per_step, "us") == row.cells[2].text
+    wait, transfer = (explained[1].latencies["itl"].mean_path_ms[name] for name in ("wait_for_peers", "interconnect"))
     apart = f"waits {number(wait, 'ms')} for peers, apart from {number(transfer, 'ms')} of transfer"
     assert [note for note in table.notes if apart in note]
-    assert not [table for table in waited_for(explained[0]) if "Critical" in table.caption]
+    assert not [table for table in bottlenecks(explained[0]) if "Critical" in table.caption]
 
 
-def test_slow_requests_and_busy_links_are_told(explained: list[dict[str, Any]]) -> None:
+def test_slow_requests_and_busy_links_are_shown(explained: list[Explanation]) -> None:
     """The tables have what the explanation has: the slowest first, with causes, and the use of links."""
     for found in explained:
-        tables = {table.caption: table for table in waited_for(found)}
+        tables = {table.caption: table for table in bottlenecks(found)}
         for kind, name in (("ttft", "TTFT"), ("e2el", "E2E")):
             rows = tables[f"Slowest requests by {name}"].rows
-            requests = found["slowest_requests"][kind]
-            assert [f"request {one['request']}" for one in requests] == [row.head for row in rows]
-            assert [(number(one[f"{kind}_ms"], "ms"), one["cause"]) for one in requests] == [
+            requests = found.slowest_requests[kind]
+            assert [f"request {one.request}" for one in requests] == [row.head for row in rows]
+            assert [(number(getattr(one, f"{kind}_ms"), "ms"), one.cause) for one in requests] == [
                 (row.cells[0].text, row.cells[1].text) for row in rows
             ]
-    links = {table.caption: table for table in waited_for(explained[1])}["Busiest links"].rows
-    (a, b), use = (explained[1]["entities"]["links"][0][key] for key in ("ends", "use"))
-    assert links[0].head.startswith(f"{a} - {b}") and links[0].cells[0].share == use
+    links = {table.caption: table for table in bottlenecks(explained[1])}["Busiest links"].rows
+    busiest = explained[1].entities.links[0]
+    assert links[0].head.startswith(" - ".join(busiest.ends)) and links[0].cells[0].share == busiest.use
 
 
-def test_without_an_explanation_nobody_is_blamed() -> None:
-    """No tables, no pictures and no words of what was not worked out."""
-    assert ([], "", "") == (waited_for(None), in_words(None), in_words({}))
+def test_without_an_explanation_nothing_is_shown() -> None:
+    """No tables and no text without an explanation."""
+    assert ([], "") == (bottlenecks(None), map_text(None))
 
 
-def test_the_map_is_there_with_its_words(runs: list[Told], explained: list[dict[str, Any]]) -> None:
-    """A run whose ranks wait has the map of its topology, and whoever cannot see it is told what it shows."""
+def test_the_map_is_there_with_its_words(runs: list[ReportedRun], explained: list[Explanation]) -> None:
+    """A run whose ranks wait has the map of its topology, with a text for screen readers."""
     made = page(runs, explained)
     figures = dict(re.findall(r'<figure id="([^"]+)".*?aria-label="([^"]*)"', made, re.DOTALL))
-    ranks = [rank for group in explained[1]["critical_path"]["groups"] for rank in group["ranks"]]
-    last = max(ranks, key=lambda rank: rank["last_share"])["device"]
+    ranks = [rank for _, rank in explained[1].critical_path.ranks]
+    last = max(ranks, key=lambda rank: rank.last_share).device
     assert {f"run-1-{name}" for name in ("variance-waterfall", "itl-causes", "last-ranks", "topology-map")} <= {
         *figures
     }
@@ -399,9 +421,19 @@ def test_the_map_is_there_with_its_words(runs: list[Told], explained: list[dict[
     assert sorted(set(ids)) == sorted(ids)
 
 
-def test_names_of_devices_are_only_texts(runs: list[Told], explained: list[dict[str, Any]]) -> None:
+def renamed(value: Any) -> Any:
+    """The same with another name for a device, wherever it is."""
+    if isinstance(value, str):
+        return value.replace("gpu0", HOSTILE)
+    if is_dataclass(value):
+        return replace(value, **{one.name: renamed(getattr(value, one.name)) for one in fields(value)})
+    if isinstance(value, dict):
+        return {key: renamed(inner) for key, inner in value.items()}
+    return type(value)(map(renamed, value)) if isinstance(value, list | tuple) else value
+
+
+def test_names_of_devices_are_only_texts(runs: list[ReportedRun], explained: list[Explanation]) -> None:
     """Whatever a device, a link or a cause is called, the page gains no tag from it."""
-    text = json.dumps(explained[1]).replace("gpu0", json.dumps(HOSTILE)[1:-1])
-    made = page(runs[1:], [json.loads(text)])
+    made = page(runs[1:], [renamed(explained[1])])
     assert not {"script", "img"} & {tag for tag, _ in Texts(made).tags}
     assert not [name for _, attributes in Texts(made).tags for name in attributes if name.startswith("on")]

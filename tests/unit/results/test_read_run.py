@@ -62,8 +62,8 @@ def test_a_run_without_tokens_has_no_block(tmp_path: Path) -> None:
     assert ["unfinished"] == run.requests["status"]
 
 
-def test_what_is_no_folder_is_no_run(tmp_path: Path) -> None:
-    """A missing place and a file are told apart."""
+def test_what_is_not_a_folder_is_not_a_run(tmp_path: Path) -> None:
+    """A missing place and a file have messages of their own."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match=r"nowhere: no such folder; expected a folder that"):
         read(tmp_path / "nowhere")
@@ -71,24 +71,24 @@ def test_what_is_no_folder_is_no_run(tmp_path: Path) -> None:
         read(tmp_path / "file")
 
 
-def test_another_folder_is_no_run(tmp_path: Path) -> None:
-    """A folder with none of a run's files is told to be no run."""
+def test_another_folder_is_not_a_run(tmp_path: Path) -> None:
+    """A folder with none of a run's files is refused."""
     (tmp_path / "holiday.txt").write_text("x")
-    with pytest.raises(InputError, match="a folder that is no run"):
+    with pytest.raises(InputError, match="not a run folder"):
         read(tmp_path)
 
 
 def test_a_folder_of_runs_names_one(folder: Path) -> None:
-    """A folder in which runs are is no run, and the first of them is named."""
-    with pytest.raises(InputError, match=f"a folder that is no run; did you mean '{folder}' in it"):
+    """A folder of run folders is refused, and the first of them is named."""
+    with pytest.raises(InputError, match=f"not a run folder; did you mean '{folder}' in it"):
         read(folder.parent)
 
 
-def test_an_unfinished_run_is_told(folder: Path) -> None:
+def test_an_unfinished_run_is_refused(folder: Path) -> None:
     """What a killed run leaves is recognised by its name."""
     partial = folder.with_name("run.incomplete")
     folder.rename(partial)
-    with pytest.raises(InputError, match="a run that was not finished; run the scenario again"):
+    with pytest.raises(InputError, match="an unfinished run; run the scenario again"):
         read(partial)
 
 
@@ -109,15 +109,15 @@ def test_missing_files_are_named(folder: Path) -> None:
         (b"\xff".decode("latin-1"), "not JSON"),
     ],
 )
-def test_a_summary_that_is_no_json_is_told(folder: Path, text: str, found: str) -> None:
+def test_a_summary_that_is_not_json_is_refused(folder: Path, text: str, found: str) -> None:
     """A summary that cannot be read is an input error with its file."""
     (folder / "summary.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=rf"summary\.json: {found}"):
         read(folder)
 
 
-def test_all_faults_of_a_summary_are_told(folder: Path) -> None:
-    """Missing keys, values of another kind and other components are told at once, each by its key."""
+def test_all_faults_of_a_summary_are_reported(folder: Path) -> None:
+    """Missing keys, values of another kind and other components are reported at once, each by its key."""
     path = folder / "summary.json"
     summary = json.loads(path.read_text())
     del summary["noise"]
@@ -171,7 +171,7 @@ def _as_floats(table: pa.Table) -> pa.Table:
     ],
 )
 def test_another_token_schema_is_refused(folder: Path, change: Callable[[pa.Table], pa.Table], found: str) -> None:
-    """Columns that lack, are unknown or are of another type are told by name."""
+    """Columns that lack, are unknown or are of another type are reported by name."""
     path = folder / "tokens.parquet"
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(InputError, match=rf"tokens\.parquet: {found}"):
@@ -187,7 +187,7 @@ def test_another_request_schema_is_refused(folder: Path) -> None:
 
 
 def test_an_unknown_status_is_refused(folder: Path) -> None:
-    """A status that this version does not write is told."""
+    """A status that this version does not write is reported."""
     path = folder / "requests.parquet"
     table = pq.read_table(path)
     place = table.column_names.index("status")
@@ -197,14 +197,14 @@ def test_an_unknown_status_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tokens.parquet", "requests.parquet"])
-def test_a_file_that_is_no_parquet_is_told(folder: Path, name: str) -> None:
+def test_a_file_that_is_not_parquet_is_refused(folder: Path, name: str) -> None:
     """A damaged table is an input error with its file, not pyarrow's."""
     (folder / name).write_bytes(b"PAR1 but not really")
     with pytest.raises(InputError, match=f"{name}: unreadable"):
         read(folder)
 
 
-def test_damage_inside_the_tokens_is_told_when_it_is_reached(tmp_path: Path) -> None:
+def test_damage_inside_the_tokens_is_reported_when_it_is_reached(tmp_path: Path) -> None:
     """Pages that do not decompress are an input error too."""
     folder = write_run(tmp_path / "run", [[1.0 + n / 7 for n in range(5000)]])
     path = folder / "tokens.parquet"
@@ -234,8 +234,8 @@ def test_files_of_different_runs_are_not_mixed(folder: Path) -> None:
         read(folder)
 
 
-def test_faults_of_several_runs_are_told_at_once(folder: Path, tmp_path: Path) -> None:
-    """Of several folders every bad one is told; good ones are read in the order given."""
+def test_faults_of_several_runs_are_reported_at_once(folder: Path, tmp_path: Path) -> None:
+    """Every bad folder is reported; good ones are read in the order given."""
     other = write_run(tmp_path / "other", [[1]], name="b")
     assert ["b", "a"] == [run.summary["scenario"] for run in read_runs([other, folder])]
     with pytest.raises(InputError) as caught:

@@ -1,4 +1,4 @@
-"""Replications: the same bytes however they were made, killed ones taken up again, and Student's intervals."""
+"""Replications: the same bytes however they were made, killed ones resumed, and Student's intervals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_workers_change_no_byte(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_only_missing_seeds_run(scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More seeds keep the runs that are there, and the result is that of one command."""
+    """More seeds keep the existing runs, and the result is that of one command."""
     made: list[str] = []
     real = replications.record
     monkeypatch.setattr(replications, "record", lambda one, place: (made.append(place.name), real(one, place)))
@@ -54,13 +54,13 @@ def test_only_missing_seeds_run(scenario: Scenario, tmp_path: Path, monkeypatch:
     assert content(tmp_path / "fresh") == content(tmp_path / "grown")
 
 
-def test_killed_ones_are_taken_up(scenario: Scenario, tmp_path: Path) -> None:
+def test_killed_ones_are_resumed(scenario: Scenario, tmp_path: Path) -> None:
     """A killed command leaves a folder that says so; the same command ends it as if undisturbed."""
     replicate(scenario, 3, tmp_path / "whole", jobs=1)
     left = tmp_path / "killed.incomplete"
     shutil.copytree(tmp_path / "whole" / "seed-0008", left / "seed-0008")
     shutil.copytree(tmp_path / "whole" / "seed-0007", left / "seed-0007.incomplete")
-    with pytest.raises(InputError, match="not finished, 1 are there; run the same command again"):
+    with pytest.raises(InputError, match="unfinished replications, 1 finished; run the same command again"):
         read_all(left)
     replicate(scenario, 3, tmp_path / "killed", jobs=1)
 
@@ -106,7 +106,7 @@ def test_table_and_summary_agree(scenario: Scenario, tmp_path: Path) -> None:
 
 
 def test_one_run_reads_as_one(scenario: Scenario, tmp_path: Path) -> None:
-    """A run folder is its own only replication, and a folder of them is no run."""
+    """A run folder is its own only replication, and a folder of replications is not a run."""
     replicate(scenario, 2, tmp_path / "runs", jobs=1)
 
     assert [7] == [run.summary["seed"] for run in read_all(tmp_path / "runs" / "seed-0007")]

@@ -24,7 +24,7 @@ def test_warm_up_is_cut() -> None:
 
 
 def test_a_ramp_has_not_settled() -> None:
-    """A queue that grows to the end has no steady state, and the reader is told."""
+    """A queue that grows to the end has no steady state, and the reader is informed."""
     found, notes = describe({"ttft": np.arange(1000.0)})
 
     assert found["mean_ttft_ms"] is None

@@ -9,7 +9,8 @@ from support import load as requests
 from simcluster.catalog import entries
 from simcluster.catalog.calibration.engines import read, skew_s
 from simcluster.files.problems import InputError
-from simcluster.policies.schedulers import Decision, Seen, View, fcfs, prefill_first, whole_prompts
+from simcluster.policies.schedulers import fcfs, prefill_first, whole_prompts
+from simcluster.policies.views import Decision, RequestView, SchedulerView
 from simcluster.results.run import simulate
 from simcluster.scenario.load import load
 
@@ -18,10 +19,12 @@ CLOSED = ("noise=none", "workload.arrivals={kind: closed, concurrency: 4}", "wor
           "deployment.tensor_parallel_size=4")  # fmt: skip
 
 
-def view(running: list[Seen], waiting: list[Seen], max_tokens: int = 100, n_running: int | None = None) -> View:
+def view(
+    running: list[RequestView], waiting: list[RequestView], max_tokens: int = 100, n_running: int | None = None
+) -> SchedulerView:
     """A replica with room for everybody."""
     active = len(running) if n_running is None else n_running
-    return View(running, waiting, active, 1000, 16, max_tokens, 64, 64)
+    return SchedulerView(running, waiting, active, 1000, 16, max_tokens, 64, 64)
 
 
 @pytest.mark.parametrize("name", ["vllm", "trtllm", "sglang"])
@@ -51,7 +54,7 @@ def test_a_source_that_no_time_names_is_a_fault_of_the_file() -> None:
     with pytest.raises(InputError) as error:
         read(document, "vllm")
 
-    assert ["source 'another'"] == [problem.found for problem in error.value.problems]
+    assert ["source 'another' is not cited"] == [problem.found for problem in error.value.problems]
     assert "engine-vllm.yaml" in error.value.problems[0].file
 
 
@@ -85,7 +88,7 @@ def test_a_request_is_seen_after_its_lag() -> None:
 
 def test_whole_prompts_are_not_cut() -> None:
     """A prompt that does not fit beside the others waits; one that never fits is cut when it is alone."""
-    decoding, prompt = Seen(0, 1, 50, 4), Seen(1, 100, 0, 0)
+    decoding, prompt = RequestView(0, 1, 50, 4), RequestView(1, 100, 0, 0)
 
     assert Decision([(0, 1)], []) == whole_prompts(view([decoding], [prompt]))
     assert Decision([(0, 1), (1, 99)], []) == fcfs(view([decoding], [prompt]))
@@ -94,9 +97,9 @@ def test_whole_prompts_are_not_cut() -> None:
 
 def test_prompts_come_first() -> None:
     """While a prompt waits or is unfinished nobody decodes; then everybody does."""
-    decoding, unfinished = Seen(0, 1, 50, 4), Seen(1, 40, 60, 4)
+    decoding, unfinished = RequestView(0, 1, 50, 4), RequestView(1, 40, 60, 4)
 
-    assert [(1, 40), (2, 60)] == prefill_first(view([decoding, unfinished], [Seen(2, 70, 0, 0)])).grants
+    assert [(1, 40), (2, 60)] == prefill_first(view([decoding, unfinished], [RequestView(2, 70, 0, 0)])).grants
     assert [(0, 1)] == prefill_first(view([decoding], [])).grants
 
 

@@ -85,7 +85,7 @@ class TestSettings:
              "--set: workload.trace: no file '/dev/zero'; expected a readable file"),
             ("topology={generate: {kind: mesh, device: h100-sxm, rows: 1000000000000, columns: 2, link: nvlink4}}",
              "--set: topology.generate: 2,000,000,000,000 nodes and 2,999,999,999,998 links; at most 20,000 nodes and"
-             " 500,000 links are built"),
+             " 500,000 links are allowed"),
         ],
     )  # fmt: skip
     def test_faults(self, setting: str, expected: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from small_runs import loaded
 
 from simcluster.catalog.shapes import Moe
-from simcluster.noise.experts import MOST_EXPERTS, routings
+from simcluster.noise.experts import MAX_EXPERTS, routings
 from simcluster.noise.sources import Noise
 from simcluster.plans.planner import Planner
 from simcluster.plans.prices import Prices
@@ -254,8 +254,7 @@ def test_tokens_that_choose_all_experts_do_not_vary(tmp_path: Path) -> None:
     """With as many choices as experts nothing is drawn, and the trace is that without the source."""
     scenario = mixtral(tmp_path)
     assert scenario.pools[0].model.moe is not None
-    moe = scenario.pools[0].model.moe.model_copy(update={"top_k": 8})
-    scenario = with_moe(scenario, moe)
+    scenario = with_moe(scenario, scenario.pools[0].model.moe.model_copy(update={"top_k": 8}))
 
     assert [] == drawn_sources(scenario)
     digests = {simulate(one).summary["trace_digest"] for one in (scenario, without(scenario))}
@@ -288,12 +287,12 @@ def test_it_can_be_redrawn_and_is_all_the_spread_there_is(tmp_path: Path) -> Non
     """In a world with nothing else drawn the source has the whole variance, total and first order."""
     scenario = mixtral(tmp_path)
     found = what_if(scenario, 3, jobs=1)
-    effect = found["figures"]["mean_itl_ms"]["sources"]["moe_routing"]
+    effect = found.figures["mean_itl_ms"].sources["moe_routing"]
 
     assert ["moe_routing"] == drawn_sources(scenario)
     assert ["gpu0"] == devices_drawn(scenario, "moe_routing")
-    assert effect["total"]["value"] == pytest.approx(1)
-    assert effect["first"]["value"] == pytest.approx(1)
+    assert effect.total.value == pytest.approx(1)
+    assert effect.first.value == pytest.approx(1)
 
 
 def test_a_redrawn_world_routes_otherwise(tmp_path: Path) -> None:
@@ -313,7 +312,7 @@ def test_too_many_experts_are_told(tmp_path: Path) -> None:
     """More experts than are sampled is a fault of the scenario, unless the source is left out."""
     scenario = mixtral(tmp_path)
     assert scenario.pools[0].model.moe is not None
-    moe = scenario.pools[0].model.moe.model_copy(update={"experts": MOST_EXPERTS + 1})
+    moe = scenario.pools[0].model.moe.model_copy(update={"experts": MAX_EXPERTS + 1})
     many = with_moe(scenario, moe)
 
     assert [("noise",)] == [path for path, *_ in crosscheck(many)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from simcluster.sweeps.capacity import Bracket, bracket, most_rates, n_met, next_rate
+from simcluster.sweeps.capacity import Bracket, bracket, max_rates, n_met, next_rate
 from simcluster.sweeps.spec import Capacity
 
 ASKED = Capacity(low="1 req/s", high="100 req/s", attainment="90 %", precision="2 %")
@@ -32,7 +32,7 @@ def test_a_queue_whose_capacity_is_known(mu: float) -> None:
     assert found.good is not None
     assert found.bad is not None
     assert found.good <= exact < found.bad <= found.good * 1.0201
-    assert n_tried <= most_rates(ASKED)
+    assert n_tried <= max_rates(ASKED)
 
 
 def test_ends() -> None:

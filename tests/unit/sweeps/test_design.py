@@ -32,7 +32,7 @@ def test_everything_is_crossed_with_the_last_key_fastest() -> None:
 
 
 def test_samples_are_crossed_too() -> None:
-    """Each point of the grid is played with every sample, the same ones."""
+    """Each point of the grid is simulated with every sample, the same ones."""
     found = settings("  grid: {a: [1, 2]}\n  random: {points: 3, ranges: {b: {low: 0, high: 9}}}")
 
     assert [1, 1, 1, 2, 2, 2] == [one["a"] for one in found]
@@ -97,12 +97,12 @@ RANDOM, SOBOL = (("design", kind, "ranges", "a") for kind in ("random", "sobol")
             SOBOL,
             "log",
         ),
-        ("  variants: {v: {a: 1}}\n  grid: {a: [1]}", ("design", "grid", "a"), "sets a once more"),
-        ("  variants: {v: {a.b: 1}}\n  grid: {a: [1]}", ("design", "grid", "a"), "sets a.b once more"),
+        ("  variants: {v: {a: 1}}\n  grid: {a: [1]}", ("design", "grid", "a"), "sets a again"),
+        ("  variants: {v: {a.b: 1}}\n  grid: {a: [1]}", ("design", "grid", "a"), "sets a.b again"),
     ],
 )
 def test_faults_of_a_design(text: str, path: tuple[str, ...], found: str) -> None:
-    """Ranges without values and keys that are set twice are told where they stand."""
+    """Ranges without values and keys that are set twice are reported with their place."""
     (fault,) = design.faults(sweep(text))
 
     assert path == fault[0]

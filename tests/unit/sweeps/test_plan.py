@@ -36,7 +36,7 @@ def problems(text: str, *settings: str) -> list[str]:
 
 
 def test_values_keep_their_lines() -> None:
-    """A wrong value of a grid, a variant or `set` is told at its own line, under its key in the scenario."""
+    """A wrong value of a grid, a variant or `set` is reported at its own line, under its key in the scenario."""
     found = problems("""scenario: base.yaml
 set: {workload.requests: few}
 design:
@@ -57,7 +57,7 @@ design:
     assert any(place.startswith("s.yaml:6: topology.generate") for place in places)
 
 
-def test_faults_of_a_value_are_told_once() -> None:
+def test_faults_of_a_value_are_reported_once() -> None:
     """However many points share a wrong value."""
     (found,) = problems("scenario: base.yaml\ndesign:\n  grid: {noise: [loud], workload.requests: [1, 2, 3]}\n")
 
@@ -120,7 +120,7 @@ design:
     ],
 )  # fmt: skip
 def test_faults(text: str, expected: str) -> None:
-    """What cannot be is told with its line and what would be right."""
+    """Errors are reported with their line and what is expected."""
     assert expected in "\n".join(problems(text))
 
 
@@ -135,7 +135,7 @@ def test_settings_of_the_command_line() -> None:
     assert ["--set: noise: a key of the design; change it in the sweep file"] == problems(text, "noise=noisy")
 
 
-def test_files_are_looked_for_beside_the_sweep(tmp_path: Path) -> None:
+def test_files_are_relative_to_the_sweep(tmp_path: Path) -> None:
     """A scenario, a topology and a trace that a sweep names stand beside it, wherever the command runs."""
     inner = Path("inner")
     inner.mkdir()

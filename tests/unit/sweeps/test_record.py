@@ -1,4 +1,4 @@
-"""Sweeps as a whole: every point once, nothing twice, failures told, the same bytes each time."""
+"""Sweeps as a whole: every point once, nothing twice, failures reported, the same bytes each time."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def played(monkeypatch: pytest.MonkeyPatch) -> list[execute.Task]:
+def simulate_task(monkeypatch: pytest.MonkeyPatch) -> list[execute.Task]:
     """The runs that are made in this process."""
     made: list[execute.Task] = []
-    real = execute.played
+    real = execute.simulate_task
 
     def watched(task: execute.Task) -> dict[str, Any]:
         made.append(task)
         return real(task)
 
-    monkeypatch.setattr(execute, "played", watched)
+    monkeypatch.setattr(execute, "simulate_task", watched)
     return made
 
 
@@ -67,9 +67,9 @@ def test_every_point_once() -> None:
     assert list(range(6)) == [row["point"] for row in rows]
     assert ["one", "one", "four", "four", "three", "three"] == [row["variant"] for row in rows]
     assert [4, 8] * 3 == [row["workload.requests"] for row in rows]
-    assert ["ok"] * 4 + ["impossible"] * 2 == [row["status"] for row in rows]
+    assert ["ok"] * 4 + ["infeasible"] * 2 == [row["status"] for row in rows]
     assert "32 heads among 3 ranks" in rows[4]["reason"]
-    assert {"all": 6, "ok": 4, "impossible": 2, "failed": 0} == summary["points"]
+    assert {"all": 6, "ok": 4, "infeasible": 2, "failed": 0} == summary["points"]
     assert summary == json.loads(Path("out/sweep.json").read_text())
 
 
@@ -88,38 +88,38 @@ def test_figures_are_those_of_the_runs() -> None:
     assert 8.0 / 3600 / tokens_per_s * 1e6 == pytest.approx(row["cost_per_million_output_tokens"])
 
 
-def test_nothing_is_played_twice(played: list[execute.Task]) -> None:
-    """The same sweep again plays nothing; a longer one plays what is new; the table has the same bytes."""
+def test_nothing_is_played_twice(simulate_task: list[execute.Task]) -> None:
+    """The same sweep again simulates nothing; a longer one simulates what is new; the table has the same bytes."""
     record(read("s.yaml"), Path("out"), jobs=1)
-    assert 8 == len(played)
+    assert 8 == len(simulate_task)
     first = Path("out/results.parquet").read_bytes()
     record(read("s.yaml"), Path("out"), jobs=1)
-    assert 8 == len(played)
+    assert 8 == len(simulate_task)
     assert first == Path("out/results.parquet").read_bytes()
     Path("s.yaml").write_text(SWEEP.replace("[4, 8]", "[4, 6, 8]").replace("seeds: 2", "seeds: 3"))
     record(read("s.yaml"), Path("out"), jobs=1)
-    assert 8 + 2 * (3 + 1 + 1) == len(played)
+    assert 8 + 2 * (3 + 1 + 1) == len(simulate_task)
 
 
-def test_equal_scenarios_are_one_run(played: list[execute.Task]) -> None:
+def test_equal_scenarios_are_one_run(simulate_task: list[execute.Task]) -> None:
     """What is kept is found by what is simulated: two names of one scenario share their runs."""
     Path("s.yaml").write_text("scenario: base.yaml\ndesign: {variants: {a: {}, b: {noise: datacenter}}}\n")
     record(read("s.yaml"), Path("out"), jobs=1)
-    assert 1 == len(played)
+    assert 1 == len(simulate_task)
     assert 2 == len(table("out"))
     assert 1 == len(Path("out", JOURNAL).read_text().splitlines())
 
 
-def test_a_killed_sweep_is_taken_up(played: list[execute.Task]) -> None:
-    """With half of the journal, and half a line more, only what is missing is played; the table is the same."""
+def test_a_killed_sweep_is_taken_up(simulate_task: list[execute.Task]) -> None:
+    """With half of the journal, and half a line more, only what is missing is simulated; the table is the same."""
     record(read("s.yaml"), Path("whole"), jobs=1)
     lines = Path("whole", JOURNAL).read_bytes().splitlines(keepends=True)
     Path("out").mkdir()
     Path("out", JOURNAL).write_bytes(b"".join(lines[:3]) + lines[3][:50])
-    played.clear()
+    simulate_task.clear()
     record(read("s.yaml"), Path("out"), jobs=1)
 
-    assert 5 == len(played)
+    assert 5 == len(simulate_task)
     assert table("whole") == table("out")
 
 
@@ -135,7 +135,7 @@ def test_a_run_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(execute, "measure", faulty)
     summary, _ = record(read("s.yaml"), Path("out"), jobs=1)
     rows = table("out")
-    assert ["ok", "failed", "ok", "failed", "impossible", "impossible"] == [row["status"] for row in rows]
+    assert ["ok", "failed", "ok", "failed", "infeasible", "infeasible"] == [row["status"] for row in rows]
     assert "MemoryError: no room" == rows[1]["reason"]
     assert rows[1]["mean_tpot_ms"] is None
     assert [(1, 1), (3, 1)] == [(failed["point"], failed["seed"]) for failed in summary["failed"]]
@@ -154,13 +154,13 @@ def test_workers_give_the_same_table() -> None:
 
 @pytest.mark.parametrize("extra", ["", "capacity: {low: 1 req/s, high: 100 req/s, precision: 50 %}\n"])
 def test_progress_reaches_its_end(extra: str) -> None:
-    """What is told of runs goes up to the number of runs there are."""
+    """The number of finished runs that is reported ascends to the number of runs."""
     Path("s.yaml").write_text(SWEEP + extra)
-    told: list[tuple[int, int]] = []
-    record(read("s.yaml"), Path("out"), 1, None, lambda *both: told.append(both))
+    reported: list[tuple[int, int]] = []
+    record(read("s.yaml"), Path("out"), 1, None, lambda *both: reported.append(both))
 
-    assert told == sorted(told, key=lambda both: both[0])
-    assert told[-1][0] == told[-1][1]
+    assert reported == sorted(reported, key=lambda both: both[0])
+    assert reported[-1][0] == reported[-1][1]
 
 
 def test_a_capacity_of_each_point() -> None:
@@ -188,13 +188,13 @@ capacity: {low: 2 req/s, high: 2000 req/s, attainment: 90 %, precision: 10 %}
         assert share(row, good) == pytest.approx(row["slo_attainment"])
         assert share(row, bad) < 0.9 <= row["slo_attainment"]
     assert rows[0]["capacity_req_per_s"] < rows[1]["capacity_req_per_s"]
-    assert rows[2]["status"] == "impossible"
+    assert rows[2]["status"] == "infeasible"
 
 
 def test_a_place_that_is_taken() -> None:
     """A folder with something else in it is left as it is."""
     Path("out").mkdir()
     Path("out/thesis.tex").write_text("")
-    with pytest.raises(InputError, match="taken by something else"):
+    with pytest.raises(InputError, match="other files"):
         record(read("s.yaml"), Path("out"), jobs=1)
     assert ["thesis.tex"] == [place.name for place in Path("out").iterdir()]

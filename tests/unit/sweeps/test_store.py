@@ -46,7 +46,7 @@ def test_a_torn_or_foreign_line_is_passed_over(junk: str, tmp_path: Path) -> Non
 
 def test_one_sweep_at_a_time(tmp_path: Path) -> None:
     """A second store of a folder is refused while the first is open."""
-    with Store(tmp_path), pytest.raises(InputError, match="another sweep is at work"):
+    with Store(tmp_path), pytest.raises(InputError, match="another sweep is using"):
         Store(tmp_path)
     with Store(tmp_path) as store:
         assert store.get("a") is None

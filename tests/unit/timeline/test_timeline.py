@@ -182,7 +182,7 @@ def test_parts_of_a_step_fill_it(folders: dict[str, Path], tmp_path: Path) -> No
 
 
 def test_the_queue_is_counted(folders: dict[str, Path], tmp_path: Path) -> None:
-    """Waiting and running are never negative, and nobody is left at the end."""
+    """Waiting and running are never negative, and no request is left at the end."""
     found = [e for e in timeline(folders["gpus"], tmp_path / "t.gz") if e["ph"] == "C"]
     assert {"requests waiting", "requests running"} == {e["name"] for e in found}
     assert min(e["args"]["requests"] for e in found) == 0
@@ -230,6 +230,6 @@ def test_other_tables_than_those_played_are_refused(
             yield block | {"emitted_at_ticks": np.maximum(block["emitted_at_ticks"] - TICKS_PER_S // 1000, 0)}
 
     monkeypatch.setattr(RunFolder, "tokens", earlier)
-    with pytest.raises(InputError, match="not the run that was recorded"):
+    with pytest.raises(InputError, match="differs from the recorded run"):
         write_timeline(folders["gpus"], tmp_path / "t.gz", 0.0, None, MANY)
     assert [] == list(tmp_path.iterdir())

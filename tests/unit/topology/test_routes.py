@@ -91,7 +91,7 @@ def test_ways_of_different_number_are_chosen_evenly() -> None:
 
 
 def test_same_name_same_way() -> None:
-    """The way of a flow does not depend on what was asked before, nor on who asks."""
+    """The route of a flow does not depend on earlier queries, nor on which object makes them."""
     one, two = Routes(two_switches(4)), Routes(two_switches(4))
     names = [f"flow {number}" for number in range(50)]
     first = {name: one.route("a", "c", name) for name in names}
@@ -152,7 +152,7 @@ def test_around_a_link_that_is_down() -> None:
 
 
 def test_no_route() -> None:
-    """A target cut off is told with both ends and all that is down, each direction once."""
+    """A target cut off is reported with both ends and all that is down, each direction once."""
     routes = Routes(two_switches())
     down = frozenset({("right", "middle0"), routes.number["a", "left"]})
     with pytest.raises(NoRoute) as error:
@@ -163,7 +163,7 @@ def test_no_route() -> None:
 
 
 def test_faulty_names() -> None:
-    """A node or link that is not there is told by its name."""
+    """A node or link that does not exist is reported by its name."""
     routes = Routes(two_switches())
     with pytest.raises(ValueError, match="no node 'e' in topology test"):
         routes.route("a", "e")

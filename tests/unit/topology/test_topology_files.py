@@ -50,7 +50,7 @@ def test_invalid_files_tell_everything(file: Path) -> None:
 
 
 def test_unknown_names_get_their_neighbour() -> None:
-    """A misspelt node, device and link are told with the nearest right one."""
+    """A misspelt node, device and link are reported with the nearest right one."""
     with pytest.raises(InputError) as caught:
         load("unknown-node.yaml", FILES / "invalid")
     assert "did you mean 'gpu1'?" in {problem.expected for problem in caught.value.problems}
@@ -69,7 +69,7 @@ class TestWritten:
         assert route.bytes_per_s == 450e9
 
     def test_figures_beside_a_link_hold(self) -> None:
-        """What is written beside a link's name replaces the catalogue's figure; parallel links add up."""
+        """A value given with a link's name replaces the catalogue's figure; parallel links add up."""
         graph = load("two-servers.yaml", FILES / "valid").graph
 
         assert {"link": "ethernet-100g", "bytes_per_s": 12.5e9, "latency_s": 1e-05, "count": 1} == graph.edges[
@@ -95,7 +95,7 @@ class TestWritten:
         ]
 
     def test_many_unknown_names_stay_cheap(self) -> None:
-        """Tens of thousands of faults are told without searching a neighbour for each."""
+        """Tens of thousands of faults are reported without searching a neighbour for each."""
         nodes = "\n".join(f"  - {{name: gpu{number}, kind: switch}}" for number in range(2000))
         links = "\n".join(f"  - {{from: a{number}, to: b{number}, link: nvlink4}}" for number in range(5000))
 
@@ -143,7 +143,7 @@ class TestImported:
         assert graph.nodes["gpu0"]["colour"] == "red"
 
     def test_relative_to_the_file_that_imports(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An import is looked for beside the file that names it, wherever the program runs."""
+        """An import is looked up in the folder of the file that names it, wherever the program runs."""
         monkeypatch.chdir(tmp_path)
 
         assert len(from_document(read(FILES / "valid" / "imported-json.yaml")).devices) == 2
@@ -187,7 +187,7 @@ class TestImported:
         (tmp_path / "many.graphml").write_text(f'<graphml><graph edgedefault="undirected">{nodes}</graph></graphml>')
         (tmp_path / "deep.graphml").write_text("<graphml>" * 100_000)
 
-        with pytest.raises(InputError, match="a larger graph than is read"):
+        with pytest.raises(InputError, match="the graph is too large"):
             load("many.graphml", tmp_path)
         with pytest.raises(InputError, match="nested deeper"):
             load("deep.graphml", tmp_path)
@@ -226,7 +226,7 @@ class TestShipped:
         assert (folder() / f"{name}.yaml").read_text().startswith("# ")
 
     def test_unknown_name(self) -> None:
-        """A bare name that is not there is told with its neighbour."""
+        """A bare name that does not exist is reported with its neighbour."""
         with pytest.raises(entries.UnknownName) as caught:
             load("wse3-40")
         assert caught.value.found == "no topology 'wse3-40'"

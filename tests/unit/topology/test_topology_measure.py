@@ -197,7 +197,7 @@ class TestGroupLink:
         ],
     )
     def test_other_systems(self, name: str, ranks: list[str], expected: GroupLink) -> None:
-        """A switch, a full mesh and a network are told apart by their enclosures."""
+        """A switch, a full mesh and a network are distinguished by their enclosures."""
         assert group_link(load(name), ranks) == expected
 
     def test_ring_in_one_box(self) -> None:

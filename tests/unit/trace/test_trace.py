@@ -22,13 +22,13 @@ def segments(sizes: Sizes) -> list[Segment]:
     found = []
     for n, (steps, requests) in enumerate(sizes):
         components = 100 * n + np.arange(steps * len(COMPONENTS)).reshape(steps, -1)
-        head_start = (requests - 1, [7] * len(COMPONENTS))
+        extra = (requests - 1, [7] * len(COMPONENTS))
         ends = 50 * n + np.arange(steps)
         members = np.stack([np.arange(requests), 2 * np.arange(requests) - 10 * n])
         if steps == 1 and n % 2:
-            found.append(Segment(3, 10 * n, n + 9, 50 * n, components[0].tolist(), members, [head_start]))
+            found.append(Segment(3, 10 * n, n + 9, 50 * n, components[0].tolist(), members, [extra]))
             continue
-        found.append(Segment(3, 10 * n, n + 9, ends, components, members, [head_start]))
+        found.append(Segment(3, 10 * n, n + 9, ends, components, members, [extra]))
     return found
 
 
@@ -39,7 +39,7 @@ def row_by_row(segments: list[Segment]) -> list[list[int]]:
         ends, components = np.atleast_1d(s.ends), np.atleast_2d(s.components)
         for step in range(len(ends)):
             for place, (request, offset) in enumerate(zip(*s.members.tolist(), strict=True)):
-                on_top = dict(s.head_starts).get(place, [0] * len(COMPONENTS)) if step == 0 else [0] * len(COMPONENTS)
+                on_top = dict(s.extras).get(place, [0] * len(COMPONENTS)) if step == 0 else [0] * len(COMPONENTS)
                 number = s.first_step + step
                 keys = [request, offset + number, s.replica, number, s.batch_size, int(ends[step])]
                 rows.append([*keys, *(components[step] + on_top).tolist()])

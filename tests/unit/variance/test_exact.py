@@ -59,6 +59,6 @@ def test_sums_by_key_are_exact(pairs: list[tuple[int, int]]) -> None:
 
 def test_full_blocks_of_the_largest_limbs() -> None:
     """2^17 products of the largest limbs still add up exactly."""
-    values = np.full(exact.MOST_ROWS + 3, 2**54 - 1, np.int64)
+    values = np.full(exact.MAX_ROWS + 3, 2**54 - 1, np.int64)
 
     assert [len(values) * (2**54 - 1) ** 2] == products([values], values)

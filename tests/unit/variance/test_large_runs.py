@@ -21,10 +21,10 @@ CODE = """
 import json, resource, sys
 from simcluster.results.read_run import read
 from simcluster.variance.explain import explain
-found = explain([read(sys.argv[1])])["itl"]
-levels = [share for share in found["levels"].values() if share is not None]
+found = explain([read(sys.argv[1])]).latencies["itl"]
+levels = [share for share in found.levels.values() if share is not None]
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([found["n"], sum(found["variance_shares"].values()), sum(levels), peak]))
+print(json.dumps([found.n, sum(found.variance_shares.values()), sum(levels), peak]))
 """
 
 

@@ -42,7 +42,7 @@ def total(ops: list[Op], part: str, batch: Batch, shape: ModelShape) -> float:
 
 
 def everything(shape: ModelShape) -> Batch:
-    """A step of so many tokens that every expert is touched."""
+    """A step of enough tokens to touch every expert."""
     return Batch(10**6, 10**6, outputs=10**6, sequences=10**6)
 
 
@@ -132,7 +132,7 @@ def test_a_layer_has_two_all_reduces(name: str) -> None:
 
 
 @pytest.mark.parametrize("block", ["dense", "embedding", "head", "host"])
-def test_one_rank_has_nobody_to_exchange_with(block: str) -> None:
+def test_one_rank_has_no_exchange(block: str) -> None:
     """On one rank no op ends in an exchange."""
     ops = block_ops(block, entries.model("llama-3.1-8b"), Precision(), 1)
 

@@ -1,4 +1,4 @@
-"""Calls side by side: the same answers in the same order, wherever they are made."""
+"""Parallel calls: the same results in the same order, in this process and in workers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from simcluster.workers.pool import Failure, each, flow
 
 
 def refuse(number: float) -> float:
-    """A task that cannot be done for some items."""
+    """A task that fails for some items."""
     if number < 0:
-        raise InputError([Problem("task", 3, "number", f"{number:g}", "expected no negative one")])
+        raise InputError([Problem("task", 3, "number", f"{number:g}", "must not be negative")])
     return math.sqrt(number)
 
 
@@ -33,7 +33,7 @@ def test_order_is_that_of_the_items() -> None:
     assert each(math.sqrt, numbers, jobs=1) == each(math.sqrt, numbers, jobs=2)
 
 
-def test_every_item_is_told_once() -> None:
+def test_every_item_is_reported_once() -> None:
     """`done` is called once for each item."""
     for jobs in (1, 2, None):
         calls: list[None] = []
@@ -47,7 +47,7 @@ def test_nothing_to_do() -> None:
 
 
 def test_problems_come_back_whole() -> None:
-    """What an item's task refuses is told as it would be without workers."""
+    """Errors of a task are reported as without workers."""
     with pytest.raises(InputError) as here:
         each(refuse, [1.0, -1.0, 4.0], jobs=1)
     with pytest.raises(InputError) as there:
@@ -72,7 +72,7 @@ def test_a_scheduler_elsewhere() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, None])
 def test_what_follows_is_called_too(jobs: int | None) -> None:
-    """Items that follow from outcomes are called as well; one that fails is told and does not stop the others."""
+    """Items that follow from outcomes are called too; one that fails is reported and does not stop the others."""
     found: dict[float, float | Failure] = {}
 
     def then(number: float, outcome: float | Failure) -> list[float]:
@@ -84,11 +84,11 @@ def test_what_follows_is_called_too(jobs: int | None) -> None:
     assert {64.0: 8.0, 16.0: 4.0, 4.0: 2.0, 1.0: 1.0, 9.0: 3.0, 2.25: 1.5} == {
         number: root for number, root in found.items() if number > 0
     }
-    assert Failure("task:3: number: -1; expected no negative one") == found[-1.0]
+    assert Failure("task:3: number: -1; must not be negative") == found[-1.0]
 
 
-def test_whoever_kills_its_workers_fails_alone() -> None:
-    """An item whose worker dies each time is told as failed; those that went with it are done by others."""
+def test_an_item_that_kills_workers_fails_alone() -> None:
+    """An item whose worker dies each time is reported as failed; the rest of its batch succeeds."""
     found: dict[float, float | Failure] = {}
 
     def then(number: float, outcome: float | Failure) -> list[float]:
@@ -99,4 +99,4 @@ def test_whoever_kills_its_workers_fails_alone() -> None:
 
     assert 60 == len(found)
     assert [-1.0] == [number for number, outcome in found.items() if isinstance(outcome, Failure)]
-    assert "every worker that played it died" in str(found[-1.0])
+    assert "every worker that ran it died" in str(found[-1.0])

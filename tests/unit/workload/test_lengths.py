@@ -1,4 +1,4 @@
-"""Length distributions against what was asked for."""
+"""Length distributions against their specifications."""
 
 from pathlib import Path
 from typing import Any
@@ -108,19 +108,19 @@ def test_empirical_is_monotone() -> None:
 
 
 def test_empirical_column() -> None:
-    """Values may come from a named column of a CSV file beside the scenario."""
+    """Values may come from a named column of a CSV file in the scenario's folder."""
     drawn = lengths([0.1, 0.5, 0.9], kind="empirical", file="column.csv", column="tokens")
     assert [10, 20, 1000] == drawn.tolist()
 
 
 def test_column_that_is_not_there() -> None:
-    """An unknown column is told with the file, the line of the header and the name that was probably meant."""
+    """An unknown column is reported with the file, the line of the header and the name that was probably meant."""
     with pytest.raises(InputError, match=r"column\.csv:1: no column 'token'; did you mean 'tokens'\?"):
         read_column(FILES / "column.csv", "token")
 
 
-def test_bad_cells_are_told_together(tmp_path: Path) -> None:
-    """All cells that are not lengths are told with their lines."""
+def test_bad_cells_are_reported_together(tmp_path: Path) -> None:
+    """All cells that are not lengths are reported with their lines."""
     file = tmp_path / "bad.csv"
     file.write_text("tokens\n5\n0\n-1\n1e3\n\n100000001\n9\n")
     with pytest.raises(InputError) as caught:

@@ -125,7 +125,7 @@ def test_trace_is_sorted(tmp_path: Path) -> None:
     trace = replayed(tmp_path, trace="t.csv")
     assert [2, 3, 5, 1, 4] == trace.prompt_tokens.tolist()
     assert [0, 0, 1000, 2000, 6000] == trace.arrival_ticks.tolist()
-    assert "rows sorted by arrival: 2 came before the row above them" in trace.notes
+    assert "rows sorted by arrival: 2 were earlier than the row above them" in trace.notes
 
 
 def test_trace_faster_and_slower() -> None:
@@ -144,14 +144,14 @@ def test_trace_too_slow_for_the_clock() -> None:
 
 
 def test_trace_dropped_and_short() -> None:
-    """What was dropped, the format and a trace shorter than asked for are reported."""
+    """What was dropped, the format and a trace shorter than requested are reported."""
     trace = replayed(trace="burstgpt-1.csv", requests=5)
     assert (("no output tokens (failed request)", 1),) == trace.dropped
-    assert ("burstgpt-1.csv read as burstgpt", "the trace has 2 usable rows; 5 were asked for") == trace.notes
+    assert ("burstgpt-1.csv read as burstgpt", "the trace has 2 usable rows; 5 were requested") == trace.notes
 
 
 def test_trace_ignores_the_seed() -> None:
-    """A trace played as stamped is the same for every seed."""
+    """A trace replayed as stamped is the same for every seed."""
     assert (True, True, True) == same(replayed(trace="mooncake.jsonl"), replayed(seed=2, trace="mooncake.jsonl"))
 
 

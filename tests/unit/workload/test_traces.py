@@ -99,7 +99,7 @@ def test_limit_counts_usable_rows() -> None:
 
 
 def test_reading_stops_at_the_limit(tmp_path: Path) -> None:
-    """What follows the last row asked for is not looked at."""
+    """What follows the last row requested is not read."""
     file = write(tmp_path, HEADER + "1,2,3\n" + "bad\n" * 5)
     assert () == read_trace(file, limit=1).dropped
 
@@ -211,7 +211,7 @@ def test_span_is_bounded_both_ways(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_files(tmp_path: Path, text: str | bytes, expected: str) -> None:
-    """A file that is not a trace is refused with its line and what was looked for."""
+    """A file that is not a trace is refused with its line and what was expected."""
     assert expected in fault(write(tmp_path, text))
 
 

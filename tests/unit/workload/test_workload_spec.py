@@ -85,7 +85,7 @@ def test_single_needs_no_count() -> None:
         (drawn(requests=""), "requests: missing; give the number of requests"),
         (drawn(arrivals=""), "arrivals: missing; give arrivals, or a trace"),
         (drawn(output_tokens=""), "output_tokens: missing; give output_tokens, or a trace"),
-        (drawn(arrivals="{kind: single}"), "w.yaml:1: requests: 10 requests that arrive as a single one"),
+        (drawn(arrivals="{kind: single}"), "w.yaml:1: requests: 10 requests with arrivals of kind single"),
         (drawn(requests="0"), "w.yaml:1: requests: 0"),
         (drawn(requests="20000001"), "w.yaml:1: requests: 20000001"),
         (drawn(requests="ten"), "w.yaml:1: requests: 'ten'"),
@@ -101,7 +101,7 @@ def test_single_needs_no_count() -> None:
         (drawn(arrivals="{kind: gamma, rate: 1 req/s, burstiness: 1e999}"), "w.yaml:2: arrivals.burstiness: inf"),
         (drawn(arrivals="{kind: closed, concurrency: 0}"), "w.yaml:2: arrivals.concurrency: 0"),
         (drawn(horizon="0 s"), "w.yaml:5: horizon: 0; expected more than 0"),
-        (drawn(trace="a.csv", requests=""), "w.yaml:1: arrivals: arrivals beside a trace; remove one"),
+        (drawn(trace="a.csv", requests=""), "w.yaml:1: arrivals: arrivals together with a trace; remove one"),
         (drawn(speed_up="2 x"), "w.yaml:5: speed_up: speed_up without a trace"),
         (drawn(trace_format="azure"), "w.yaml:5: trace_format: trace_format without a trace"),
         (drawn(spread_quantised="true"), "w.yaml:5: spread_quantised: spread_quantised without a trace"),
@@ -132,22 +132,22 @@ def test_faults(text: str, expected: str) -> None:
         ("{kind: uniform, nominal: 100000000, from_ratio: 1 x, to_ratio: 2 x}", "a range up to 200,000,000 tokens"),
         ("{kind: lognormal, median: 5, p99: 5}", "p99 5 is not above the median 5"),
         ("{kind: lognormal, median: 5, p99: 9, max: 4}", "max 4 is below the median 5"),
-        ("{kind: empirical}", "an empirical length without one clear origin"),
+        ("{kind: empirical}", "an empirical length without exactly one origin"),
         ("{kind: empirical, values: []}", "prompt_tokens.values: 0 entries"),
         ("{kind: empirical, values: [1, 0]}", "prompt_tokens.values[1]: 0"),
         ("{kind: empirical, values: [1, 2], weights: [1]}", "1 weights for 2 values"),
         ("{kind: empirical, values: [1], weights: [0]}", "no weight is above 0"),
         ("{kind: empirical, values: [1], weights: [-1]}", "prompt_tokens.weights[0]: -1"),
-        ("{kind: empirical, values: [1], file: a.csv, column: x}", "without one clear origin"),
-        ("{kind: empirical, file: a.csv}", "without one clear origin"),
+        ("{kind: empirical, values: [1], file: a.csv, column: x}", "without exactly one origin"),
+        ("{kind: empirical, file: a.csv}", "without exactly one origin"),
     ],
 )
 def test_length_faults(lengths: str, expected: str) -> None:
     """A fault of a length names its line, its path and what would be right."""
-    told = faults(drawn(prompt_tokens=lengths))
-    assert any(fault.startswith("w.yaml:3: prompt_tokens") and expected in fault for fault in told), told
+    reported = faults(drawn(prompt_tokens=lengths))
+    assert any(fault.startswith("w.yaml:3: prompt_tokens") and expected in fault for fault in reported), reported
 
 
 def test_all_faults_at_once() -> None:
-    """Faults of several keys are told together."""
+    """Faults of several keys are reported together."""
     assert 3 == len(faults(drawn(requests="0", arrivals="{kind: single, x: 1}", prompt_tokens="{kind: fixed}")))

@@ -1,4 +1,4 @@
-"""What commands that play many runs have in common: options, a bar of what is done, and what cannot be played."""
+"""Options, progress bars and limits that commands share which simulate many runs."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 def with_workers(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with --jobs and --scheduler."""
+    """Add --jobs and --scheduler to a command."""
     jobs = click.option("--jobs", type=click.IntRange(1, 1024), metavar="J",
-                        help="Runs at once on this machine. Default: one a core, where that pays.")  # fmt: skip
+                        help="Runs at once on this machine. Default: one per core, where that pays.")  # fmt: skip
     scheduler = click.option("--scheduler", metavar="ADDRESS",
-                             help="A running Dask scheduler whose workers play the runs instead.")  # fmt: skip
+                             help="Address of a Dask scheduler whose workers simulate the runs instead.")  # fmt: skip
     return jobs(scheduler(command))
 
 
 @contextmanager
-def counted(name: str, total: int, what: str) -> Iterator[Callable[..., None]]:
-    """A bar on a terminal that is told how many are done, and of how many if that changes; nothing in a pipe."""
+def run_progress(name: str, total: int, what: str) -> Iterator[Callable[..., None]]:
+    """Show a bar on a terminal; yields a function of the number of finished runs, and of all runs if that changes."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
-    with bar(f"{{task.completed}} of {{task.total}} {what}") as shown:
+    with progress_bar(f"{{task.completed}} of {{task.total}} {what}") as shown:
         task = shown.add_task(name, total=total)
         yield lambda n_done, n_all=total: shown.update(task, completed=n_done, total=n_all)
 
 
-def bar(done: str) -> Progress:
-    """A bar on stderr with a name, what is done in words of rich's tasks, and the time left; it does not stay."""
+def progress_bar(done: str) -> Progress:
+    """A transient bar on stderr with a name, what is done (a rich format of the task), and the time left."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -45,16 +45,16 @@ def bar(done: str) -> Progress:
 
 
 @contextmanager
-def playable(name: str) -> Iterator[None]:
-    """A scenario that turns out while it is played to be beyond all bounds is an input error."""
+def limits_reported(name: str) -> Iterator[None]:
+    """Turn limits that are only found while simulating into input errors: too many events, or too long a run."""
     from simcluster.files.problems import InputError, Problem
     from simcluster.kernel.events import TooManyEvents
 
     try:
         yield
     except TooManyEvents as error:
-        expected = "expected fewer events at random, longer apart, or a horizon"
+        expected = "expected fewer random events, longer intervals between them, or a horizon"
         raise InputError([Problem(name, 0, "events", str(error), expected)]) from None
-    except OverflowError:  # the clock's int64 picoseconds are at their end
-        expected = "expected fewer requests, a horizon, or less time a step"
+    except OverflowError:  # of the clock's int64 picoseconds
+        expected = "expected fewer requests, a horizon, or shorter steps"
         raise InputError([Problem(name, 0, "", "a run of more than 106 days", expected)]) from None

@@ -1,50 +1,44 @@
 """
-How busy each link was over a run: bytes of exchanges within stages and of sends between them, over what it can carry.
+The use of links over a run: bytes of exchanges within stages and of sends between them, over what a link can carry.
 
 The trace has no bytes, but they follow from the tokens of a step, so they are added up afterwards. Every prompt
-counts at the step of its first token. Left out: what was done again after a preemption or a failure, weights that are
-streamed, transfers of other tenants, chosen tokens on their way back, and detours around links that were cut.
+counts at the step of its first token. Left out: work repeated after a preemption or a failure, streamed weights,
+transfers of other tenants, chosen tokens on their way back, and detours around links that were cut.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import fsum
 
-import numpy as np
-
-from simcluster.plans.links import Links
-from simcluster.plans.planner import Planner
+from simcluster.plans.conditions import NORMAL_CONDITIONS
+from simcluster.plans.links import Links, routes
 from simcluster.plans.prices import Prices
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.network import network
 from simcluster.scenario.placement import StageLayers
 from simcluster.scenario.resolved import Scenario
 from simcluster.topology.model import Topology
+from simcluster.variance.steps import step_summary
 from simcluster.work.op import ACTIVATION_BYTES, Collective, Linear
-
-_SIZES_PER_OCTAVE = 16
-"""Steps whose tokens differ by less than that take one algorithm and are added up together."""
-
-_MOST_STEPS = 2**40
-"""Of a replica."""
 
 
 def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, str], float] | None:
     """
-    Of each directed link that was used, the share of its bandwidth over all of a run; the mean of several.
+    Find the share of its bandwidth that each directed link used over a run, or in the mean of several runs.
 
     Args:
         runs: one run, or replications.
-        topology: on which they ran.
+        topology: of the runs.
 
     Returns:
-        By the ends of the link, the sender first. None where the graph has no way for an exchange.
+        By the ends of the link, the sender first; unused links are left out. None where the graph has no route for
+        an exchange.
 
     Raises:
-        InputError: the resolved scenario of a run is not there, or cannot be used any more.
+        InputError: the resolved scenario of a run does not exist, or is not usable any more.
     """
     found = [one for run in runs if (one := _of_run(run, topology)) is not None]
     if len(found) < len(runs):
@@ -55,29 +49,28 @@ def link_use(runs: Sequence[RunFolder], topology: Topology) -> dict[tuple[str, s
 
 def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] | None:
     scenario = run.scenario()
-    if scenario.network is None:
-        scenario = scenario.model_copy(update={"network": network(topology, scenario.replicas, needed=True)})
-    links = Planner(scenario).links
-    assert links is not None
-    step_bytes = _StepBytes(scenario, links)
+    links = run.planner().links
+    if links is None:
+        graph = network(topology, scenario.replicas, needed=True)
+        assert graph is not None
+        links = Links(graph, routes(graph, scenario.topology), NORMAL_CONDITIONS)
+    step_bytes = _StepBytes(scenario, links, run.planner().prices)
     n_bytes: dict[int, float] = {}
     try:
-        for replica, n_steps, n_tokens, n_outputs in _steps(run):
+        for replica, n_steps, n_tokens, n_outputs in step_summary(run).sizes:
             for link, of_step in step_bytes.of(replica, n_tokens / n_steps, n_outputs / n_steps).items():
                 n_bytes[link] = n_bytes.get(link, 0.0) + of_step * n_steps
     except ValueError:  # no route, or no switch that adds: the run itself needed the fits only
         return None
-    duration_s, routes = run.summary["duration"], links.routes
-    built = routes.capacities_bytes_per_s
-    return {routes.links[link]: n / built[link] / duration_s for link, n in n_bytes.items()} if duration_s else {}
+    duration_s, ends, built = run.summary["duration"], links.routes.links, links.routes.capacities_bytes_per_s
+    return {ends[link]: n / built[link] / duration_s for link, n in n_bytes.items()} if duration_s else {}
 
 
 class _StepBytes:
-    """What the steps of a scenario's replicas put on its directed links as built."""
+    """What the steps of a scenario's replicas put on its directed links as built; prices by the name of the pool."""
 
-    def __init__(self, scenario: Scenario, links: Links) -> None:
-        self._scenario, self._links = scenario, links
-        self._prices = {pool.name: Prices(scenario, pool) for pool in scenario.pools}
+    def __init__(self, scenario: Scenario, links: Links, prices: Mapping[str, Prices]) -> None:
+        self._scenario, self._links, self._prices = scenario, links, prices
         self._exchanges = cache(self._exchanges_of)
 
     def of(self, number: int, n_tokens: float, n_outputs: float) -> dict[int, float]:
@@ -113,23 +106,3 @@ class _StepBytes:
         """How often a stage of a pool has each exchange, by its kind and the form of its bytes."""
         ops = self._prices[pool].as_built(layers).all_ops
         return Counter((op.exchange, op.exchange_bytes) for op in ops if op.exchange)
-
-
-def _steps(run: RunFolder) -> Iterator[tuple[int, int, int, int]]:
-    """Steps of about equal size: their replica, how many they are, and the sums of their tokens and outputs."""
-    prompts = run.requests["prompt_tokens"]
-    sums: Counter[tuple[int, int, int]] = Counter()
-    for block in run.tokens(("request", "token", "replica", "step")):
-        tokens = np.where(block["token"] == 0, prompts[block["request"]], 1)
-        steps, places = np.unique(block["replica"] * _MOST_STEPS + block["step"], return_inverse=True)
-        # A step that lies in two blocks counts as two small ones.
-        of_step = np.bincount(places, tokens)
-        outputs = np.bincount(places)
-        sizes = np.rint(np.log2(of_step) * _SIZES_PER_OCTAVE).astype(np.int64)
-        for replica, size, n_tokens, n_outputs in zip(steps // _MOST_STEPS, sizes, of_step, outputs, strict=True):
-            key = (int(replica), int(size))
-            sums[*key, 0] += 1
-            sums[*key, 1] += int(n_tokens)
-            sums[*key, 2] += int(n_outputs)
-    for replica, size in sorted({key[:2] for key in sums}):
-        yield replica, sums[replica, size, 0], sums[replica, size, 1], sums[replica, size, 2]

@@ -1,4 +1,4 @@
-"""Files that a command writes keep to their kind, and can be written: both is told before anything is played."""
+"""Checks of files to write, made before anything is simulated: the suffix, and whether they can be written."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import click
 
 def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
     """
-    A check of an option: a file can be written here, as far as that can be seen beforehand.
+    Check as an option's callback that a file can be written, as far as that can be known beforehand.
 
-    A folder that is not there yet is made for it later, so the nearest that is there counts.
+    Missing folders are made later, so the nearest existing one counts.
     """
     if value is not None:
         _require_writable(value, is_folder=False)
@@ -21,7 +21,7 @@ def writable(_: click.Context, __: click.Parameter, value: Path | None) -> Path 
 
 
 def writable_folder(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
-    """The same of a folder that files are written into."""
+    """Check as an option's callback that files can be written into a folder."""
     if value is not None:
         _require_writable(value, is_folder=True)
     return value
@@ -30,29 +30,29 @@ def writable_folder(_: click.Context, __: click.Parameter, value: Path | None) -
 def _require_writable(value: Path, *, is_folder: bool) -> None:
     try:
         fault = _fault(value, is_folder)
-    except (OSError, ValueError) as error:  # a name that the system does not even look up
+    except (OSError, ValueError) as error:  # a name that the system refuses, such as one with a NUL
         fault = getattr(error, "strerror", None) or str(error)
     if fault is not None:
         raise click.BadParameter(f"'{value}': {fault}; expected a place to write to")
 
 
 def _fault(value: Path, is_folder: bool) -> str | None:
-    """Why this file or folder cannot be made in the nearest folder that is there."""
+    """Return why this file or folder cannot be made in the nearest existing folder."""
     if value.is_dir() and not is_folder:
         return "is a folder"
     places = [value.absolute(), *value.absolute().parents]
     there = next(place for place in places[not is_folder :] if place.exists())
     if not there.is_dir():
-        return f"'{there}' is no folder"
+        return f"'{there}' is not a folder"
     return None if os.access(there, os.W_OK | os.X_OK) else f"no permission in '{there}'"
 
 
 def ending_in(*formats: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
     """
-    A check of an option: a file of another kind, such as a scenario, is not written over.
+    Make an option's callback that refuses other suffixes, so that no file of another kind is overwritten.
 
     Args:
-        formats: the endings without their dots.
+        formats: suffixes without their dots.
     """
 
     def checked(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:

@@ -1,4 +1,4 @@
-"""What was asked of each run: model, devices, engine, workload, noise, events, side by side."""
+"""How the runs were configured, side by side: model, devices, engine, workload, noise, events."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from typing import Any
 
 from simcluster.catalog.shapes import total_parameters
 from simcluster.files.units import show
+from simcluster.report.reported_run import ReportedRun
 from simcluster.report.table import Row, Table, cells
-from simcluster.report.told import Told
 from simcluster.scenario.resolved import Event, Pool, Scenario
 
-MOST_SHOWN = 8
-"""Entries of a list, or events, that are written out."""
+MAX_SHOWN = 8
+"""Entries of a list, and events, that are written out; more are counted."""
 
 _SEVERAL_RUNS = "Lines in which the runs differ are marked: what differs below may be due to any of them."
 
 
-def asked(runs: Sequence[Told], labels: Sequence[str]) -> Table:
-    """A line for each thing that a scenario sets, a column for each run."""
+def configuration(runs: Sequence[ReportedRun], labels: Sequence[str]) -> Table:
+    """A table with a row for each setting of a scenario and a column for each run."""
     rows = []
     for head, cell in _LINES:
         texts = [cell(run.scenario) for run in runs]
         if any(texts):
             mark = "differs" if len(set(texts)) > 1 else ""
             rows.append(Row(head, cells([text or "-" for text in texts]), mark))
-    return Table(
-        "What was asked", labels, rows, [_SEVERAL_RUNS] if len(runs) > 1 else (), of_runs=True, is_prose=True
-    )
+    return Table("Configuration", labels, rows, [_SEVERAL_RUNS] if len(runs) > 1 else (), of_runs=True, is_prose=True)
 
 
 def differing(table: Table) -> list[str]:
-    """Heads of the lines in which the runs differ."""
+    """Heads of the rows in which the runs differ."""
     return [row.head for row in table.rows if row.mark == "differs"]
 
 
@@ -85,8 +83,8 @@ def _memory(pool: Pool) -> str:
     return f"{pool.replicas[0].kv_blocks:,} blocks of {pool.engine.block_size} tokens a replica"
 
 
-def _of_workload(key: str) -> Callable[[Scenario], str]:
-    return lambda scenario: said(scenario.workload.get(key))
+def _workload_part(key: str) -> Callable[[Scenario], str]:
+    return lambda scenario: in_one_line(scenario.workload.get(key))
 
 
 def _trace(scenario: Scenario) -> str:
@@ -94,19 +92,19 @@ def _trace(scenario: Scenario) -> str:
     return PurePath(trace).name if isinstance(trace, str) else ""
 
 
-def said(value: Any) -> str:
+def in_one_line(value: Any) -> str:
     """A part of a workload section in one line: its kind first, files by their names only."""
     if value is None:
         return ""
     if isinstance(value, dict):
-        parts = [said(value["kind"])] if "kind" in value else []
+        parts = [in_one_line(value["kind"])] if "kind" in value else []
         for key, inner in value.items():
-            text = PurePath(inner).name if key == "file" and isinstance(inner, str) else said(inner)
+            text = PurePath(inner).name if key == "file" and isinstance(inner, str) else in_one_line(inner)
             parts += [f"{key.replace('_', ' ')} {text}"] if key != "kind" and text else []
         return ", ".join(parts)
     if isinstance(value, list):
-        more = f" and {len(value) - MOST_SHOWN:,} more" if len(value) > MOST_SHOWN else ""
-        return " ".join(said(item) for item in value[:MOST_SHOWN]) + more
+        more = f" and {len(value) - MAX_SHOWN:,} more" if len(value) > MAX_SHOWN else ""
+        return " ".join(in_one_line(item) for item in value[:MAX_SHOWN]) + more
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -115,7 +113,7 @@ def said(value: Any) -> str:
 def _noise(scenario: Scenario) -> str:
     kinds = {pool.device.kind for pool in scenario.pools}
     rows = [row.source.replace("_", " ") for row in scenario.noise.rows if not kinds.isdisjoint(row.device_kinds)]
-    return f"{scenario.noise.name}: {', '.join(rows) if rows else 'nothing on these devices'}"
+    return f"{scenario.noise.name}: {', '.join(rows) if rows else 'none on these devices'}"
 
 
 def _limits(scenario: Scenario) -> str:
@@ -123,8 +121,8 @@ def _limits(scenario: Scenario) -> str:
 
 
 def _events(scenario: Scenario) -> str:
-    more = len(scenario.events) - MOST_SHOWN
-    texts = [_event(event) for event in scenario.events[:MOST_SHOWN]]
+    more = len(scenario.events) - MAX_SHOWN
+    texts = [_event(event) for event in scenario.events[:MAX_SHOWN]]
     return "; ".join([*texts, f"and {more:,} more"] if more > 0 else texts)
 
 
@@ -151,13 +149,13 @@ _LINES: tuple[tuple[str, Callable[[Scenario], str]], ...] = (
     ("Precision", _of_pools(_bits)),
     ("Engine", _engine),
     ("KV cache", _of_pools(_memory)),
-    ("Requests", _of_workload("requests")),
-    ("Arrivals", _of_workload("arrivals")),
-    ("Prompt tokens", _of_workload("prompt_tokens")),
-    ("Output tokens", _of_workload("output_tokens")),
+    ("Requests", _workload_part("requests")),
+    ("Arrivals", _workload_part("arrivals")),
+    ("Prompt tokens", _workload_part("prompt_tokens")),
+    ("Output tokens", _workload_part("output_tokens")),
     ("Trace", _trace),
-    ("Trace speed-up", _of_workload("speed_up")),
-    ("Horizon", _of_workload("horizon")),
+    ("Trace speed-up", _workload_part("speed_up")),
+    ("Horizon", _workload_part("horizon")),
     ("Service level", _limits),
     ("Events", _events),
     ("Noise", _noise),

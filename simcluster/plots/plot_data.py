@@ -1,4 +1,4 @@
-"""What is drawn of a run, gathered in one pass over its tokens."""
+"""Data for the figures of runs, read in one pass over the tokens of each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from simcluster.numerics.arrays import Floats, Integers
 from simcluster.numerics.ticks import TICKS_PER_S
-from simcluster.plots.tally import MOST_POINTS, Floats, Ints, Series, Tally
+from simcluster.plots.tally import MAX_POINTS, Series, Tally
 from simcluster.results.metrics import TICKS_PER_MS, are_finished, latencies_ms
 from simcluster.results.read_run import RunFolder
 from simcluster.trace.columns import COMPONENT_COLUMNS
 
-LONGEST_LABEL = 96
+MAX_LABEL_LENGTH = 96
 _READ = ("token", "replica", "step", "batch_size", "emitted_at_ticks", *COMPONENT_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
-    """A run as the figures need it; latencies in ms."""
+class PlotData:
+    """The data of a run for its figures; latencies in ms."""
 
     label: str
     summary: dict[str, Any]
@@ -35,20 +36,20 @@ class Gathered:
     """One value for every step that made a token."""
     batch_extent: tuple[int, int]
     """Smallest and largest batch; (0, 0) without tokens."""
-    waiting: tuple[Floats, Ints]
+    waiting: tuple[Floats, Integers]
     """Times in seconds at which the number of waiting requests changes, and the number from then on."""
     end_s: float
-    """Of the longest run drawn."""
+    """End of the longest run drawn."""
 
 
-def gather(runs: Sequence[RunFolder]) -> list[Gathered]:
-    """Read what is drawn of each run; all series are binned alike, depending on how many points there are in all."""
+def plot_data(runs: Sequence[RunFolder]) -> list[PlotData]:
+    """Read the data of each run; all series are binned alike, depending on the total number of points."""
     names = labels(runs)
     n_gaps = sum(run.n_tokens for run in runs)
     n_requests = sum(len(run.requests["request"]) for run in runs)
     end_s = max((_end_s(run) for run in runs), default=0.0)
     return [
-        _gathered(run, name, end_s, many_tokens=n_gaps > MOST_POINTS, many_requests=n_requests > MOST_POINTS)
+        _of_run(run, name, end_s, many_tokens=n_gaps > MAX_POINTS, many_requests=n_requests > MAX_POINTS)
         for run, name in zip(runs, names, strict=True)
     ]
 
@@ -57,7 +58,7 @@ def _end_s(run: RunFolder) -> float:
     return max(float(run.summary["duration"]), run.end_ticks / TICKS_PER_S)
 
 
-def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, many_requests: bool) -> Gathered:
+def _of_run(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, many_requests: bool) -> PlotData:
     itl_over_time, batch_over_time = Series(end_s, is_binned=many_tokens), Series(end_s, is_binned=many_tokens)
     itl = Tally()
     least, most = 0, 0
@@ -80,15 +81,15 @@ def _gathered(run: RunFolder, label: str, end_s: float, *, many_tokens: bool, ma
     ttft_over_time = Series(end_s, is_binned=many_requests)
     ttft_over_time.add(run.requests["arrived_at_ticks"][finished] / TICKS_PER_S, values["ttft"])
     latencies = {"ttft": Tally(values["ttft"]), "tpot": Tally(values["tpot"]), "itl": itl}
-    return Gathered(
+    return PlotData(
         label, run.summary, len(finished), latencies, itl_over_time, ttft_over_time, batch_over_time, (least, most),
         waiting(run.requests, _end_s(run)), end_s,
     )  # fmt: skip
 
 
-def waiting(requests: dict[str, Any], end_s: float) -> tuple[Floats, Ints]:
+def waiting(requests: dict[str, Any], end_s: float) -> tuple[Floats, Integers]:
     """
-    How many requests have arrived and were not scheduled yet, over time.
+    The number of requests that have arrived and are not scheduled yet, over time.
 
     Refused requests never wait. A request that was preempted counts as scheduled.
 
@@ -133,7 +134,7 @@ def _seeds(runs: Sequence[RunFolder]) -> list[str]:
 
 
 def _ends_of_paths(runs: Sequence[RunFolder]) -> list[str]:
-    """The folders by as many of their last names as tell them apart."""
+    """The shortest ends of the folders' paths that differ."""
     paths = [run.folder.absolute().parts for run in runs]
     for length in range(1, max(map(len, paths)) + 1):
         ends = [str(PurePath(*path[-length:])) for path in paths]
@@ -143,7 +144,7 @@ def _ends_of_paths(runs: Sequence[RunFolder]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """One line of bounded length: the middle of a long one is left out."""
+    """Shorten text to a line of bounded length; the middle of a long one is left out."""
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    half = LONGEST_LABEL // 2
-    return text if len(text) <= LONGEST_LABEL else f"{text[: half - 1]}…{text[-half:]}"
+    half = MAX_LABEL_LENGTH // 2
+    return text if len(text) <= MAX_LABEL_LENGTH else f"{text[: half - 1]}…{text[-half:]}"

@@ -11,7 +11,7 @@ from small_runs import loaded, recorded
 from simcluster.results.read_run import RunFolder
 from simcluster.scenario.known_topology import topology_of
 from simcluster.scenario.resolved import Scenario
-from simcluster.variance.traffic import link_use
+from simcluster.variance.link_use import link_use
 
 SCENARIO = """
 model: llama-3.1-8b
@@ -29,7 +29,7 @@ HIDDEN, LAYERS, VOCABULARY = 4096, 32, 128_256
 ACTIVATION_BYTES = 2
 
 
-def played(folder: Path, deployment: str) -> tuple[RunFolder, Scenario]:
+def simulated(folder: Path, deployment: str) -> tuple[RunFolder, Scenario]:
     scenario = loaded(folder, SCENARIO.replace("DEPLOYMENT", deployment))
     return recorded(scenario, folder / "run"), scenario
 
@@ -51,7 +51,7 @@ def processed(run: RunFolder) -> int:
 
 def test_a_pipeline_sends_the_activations_of_every_token(tmp_path: Path) -> None:
     """Two stages: 8 KiB of each token go from the first device to the second, and nothing goes back."""
-    run, scenario = played(tmp_path, "pipeline_parallel_size: 2")
+    run, scenario = simulated(tmp_path, "pipeline_parallel_size: 2")
     n_bytes = processed(run) * HIDDEN * ACTIVATION_BYTES
 
     assert {("gpu0", "nvswitch0"): n_bytes, ("nvswitch0", "gpu1"): n_bytes} == pytest.approx(used(run, scenario))
@@ -60,7 +60,7 @@ def test_a_pipeline_sends_the_activations_of_every_token(tmp_path: Path) -> None
 def test_a_ring_sends_nearly_twice_the_array(tmp_path: Path) -> None:
     """A ring of n ranks puts 2 (n - 1) / n of every array on each link, and logits are gathered once an output."""
     n_ranks = 4
-    run, scenario = played(tmp_path, f"tensor_parallel_size: {n_ranks}, all_reduce: ring")
+    run, scenario = simulated(tmp_path, f"tensor_parallel_size: {n_ranks}, all_reduce: ring")
     arrays = (1 + 2 * LAYERS) * processed(run) * HIDDEN * ACTIVATION_BYTES * 2 * (n_ranks - 1) / n_ranks
     logits = run.n_tokens * VOCABULARY * ACTIVATION_BYTES * (n_ranks - 1) / n_ranks
     found = used(run, scenario)
@@ -71,7 +71,7 @@ def test_a_ring_sends_nearly_twice_the_array(tmp_path: Path) -> None:
 
 def test_the_mean_of_replications(tmp_path: Path) -> None:
     """Of the same run twice it is that of the run."""
-    run, scenario = played(tmp_path, "tensor_parallel_size: 2")
+    run, scenario = simulated(tmp_path, "tensor_parallel_size: 2")
     topology = topology_of(scenario)
     assert topology is not None
 
@@ -80,4 +80,4 @@ def test_the_mean_of_replications(tmp_path: Path) -> None:
 
 def test_nothing_is_sent_by_single_devices(tmp_path: Path) -> None:
     """Replicas of one device put nothing on any link."""
-    assert {} == used(*played(tmp_path, "replicas: 2"))
+    assert {} == used(*simulated(tmp_path, "replicas: 2"))

@@ -1,4 +1,4 @@
-"""Sides from scenarios, which are played, and from folders of runs, which are read."""
+"""Sides with their worlds: scenarios are simulated, run folders are read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import TOKEN_COLUMNS
 from simcluster.workers.pool import each
 
-Played = tuple[Row, Parts, str, list[str]]
-"""Metrics of a run, what they are made of, its trace, and what a reader should know."""
+WorldResult = tuple[Row, Parts, str, list[str]]
+"""Metrics of a run, their components, the trace digest, and remarks."""
 
 
 def made_with(origin: dict[str, Any]) -> dict[str, str]:
@@ -32,8 +32,8 @@ def made_with(origin: dict[str, Any]) -> dict[str, str]:
     return {str(name)[:80]: str(version)[:80] for name, version in versions.items()}
 
 
-def unplayed(scenario: Scenario, file: str, name: str = "") -> Side:
-    """A side without any world yet, under its scenario's name or another."""
+def scenario_side(scenario: Scenario, file: str, name: str = "") -> Side:
+    """A side without worlds, under its scenario's name or another."""
     shown = "".join(character if character.isprintable() else "?" for character in name)
     return Side(
         shown or scenario.name, "scenario", file, scenario.digest(), world_of(scenario, (), DEFINITIONS),
@@ -41,7 +41,7 @@ def unplayed(scenario: Scenario, file: str, name: str = "") -> Side:
     )  # fmt: skip
 
 
-def play_on(
+def simulate_worlds(
     sides: Sequence[Side],
     n_worlds: int,
     jobs: int | None = None,
@@ -49,17 +49,17 @@ def play_on(
     done: Callable[[int], None] = lambda _: None,
 ) -> list[Side]:
     """
-    The sides with so many worlds: those that are scenarios are played under the seeds that they lack, side by side.
+    Simulate sides that are scenarios under the seeds that they lack, in parallel.
 
     Args:
-        sides: as they are; runs and baselines stay so.
-        n_worlds: that each has then.
+        sides: of any kind; runs and baselines are returned unchanged.
+        n_worlds: number of worlds that each scenario has afterwards.
         jobs: processes at once; see `workers.each`.
-        scheduler: of Dask, to use its workers.
-        done: called with the number of runs that have been played.
+        scheduler: address of a Dask scheduler, to use its workers.
+        done: called with the number of finished runs.
 
     Raises:
-        InputError: a scenario cannot be played.
+        InputError: a scenario cannot be simulated.
     """
     tasks = [
         (side.scenario.model_copy(update={"seed": side.scenario.seed + number}))
@@ -68,23 +68,23 @@ def play_on(
         for number in range(len(side.rows), n_worlds)
     ]
     count = itertools.count(1)
-    found = iter(each(_played, tasks, jobs, scheduler, lambda: done(next(count))))
+    found = iter(each(_simulate_world, tasks, jobs, scheduler, lambda: done(next(count))))
     return [
-        _with_more(side, list(itertools.islice(found, n_worlds - len(side.rows))))
+        _with_worlds(side, list(itertools.islice(found, n_worlds - len(side.rows))))
         if side.kind == "scenario" and n_worlds > len(side.rows)
         else side
         for side in sides
     ]
 
 
-def _played(scenario: Scenario) -> Played:
+def _simulate_world(scenario: Scenario) -> WorldResult:
     parts = PartSums("horizon" in scenario.workload)
     summary, requests = observe(scenario, [parts.add])
     return row_of(summary), rounded(parts.shares(requests)), summary["trace_digest"][:TRACE_DIGITS], summary["notes"]
 
 
-def _with_more(side: Side, played: Sequence[Played]) -> Side:
-    """A side with further worlds."""
+def _with_worlds(side: Side, played: Sequence[WorldResult]) -> Side:
+    """Add worlds to a side."""
     assert side.scenario is not None
     rows, parts, traces, notes = zip(*played, strict=True)
     n_before = len(side.rows)
@@ -103,10 +103,10 @@ def _with_more(side: Side, played: Sequence[Played]) -> Side:
 
 def from_folder(folder: Path) -> Side:
     """
-    A side that is a run folder, or one of replications.
+    Read a side from a run folder or a folder of replications.
 
     Raises:
-        InputError: there is none, or it was made by an older version.
+        InputError: it is not a run folder, or was written by an older version.
     """
     runs = read_all(folder)
     scenario = runs[0].recorded_scenario()
@@ -122,7 +122,7 @@ def from_folder(folder: Path) -> Side:
 
 
 def _parts_of(run: RunFolder) -> Parts:
-    """What the metrics of a run on disk are made of."""
+    """Shares of the components in the metrics of a run on disk."""
     parts = PartSums()
     finished = are_finished(run.requests)
     for columns in run.tokens():

@@ -1,4 +1,4 @@
-"""What commands print alike: figures with what they may be off by, tables without lines, remarks, JSON."""
+"""Output that commands share: figures with intervals, tables without lines, remarks, JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plus_minus(value: float | None, half_width: float | None, unit: str = "") -> str:
-    """A value and half the width of its interval, to two digits, if there is one."""
+    """A value, and half the width of its interval to two digits if it has one."""
     return number(value, unit) if half_width is None else f"{number(value)} ± {number(half_width, unit, 2)}"
 
 
@@ -28,7 +28,7 @@ def percent(share: float | None) -> str:
 
 
 def wide_console() -> Console:
-    """Where tables go: as wide as the terminal, or wide enough in a pipe."""
+    """A console for tables: as wide as the terminal, or 200 columns in a pipe."""
     from rich.console import Console
 
     width = max(shutil.get_terminal_size().columns, 60) if sys.stdout.isatty() else 200
@@ -36,14 +36,14 @@ def wide_console() -> Console:
 
 
 def bare_table() -> Table:
-    """A table without lines and, so far, without columns."""
+    """An empty table without lines."""
     from rich.table import Table
 
     return Table(box=None, pad_edge=False, header_style="bold")
 
 
 def plain_table(*columns: str) -> Table:
-    """A table without lines; the first column is text, the others are figures."""
+    """A table without lines: the first column is text, the others are figures, right-aligned."""
     table = bare_table()
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left", no_wrap=True)
@@ -51,7 +51,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def print_remarks(console: Console, remarks: Iterable[str]) -> None:
-    """What a reader should know besides the figures, a line each."""
+    """Print remarks on the figures, one per line."""
     for text in remarks:
         console.print(f"* {text}", markup=False, soft_wrap=True)
 

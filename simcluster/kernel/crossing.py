@@ -1,0 +1,156 @@
+"""
+The way from one stage to the next: steps one after the other, each after a latency.
+
+A step is put on the links when its latency has passed and the one before it is over. While the links are its own that
+is a formula; where others use them, steps are flows on the fabric, and a step on its way becomes one as another flow
+enters its links.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import simpy
+
+from simcluster.kernel.clock import NORMAL, after, now
+from simcluster.kernel.fabric import Fabric, Flow
+from simcluster.kernel.step import Step
+from simcluster.plans.replica_plan import Wire
+
+
+@dataclass(eq=False, slots=True)
+class _Transit:
+    """A step on its way by the formula."""
+
+    step: Step
+    left: int
+    ready: int
+    """When its latency has passed."""
+    started: int
+    """When it is put on the links."""
+
+
+class Crossing:
+    """
+    The way over one wire; `arrive` is called with every step that is over it.
+
+    Args:
+        env: the clock.
+        wire: what a step takes.
+        arrive: where steps go.
+        fabric: on which steps may be flows; None where the links are their own.
+        always_flows: whether they are flows even while nothing else is on the links.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, wire: Wire, arrive: Callable[[Step], None], fabric: Fabric | None,
+        always_flows: bool,
+    ) -> None:  # fmt: skip
+        self._env = env
+        self._wire = wire
+        self._arrive = arrive
+        self._fabric = fabric
+        self._always_flows = always_flows
+        self._epoch = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._ready_at = 0
+        self._free_at = 0
+        self._in_transit: deque[_Transit] = deque()
+        self._n_as_flows = 0
+        """Steps on their way that are flows or will be."""
+        self._ready: deque[tuple[Step, int]] = deque()
+        self._flow: Flow | None = None
+
+    def change(self, wire: Wire) -> None:
+        """Let steps that are put on the links from now on travel over another wire."""
+        if self._fabric is not None:
+            self.refine()
+        self._wire = wire
+
+    def clear(self) -> None:
+        """Lose all steps on the way."""
+        self._epoch += 1
+        if self._flow is not None and self._fabric is not None:
+            self._fabric.cancel(self._flow)
+        self._forget()
+
+    def cross(self, step: Step) -> None:
+        """Take a step that leaves for the next stage."""
+        left = now(self._env)
+        self._ready_at = max(self._ready_at, left + self._wire.latency_ticks)  # no step overtakes another
+        if self._must_flow():
+            self._await_ready(step, left, self._ready_at)
+            return
+        started = max(self._ready_at, self._free_at)
+        self._free_at = started + self._wire.busy_ticks(step.batch.tokens)
+        self._in_transit.append(_Transit(step, left, self._ready_at, started))
+        epoch = self._epoch
+
+        def arrived() -> None:
+            if epoch == self._epoch:
+                self._in_transit.popleft()
+                step.travel(now(self._env) - left)
+                self._arrive(step)
+
+        after(self._env, self._free_at - left, NORMAL, arrived)
+
+    def _must_flow(self) -> bool:
+        if self._fabric is None:
+            return False
+        return self._always_flows or self._n_as_flows > 0 or not self._fabric.idle(self._wire.links)
+
+    def flow_since(self) -> int:
+        """When the step on the links was put on them, if it is to become a flow; else -1."""
+        first = next(iter(self._in_transit), None)
+        return -1 if first is None or first.started > now(self._env) else first.started
+
+    def refine(self) -> None:
+        """Turn the steps on their way into flows: another flow is about to enter the links."""
+        instant, transits = now(self._env), self._in_transit
+        if not transits:
+            return
+        self._epoch += 1  # so that none arrives by the formula
+        self._in_transit = deque()
+        for transit in transits:
+            if transit.started <= instant:
+                self._n_as_flows += 1
+                self._start(transit.step, transit.left, transit.started)
+            elif transit.ready <= instant:
+                self._n_as_flows += 1
+                self._ready.append((transit.step, transit.left))
+            else:
+                self._await_ready(transit.step, transit.left, transit.ready)
+
+    def _await_ready(self, step: Step, left: int, ready_at: int) -> None:
+        """Put a step on the links as a flow, once its latency has passed."""
+        epoch = self._epoch
+        self._n_as_flows += 1
+
+        def ready() -> None:
+            if epoch == self._epoch:
+                self._ready.append((step, left))
+                self._next()
+
+        after(self._env, ready_at - now(self._env), NORMAL, ready)
+
+    def _next(self) -> None:
+        if self._flow is None and self._ready:
+            self._start(*self._ready.popleft(), None)
+
+    def _start(self, step: Step, left: int, began: int | None) -> None:
+        """Put a step on the links, on which it is alone since `began`."""
+        assert self._fabric is not None
+
+        def done() -> None:
+            self._flow = None
+            self._n_as_flows -= 1
+            self._free_at = now(self._env)
+            step.travel(now(self._env) - left)
+            self._arrive(step)
+            self._next()
+
+        self._flow = self._fabric.start(self._wire.load(step.batch.tokens), done, began)

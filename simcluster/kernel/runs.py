@@ -1,0 +1,337 @@
+"""
+Decode steps of a replica of one stage under a steady scheduler, many at a time.
+
+While no request joins and none leaves, the scheduler decides the same again and the contexts grow by a token a step:
+the steps until the first request is done, or a KV block is missing, are found at once. An arrival meanwhile cuts such
+a run at the end of the step that is being made then; steps that are over stand. A step with prompts is found in one
+go. What goes beyond that (chunks of prompts, prompts in steps of their own, preemption, more requests than a step may
+serve) is left to the replica, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import add
+from typing import NamedTuple
+
+import simpy
+
+from simcluster.kernel.clock import NORMAL, after, now
+from simcluster.kernel.cohort import Cohort
+from simcluster.kernel.exchange import FlowExchange
+from simcluster.kernel.lane import Lane
+from simcluster.kernel.stage import StepPlay
+from simcluster.kernel.step import Prompts, Step
+from simcluster.numerics.ticks import Ticks
+from simcluster.policies.checks import require_admissions
+from simcluster.policies.schedulers import SteadyDecode
+from simcluster.policies.views import Room
+from simcluster.stages.timed import Run, RunModel
+from simcluster.trace.recorder import Recorder, Segment
+from simcluster.work.batch import Batch
+
+MAX_STEPS = 512
+"""Steps of one run, which bounds its memory."""
+
+
+class DecodeRun(NamedTuple):
+    """Steps of the cohort in a row; the first `n_steps` are meant to be made."""
+
+    first_step: int
+    started: int
+    ends: Ticks
+    """When each step ends, shape (steps,)."""
+    found: Run
+    """Their durations and components."""
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Links:
+    """The links of a stage that others may use, and its exchanges as flows on them."""
+
+    is_alone: Callable[[], bool]
+    exchange: FlowExchange | None
+
+
+class DecodeRuns:
+    """
+    Serves a lane's requests as its replica does step by step, to the tick, with a few events for each request.
+
+    Args:
+        env: the clock.
+        lane: whose requests are served.
+        model: of the stage.
+        rule: what the scheduler does while all running requests decode.
+        recorder: of the token rows.
+        decide: called when a step may be formed; with True when other events of this instant may come first.
+        links: of the stage, if others may use them.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, lane: Lane, model: RunModel, rule: SteadyDecode, recorder: Recorder,
+        decide: Callable[[bool], None], links: Links | None = None,
+    ) -> None:  # fmt: skip
+        self._env = env
+        self._lane = lane
+        self._model = model
+        self._rule = rule
+        self._recorder = recorder
+        self._decide = decide
+        self._links = links
+        self._cohort = Cohort(lane.kv.block_size)
+        self._run: DecodeRun | None = None
+        self._n_planned = 0
+        self._play: StepPlay | None = None
+        self._last_end = 0
+        """When the last step ended."""
+        self._likely_steps = MAX_STEPS
+        """Of a run until something cuts it, going by the last ones: to plan many more is in vain."""
+
+    @property
+    def complete_until(self) -> int | None:
+        """Before which tick all rows are recorded; None when that is now."""
+        return None if self._run is None else self._run.started
+
+    def cut_for_arrival(self) -> tuple[int, bool]:
+        """
+        End a run of decode steps before the first step that a request which arrives now can join.
+
+        Returns:
+            How many steps have begun, and whether nothing needs to be decided now as one is under way.
+        """
+        run, lane = self._run, self._lane
+        if run is None:
+            return lane.n_steps, False
+        n_begun = int(run.ends.searchsorted(now(self._env))) + 1
+        if len(lane.running) < lane.max_running:
+            n_steps = n_begun + lane.admission_lag
+            if n_steps < run.n_steps:
+                self._await(run._replace(n_steps=n_steps))
+        return run.first_step + n_begun, True
+
+    def settle(self, horizon: int) -> None:
+        """Record the steps of a run that were over before the horizon, at which the simulation stops."""
+        if self._run is not None:
+            n_steps = min(int(self._run.ends.searchsorted(horizon)), self._run.n_steps)
+            if n_steps:
+                self._end_run(self._run._replace(n_steps=n_steps))
+        self._dissolve()
+
+    def change(self, model: RunModel, links: Links | None) -> None:
+        """Let ops that start from now on last as another model says, and exchanges as other links do."""
+        self._single_out()
+        self._model, self._links = model, links
+        if self._play is not None:
+            self._play.change(model, None if links is None else links.exchange)
+
+    def refine(self) -> None:
+        """Put on the links what is under way on them: another flow is about to enter, or their capacity to change."""
+        self._single_out()
+        if self._play is not None:
+            self._play.refine()
+
+    def fail(self) -> None:
+        """Stop; tokens of steps that are over stand."""
+        if self._run is not None and self._stop_run() is not None:
+            self._lane.n_steps += 1  # the number of the step that is lost
+            self._dissolve(1)
+        else:
+            self._dissolve()
+        if self._play is not None:
+            self._play.cancel()
+            self._play = None
+
+    def _single_out(self) -> None:
+        """End the run after the steps that are over now; the one under way is simulated by itself."""
+        if self._run is None or (began := self._stop_run()) is None:
+            return
+        step, n = self._lane.n_steps, len(self._cohort)
+        self._lane.kv.take(self._cohort.growth.blocks(step, 1))
+        batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
+        self._serve(Step(step, began, batch, [], [], []), began)
+
+    def _stop_run(self) -> int | None:
+        """End the run after the steps that are over now; when the step under way began, if there is one."""
+        instant, run = now(self._env), self._run
+        assert run is not None
+        n_steps = int(run.ends.searchsorted(instant, side="right"))
+        self._n_planned += 1
+        if n_steps:
+            self._end_run(run._replace(n_steps=n_steps))
+        self._run = None
+        began = int(run.ends[n_steps - 1]) if n_steps else run.started
+        if n_steps and began == instant:  # the next step is formed after what happens now
+            self._decide(True)
+            return None
+        return began
+
+    def _dissolve(self, n_lost: int = 0) -> None:
+        """Bring all requests of the cohort up to date, as after the last step that is over."""
+        n_lost += self._play is not None
+        self._cohort.dissolve(self._lane.n_steps - n_lost, self._last_end)
+
+    def decide(self, is_busy: bool) -> bool:
+        """
+        Form the next step, or many, if that can be done here.
+
+        Args:
+            is_busy: whether the stage serves a step that was not formed here.
+
+        Returns:
+            Whether nothing is left to be decided.
+        """
+        if self._run is not None or self._play is not None:
+            return True
+        cohort, lane = self._cohort, self._lane
+        n = len(cohort)
+        if not n and lane.running and not is_busy:
+            n = self._gather()
+        if n == len(lane.running) and n <= lane.max_tokens:
+            needed = cohort.growth.blocks(lane.n_steps, 1)
+            if needed <= lane.kv.available:
+                grants = self._admissions(n, needed) if lane.waiting and n < lane.max_running else []
+                if not grants:
+                    if n:
+                        self._start_run(needed)
+                    return True
+                if not (n and self._rule.prompts_alone):
+                    lane.kv.take(needed)
+                    self._start_step(grants)
+                    return True
+        self._dissolve()
+        return False
+
+    def _gather(self) -> int:
+        """Let the running requests form a cohort if all only decode and got their last token now; how many do."""
+        instant, lane = now(self._env), self._lane
+        running = lane.running.values()
+        if not all(r.last_token == instant and r.only_decodes for r in running):
+            return 0
+        self._last_end = instant
+        for request in running:
+            self._cohort.join(request, lane.n_steps)
+        return len(self._cohort)
+
+    def _admissions(self, n: int, needed: int) -> list[tuple[int, int]]:
+        """Waiting requests that join the cohort's next step, with the tokens each computes."""
+        lane, rule = self._lane, self._rule
+        places = min(lane.max_running, lane.in_system) - n
+        tokens, blocks = lane.max_tokens - n, lane.kv.available - needed
+        if rule.prompts_alone:
+            tokens, blocks = lane.max_tokens, lane.kv.available - n
+        room = Room(tokens, lane.max_tokens, blocks, lane.kv.block_size, places)
+        if not lane.is_checked:
+            return rule.admit(lane.admissible(), room)
+        waiting = list(lane.admissible())
+        grants = rule.admit(waiting, room)
+        require_admissions(lane.scheduler, waiting, room, grants)
+        return grants
+
+    def _start_step(self, grants: list[tuple[int, int]]) -> None:
+        """Serve one step of the cohort together with prompts."""
+        instant, lane, prompts = now(self._env), self._lane, Prompts()
+        for number, n_tokens in grants:
+            request = lane.admit(number)
+            lane.compute(request, n_tokens)
+            prompts.add(request, n_tokens)
+            request.account_wait(instant, lane.waited_as)
+        cohort = self._cohort
+        self._serve(lane.step_of(prompts, len(cohort), cohort.context(lane.n_steps), [], instant))
+
+    def _serve(self, step: Step, began: int | None = None) -> None:
+        """Serve one step, which began now or before."""
+        self._lane.n_steps += 1
+        exchange = None if self._links is None else self._links.exchange
+        op_by_op = began is None and not self._is_alone()
+        self._play = StepPlay(self._env, self._model, step, self._end_step, exchange, op_by_op, began)
+
+    def _is_alone(self) -> bool:
+        return self._links is None or self._links.is_alone()
+
+    def _end_step(self, play: StepPlay) -> None:
+        """Give the cohort and the prompts that were finished a token; the latter join the cohort."""
+        step = play.step
+        step.serve(play.service)
+        step.add_exchange_delay(play.ended - play.began - play.service.ticks)
+        self._play, self._lane.ahead_has_prefill = None, step.has_prefill
+        instant, number, cohort = now(self._env), step.number, self._cohort
+        own = [c - d for c, d in zip(step.for_prefill, step.for_decode, strict=True)]
+        more: list[tuple[int, list[int]]] = []  # what prompts see otherwise than requests that decode
+        for place, request in enumerate(step.finishing, len(cohort)):
+            gathered = request.time_before_step
+            more.append((place, own if gathered is None else list(map(add, own, gathered))))
+            request.emit(instant)
+            request.in_flight = False
+            cohort.join(request, number + 1)
+        if cohort:
+            members = cohort.members()
+            segment = Segment(
+                self._lane.number, number, step.batch.sequences, instant, step.for_decode, members, more
+            )
+            self._recorder.add(segment)
+        for request in step.chunked:
+            request.chunks_under_way -= 1
+            request.gather(step.for_prefill, instant)
+        self._let_go(number + 1, instant)
+        self._decide(False)
+
+    def _start_run(self, needed: int) -> None:
+        """Decode the cohort until its first request is done or a KV block is missing."""
+        cohort, lane = self._cohort, self._lane
+        step, n = lane.n_steps, len(cohort)
+        if not self._is_alone():
+            lane.kv.take(needed)
+            batch = Batch(n, cohort.context(step), 0, 0, 0, n, n)
+            self._serve(Step(step, now(self._env), batch, [], [], []))
+            return
+        lane.ahead_has_prefill = False
+        started = now(self._env)
+        max_steps = min(cohort.last_step() - step, MAX_STEPS, 2 * self._likely_steps + 8)
+        if lane.waiting and n < lane.max_running and lane.waiting[0].seen_from > step:
+            max_steps = min(max_steps, lane.waiting[0].seen_from - step)
+        n_steps = cohort.growth.steps_within(step, max_steps, lane.kv.available)
+        found = self._model.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps, started)
+        ends = found.ticks.cumsum()
+        ends += started
+        if ends[-1] < 0:  # past an int64
+            raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
+        self._await(DecodeRun(step, started, ends, found, len(ends)))
+
+    def _await(self, run: DecodeRun) -> None:
+        """Come back at the end of the run, unless it is cut before."""
+        self._run = run
+        self._n_planned += 1
+        planned = self._n_planned
+
+        def over() -> None:
+            if planned == self._n_planned:
+                self._end_run(run)
+                self._decide(False)
+
+        after(self._env, int(run.ends[run.n_steps - 1]) - now(self._env), NORMAL, over)
+
+    def _end_run(self, run: DecodeRun) -> None:
+        """Give each request of the cohort as many tokens as the run had steps."""
+        n_steps, step = run.n_steps, run.first_step
+        self._likely_steps = 2 * n_steps if n_steps == len(run.ends) else (3 * self._likely_steps + n_steps) // 4
+        # While the run is there, rows of other replicas that come after its own are held back.
+        ends, (_, components, growing) = run.ends[:n_steps], run.found
+        if growing is not None:
+            growing = growing[0], growing[1][:n_steps]
+        elif not isinstance(components, list):
+            components = components[:n_steps]
+        cohort, lane = self._cohort, self._lane
+        segment = Segment(lane.number, step, len(cohort), ends, components, cohort.members(), (), growing)
+        self._recorder.add(segment)
+        self._run = None
+        lane.kv.take(cohort.growth.blocks(step, n_steps))
+        lane.n_steps = step + n_steps
+        self._let_go(lane.n_steps, int(ends[-1]))
+
+    def _let_go(self, step: int, instant: int) -> None:
+        """Let requests leave that got their last token, when `step` steps have been made."""
+        self._last_end = instant
+        for request in self._cohort.pop_finished(step, instant):
+            self._lane.release(request)

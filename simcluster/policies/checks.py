@@ -1,0 +1,100 @@
+"""What a decision of a policy must keep to: each rule with its words, for policies that a caller passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from simcluster.policies.views import Decision, RequestView, Room, RouterView, SchedulerView, blocks_for
+
+
+class PolicyError(ValueError):
+    """A policy decided what is not possible; the message names the policy, the request and the rule."""
+
+
+def name_of(policy: object) -> str:
+    """The name under which a policy is reported."""
+    return str(getattr(policy, "__name__", None) or type(policy).__name__)
+
+
+def require_decision(scheduler: object, view: SchedulerView, decision: Decision) -> None:
+    """
+    Check a scheduler's decision; `view.waiting` must be a sequence.
+
+    Raises:
+        PolicyError: it breaks a rule.
+    """
+    waiting = {request.request: request for request in view.waiting}
+    running = {request.request: request for request in view.running}
+    free = view.free_blocks
+    for number in decision.preempted:
+        if number not in running:
+            raise _error(scheduler, number, "preempts a request that is not running, or is in a step under way")
+        free += running.pop(number).blocks
+    n_admitted = sum(number in waiting for number, _ in decision.grants)
+    _require_grants(scheduler, decision.grants, running | waiting, view.max_tokens, free, view.block_size)
+    if len(decision.grants) > view.max_requests:
+        raise _error(scheduler, decision.grants[-1][0], f"grants to more than {view.max_requests} requests of a step")
+    n_running = view.n_running - len(decision.preempted) + n_admitted
+    if n_admitted and n_running > view.max_running:
+        raise _error(scheduler, decision.grants[-1][0], f"admits more than {view.max_running} running requests")
+
+
+def require_admissions(
+    admission: object, waiting: Iterable[RequestView], room: Room, grants: list[tuple[int, int]]
+) -> None:
+    """
+    Check what an admission grants to waiting requests.
+
+    Raises:
+        PolicyError: it breaks a rule.
+    """
+    known = {request.request: request for request in waiting}
+    _require_grants(admission, grants, known, room.tokens, room.blocks, room.block_size)
+    if len(grants) > room.places:
+        raise _error(admission, grants[-1][0], f"admits more than the {room.places} requests there is room for")
+
+
+def require_replica(router: object, request: int, view: RouterView, chosen: object) -> None:
+    """
+    Check a router's choice.
+
+    Raises:
+        PolicyError: it is not a replica that accepts the request.
+    """
+    if chosen not in {replica.replica for replica in view.accepting}:
+        numbers = ", ".join(str(replica.replica) for replica in view.accepting)
+        raise _error(router, request, f"chose replica {chosen!r}; expected one that accepts it: {numbers}")
+
+
+def _require_grants(
+    policy: object, grants: list[tuple[int, int]], known: Mapping[int, RequestView], max_tokens: int, blocks: int,
+    block_size: int,
+) -> None:  # fmt: skip
+    """Check tokens and KV blocks of grants to some requests."""
+    left = max_tokens
+    for (number, n_tokens), is_repeated in _with_repeats(grants):
+        request = known.get(number)
+        if request is None:
+            raise _error(policy, number, "grants tokens to a request that can take no part in this step")
+        if is_repeated:
+            raise _error(policy, number, "grants tokens to a request twice")
+        if not 1 <= n_tokens <= request.pending:
+            raise _error(policy, number, f"grants {n_tokens} tokens to a request with {request.pending} pending")
+        left -= n_tokens
+        if left < 0:
+            raise _error(policy, number, f"grants more than the {max_tokens} tokens of a step")
+        blocks -= blocks_for(request.computed + n_tokens, block_size) - request.blocks
+        if blocks < 0:
+            raise _error(policy, number, f"grants tokens that need {-blocks} KV blocks more than are free")
+
+
+def _with_repeats(grants: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], bool]]:
+    """Each grant, and whether its request had one before."""
+    seen: set[int] = set()
+    for grant in grants:
+        yield grant, grant[0] in seen
+        seen.add(grant[0])
+
+
+def _error(policy: object, request: int, rule: str) -> PolicyError:
+    return PolicyError(f"policy '{name_of(policy)}', request {request}: it {rule}")

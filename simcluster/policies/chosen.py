@@ -1,0 +1,93 @@
+"""Policies that a caller passes to a simulation instead of those that the scenario names."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simcluster.files.problems import nearest
+from simcluster.policies.checks import PolicyError, name_of
+from simcluster.policies.routers import ROUTERS, Router
+from simcluster.policies.schedulers import SCHEDULERS, Scheduler
+
+
+@dataclass(frozen=True)
+class Policies:
+    """
+    Schedulers and a router for `simulate`; what is left out is as the scenario says.
+
+    Functions travel to worker processes by value. They must be pure: the same view, the same decision.
+    """
+
+    scheduler: Scheduler | str | Mapping[str, Scheduler | str] | None = None
+    """For all pools, or by the name of a pool: a function, or the name of one that comes with simcluster."""
+    router: Router | str | None = None
+
+    def scheduler_of(self, pool: str) -> Scheduler | None:
+        """
+        The scheduler of a pool; None for that of the scenario.
+
+        Raises:
+            PolicyError: no scheduler has this name.
+        """
+        given = self.scheduler.get(pool) if isinstance(self.scheduler, Mapping) else self.scheduler
+        return _named(given, SCHEDULERS, "scheduler") if isinstance(given, str) else given
+
+    def chosen_router(self) -> Router | None:
+        """
+        The router; None for that of the scenario.
+
+        Raises:
+            PolicyError: no router has this name.
+        """
+        return _named(self.router, ROUTERS, "router") if isinstance(self.router, str) else self.router
+
+    def described(self) -> dict[str, dict[str, str]]:
+        """Name and SHA-256 of the source of each policy given, for the record of a run; nothing without any."""
+        given: dict[str, Any] = {"router": self.router}
+        if isinstance(self.scheduler, Mapping):
+            given |= {f"scheduler of {pool}": policy for pool, policy in sorted(self.scheduler.items())}
+        else:
+            given["scheduler"] = self.scheduler
+        known: dict[str, Any] = {**SCHEDULERS, **ROUTERS}
+        return {
+            role: {"name": name_of(policy), "sha256": source_sha256(policy)}
+            for role, policy in ((role, known.get(given, given)) for role, given in given.items())
+            if policy is not None
+        }
+
+
+def source_sha256(policy: Any) -> str:
+    """
+    SHA-256 of a policy's source, with its defaults and the plain values that it encloses.
+
+    Where no source can be found (a function typed at a prompt), its byte code stands for it. Functions that it calls
+    are not part of it.
+    """
+    code = getattr(policy, "__code__", None)
+    try:
+        text = inspect.getsource(policy if code is not None or inspect.isclass(policy) else type(policy))
+    except (OSError, TypeError):
+        text = "" if code is None else f"{code.co_code.hex()} {code.co_names} {code.co_consts!r}"
+    enclosed = [repr(cell.cell_contents) for cell in getattr(policy, "__closure__", None) or ()
+                if _is_plain(cell.cell_contents)]  # fmt: skip
+    parts = (text, repr(getattr(policy, "__defaults__", None)), *enclosed)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the text of a value says all of it, on every machine."""
+    if isinstance(value, dict):
+        return all(_is_plain(part) for item in value.items() for part in item)
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _named(name: str, known: Mapping[str, Any], role: str) -> Any:
+    if name not in known:
+        raise PolicyError(f"unknown {role} '{name}'; {nearest(name, known)}")
+    return known[name]
