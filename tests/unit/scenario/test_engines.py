@@ -48,13 +48,13 @@ def test_an_engine_brings_its_constants(name: str) -> None:
 
 
 def test_a_source_that_no_time_names_is_a_fault_of_the_file() -> None:
-    """Sources that are listed and not named are told as other faults of a calibration are, with the file."""
+    """Sources that are listed and not named are reported with the file, like other errors of a calibration."""
     document = entries.entry("calibration", "engine-vllm")
     document.data["sources"]["another"] = document.data["sources"]["served"]
     with pytest.raises(InputError) as error:
         read(document, "vllm")
 
-    assert ["source 'another'"] == [problem.found for problem in error.value.problems]
+    assert ["source 'another' is not cited"] == [problem.found for problem in error.value.problems]
     assert "engine-vllm.yaml" in error.value.problems[0].file
 
 
