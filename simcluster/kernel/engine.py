@@ -42,6 +42,9 @@ class Surroundings:
     """Of the hosts that deliver tokens, by replica, None for a host that never pauses; empty where none does."""
 
 
+ALONE = Surroundings()
+"""No events, no fabric and no pauses."""
+
 _SHIPPED = frozenset(ROUTERS.values())
 """Their choices need no check for every request; the tests check them."""
 
@@ -56,7 +59,7 @@ class Engine:
         load: Requests,
         fidelity: str,
         sinks: Iterable[Callable[[Block], None]],
-        surroundings: Surroundings = Surroundings(),  # frozen
+        surroundings: Surroundings = ALONE,
         watch: Watch | None = None,
         rows_per_block: int = ROWS_PER_BLOCK,
     ) -> None:

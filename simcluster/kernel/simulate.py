@@ -12,7 +12,7 @@ from simcluster.kernel.watch import Watch
 from simcluster.numerics.ticks import to_ticks
 from simcluster.plans.planner import Planner
 from simcluster.plans.replica_plan import ReplicaPlan
-from simcluster.policies.chosen import Policies
+from simcluster.policies.chosen import AS_IN_SCENARIO, Policies
 from simcluster.policies.routers import ROUTERS
 from simcluster.scenario.requests import requests_of
 from simcluster.scenario.resolved import Scenario
@@ -36,7 +36,7 @@ def run_scenario(
     scenario: Scenario,
     sinks: Iterable[Callable[[Block], None]],
     watch: Watch | None = None,
-    policies: Policies = Policies(),  # noqa: B008  # frozen
+    policies: Policies = AS_IN_SCENARIO,
 ) -> Outcome:
     """
     Simulate a scenario; token rows go to the sinks in blocks as they arise.

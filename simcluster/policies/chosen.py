@@ -60,6 +60,10 @@ class Policies:
         }
 
 
+AS_IN_SCENARIO = Policies()
+"""No policy but those that the scenario names."""
+
+
 def source_sha256(policy: Any) -> str:
     """
     SHA-256 of a policy's source, with its defaults and the plain values that it encloses.

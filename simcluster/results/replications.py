@@ -20,6 +20,7 @@ import numpy as np
 
 from simcluster.files.problems import InputError, Problem
 from simcluster.files.source import read_text
+from simcluster.policies.chosen import AS_IN_SCENARIO, Policies
 from simcluster.results.read_run import REPLICATIONS, RunFolder, read_runs
 from simcluster.results.run import INCOMPLETE, RESOLVED, expected_s, provenance, record, write_json
 from simcluster.results.tables import write_table
@@ -96,6 +97,7 @@ def replicate(
     jobs: int | None = None,
     scheduler: str | None = None,
     done: Callable[[int], None] = lambda _: None,
+    policies: Policies = AS_IN_SCENARIO,
 ) -> dict[str, Any]:
     """
     Simulate a scenario under its seed and those that follow, into one folder with a run folder for each.
@@ -107,6 +109,7 @@ def replicate(
         jobs: processes at once; see `workers.each`.
         scheduler: of Dask, whose workers see the folder under the same path.
         done: called with the number of finished runs, at first that of those kept.
+        policies: instead of those that the scenario names; functions travel to the processes by value.
 
     Returns:
         The content of `replications.json`.
@@ -124,7 +127,7 @@ def replicate(
     seeds = range(scenario.seed, scenario.seed + n_seeds)
     planned = {seed_folder(seed): scenario.model_copy(update={"seed": seed}) for seed in seeds}
     try:
-        kept = _kept(partial, planned)
+        kept = _kept(partial, planned, policies)
         n_done = len(kept)
         done(n_done)
 
@@ -133,7 +136,7 @@ def replicate(
             n_done += 1
             done(n_done)
 
-        missing = [(one, (partial / name).absolute()) for name, one in planned.items() if name not in kept]
+        missing = [(one, (partial / name).absolute(), policies) for name, one in planned.items() if name not in kept]
         each(_recorded, missing, jobs, scheduler, one_more, len(missing) * expected_s(scenario))
         summary = _describe(partial, list(planned))
     except Exception:
@@ -144,8 +147,9 @@ def replicate(
     return summary
 
 
-def _recorded(task: tuple[Scenario, Path]) -> None:
-    record(*task)
+def _recorded(task: tuple[Scenario, Path, Policies]) -> None:
+    scenario, folder, policies = task
+    record(scenario, folder, policies=policies)
 
 
 def seed_folder(seed: int) -> str:
@@ -179,11 +183,11 @@ def _merge(folder: Path, partial: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _kept(folder: Path, planned: dict[str, Scenario]) -> set[str]:
+def _kept(folder: Path, planned: dict[str, Scenario], policies: Policies) -> set[str]:
     """Names of the runs that would be made again alike; everything else is removed."""
     kept = set()
     for place in sorted(folder.iterdir()):
-        if place.name in planned and _is_of(place, planned[place.name]):
+        if place.name in planned and _is_of(place, planned[place.name], policies):
             kept.add(place.name)
         elif place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
@@ -192,7 +196,7 @@ def _kept(folder: Path, planned: dict[str, Scenario]) -> set[str]:
     return kept
 
 
-def _is_of(run: Path, scenario: Scenario) -> bool:
+def _is_of(run: Path, scenario: Scenario, policies: Policies) -> bool:
     """Whether this version, with these packages, would make the same run."""
     try:
         found = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
@@ -200,7 +204,7 @@ def _is_of(run: Path, scenario: Scenario) -> bool:
     except (OSError, ValueError):
         return False
     digest = found.pop("trace_digest", None) if isinstance(found, dict) else None
-    return digest is not None and found == provenance(scenario) and resolved == dump(scenario)
+    return digest is not None and found == provenance(scenario, policies) and resolved == dump(scenario)
 
 
 def read_all(folder: Path) -> list[RunFolder]:

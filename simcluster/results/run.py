@@ -23,6 +23,7 @@ import simcluster
 from simcluster.files.problems import InputError, Problem
 from simcluster.kernel.simulate import Outcome, run_scenario
 from simcluster.numerics.ticks import TICKS_PER_S
+from simcluster.policies.chosen import AS_IN_SCENARIO, Policies
 from simcluster.results import steady_state
 from simcluster.results.intervals import calibration_of, uncertainty
 from simcluster.results.metrics import DEFINITIONS, TokenSums, latencies_ms, of_requests, summarise
@@ -68,16 +69,22 @@ class Result:
         return pd.DataFrame(self.requests_table)
 
 
-def simulate(scenario: Scenario, progress: Callable[[int], None] | None = None) -> Result:
+def simulate(
+    scenario: Scenario, progress: Callable[[int], None] | None = None, policies: Policies = AS_IN_SCENARIO
+) -> Result:
     """
-    Play a scenario in memory.
+    Simulate a scenario in memory.
 
     Args:
         scenario: as `load` gives it.
         progress: called now and then with the number of tokens made since the last call.
+        policies: schedulers and a router instead of those that the scenario names.
+
+    Raises:
+        PolicyError: one of the policies decides what is not possible.
     """
     blocks: list[Block] = []
-    summary, requests = observe(scenario, [blocks.append, *_reporting(progress)])
+    summary, requests = observe(scenario, [blocks.append, *_reporting(progress)], policies)
     return Result(scenario, summary, requests, tuple(blocks))
 
 
@@ -87,21 +94,31 @@ def expected_s(scenario: Scenario) -> float:
 
 
 def measure(scenario: Scenario) -> dict[str, Any]:
-    """Play a scenario for its summary alone; token rows are counted and not kept."""
+    """Simulate a scenario for its summary alone; token rows are counted and not kept."""
     return observe(scenario, ())[0]
 
 
-def observe(scenario: Scenario, sinks: Iterable[Callable[[Block], None]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Play a scenario while token rows go to the sinks; returns its summary and its request table."""
+def observe(
+    scenario: Scenario, sinks: Iterable[Callable[[Block], None]], policies: Policies = AS_IN_SCENARIO
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Simulate a scenario while token rows go to the sinks; returns its summary and its request table."""
     digest, sums = Digest(), TokenSums("horizon" in scenario.workload)
-    outcome = run_scenario(scenario, [*sinks, digest.add_tokens, sums.add])
+    outcome = run_scenario(scenario, [*sinks, digest.add_tokens, sums.add], policies=policies)
     digest.add_requests(outcome.requests)
-    return _summary(scenario, outcome, digest.hexdigest(), sums), outcome.requests
+    described = policies.described()
+    digest.add_policies(described)
+    summary = _summary(scenario, outcome, digest.hexdigest(), sums)
+    return (summary | {"policies": described} if described else summary), outcome.requests
 
 
-def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+def record(
+    scenario: Scenario,
+    folder: Path,
+    progress: Callable[[int], None] | None = None,
+    policies: Policies = AS_IN_SCENARIO,
+) -> dict[str, Any]:
     """
-    Play a scenario into a run folder, replacing what a former run left there.
+    Simulate a scenario into a run folder, replacing what a former run left there.
 
     Returns:
         The summary.
@@ -115,7 +132,7 @@ def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        summary = _write(scenario, partial, progress)
+        summary = _write(scenario, partial, progress, policies)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -128,13 +145,15 @@ def record(scenario: Scenario, folder: Path, progress: Callable[[int], None] | N
     return summary
 
 
-def _write(scenario: Scenario, folder: Path, progress: Callable[[int], None] | None) -> dict[str, Any]:
-    """All files of a run."""
+def _write(
+    scenario: Scenario, folder: Path, progress: Callable[[int], None] | None, policies: Policies
+) -> dict[str, Any]:
+    """Write all files of a run."""
     from simcluster.results.tables import TokenFile, write_table
 
-    origin = provenance(scenario)
+    origin = provenance(scenario, policies)
     with TokenFile(folder / "tokens.parquet", origin) as file:
-        summary, requests = observe(scenario, [file.write, *_reporting(progress)])
+        summary, requests = observe(scenario, [file.write, *_reporting(progress)], policies)
         file.describe({"trace_digest": summary["trace_digest"]})
     origin["trace_digest"] = summary["trace_digest"]
     write_table(folder / "requests.parquet", requests, origin)
@@ -215,9 +234,9 @@ def remarks(summary: dict[str, Any]) -> list[str]:
     return [*failures, *dropped, *summary["notes"]]
 
 
-def provenance(scenario: Scenario) -> dict[str, Any]:
+def provenance(scenario: Scenario, policies: Policies = AS_IN_SCENARIO) -> dict[str, Any]:
     """
-    Where a run comes from, all but the digest of its trace.
+    Describe where a run comes from, all but the digest of its trace.
 
     No time and no name of a machine, so that equal runs have equal files.
     """
@@ -229,6 +248,7 @@ def provenance(scenario: Scenario) -> dict[str, Any]:
         "scenario_digest": scenario.digest(),
         "seed": scenario.seed,
         "ticks_per_s": TICKS_PER_S,
+        **({"policies": described} if (described := policies.described()) else {}),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ class Digest:
     def __init__(self) -> None:
         self._columns = [hashlib.sha256() for _ in TOKEN_COLUMNS]
         self._requests = hashlib.sha256()
+        self._policies: list[str] = []
 
     def add_tokens(self, block: Block) -> None:
         """Add rows of the token table, shape (columns, rows)."""
@@ -31,7 +34,11 @@ class Digest:
             else:
                 self._requests.update("\0".join(values).encode())
 
+    def add_policies(self, described: Mapping[str, Any]) -> None:
+        """Add the policies that a caller passed, as `Policies.described` has them; none change nothing."""
+        self._policies = [json.dumps(described, sort_keys=True)] if described else []
+
     def hexdigest(self) -> str:
         """Finish the digest of all rows added so far."""
-        parts = [digest.hexdigest() for digest in (*self._columns, self._requests)]
+        parts = [*(digest.hexdigest() for digest in (*self._columns, self._requests)), *self._policies]
         return hashlib.sha256("".join(parts).encode()).hexdigest()

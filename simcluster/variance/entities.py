@@ -122,7 +122,9 @@ def entities(runs: Sequence[RunFolder]) -> Entities:
     """
     scenarios = [run.scenario() for run in runs]
     n_links, links = _links(runs, scenarios)
-    n_steps, stages = _stages(scenarios)
+    # A run under policies of its caller cannot be simulated again without them.
+    repeatable = [run.scenario() for run in runs if not run.summary.get("policies")]
+    n_steps, stages = _stages(repeatable) if repeatable else (0, [])
     return Entities(n_links, links[:MAX_LINKS], n_steps, stages, _standstills(runs, scenarios)[:MAX_STANDSTILLS])
 
 

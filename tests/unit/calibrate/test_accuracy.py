@@ -59,7 +59,7 @@ def test_a_picture_of_another_kind_is_refused_before_work(tmp_path: Path, capsys
     assert [file] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "said"), [("v.svg", "is a folder"), ("cases.csv/v.svg", "is no folder")])
+@pytest.mark.parametrize(("name", "said"), [("v.svg", "is a folder"), ("cases.csv/v.svg", "not a folder")])
 def test_a_picture_that_cannot_be_written_is_refused_before_work(
     name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,7 +144,7 @@ def test_nothing_to_validate_is_a_usage_error(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize(
     ("rows", "said"),
-    [((), "no rows"), ((GOOD.replace("h100_sxm", "tpu"),), "none of 1 rows can be played")],
+    [((), "no rows"), ((GOOD.replace("h100_sxm", "tpu"),), "none of 1 rows can be simulated")],
 )
 def test_cases_of_which_none_can_be_played(
     rows: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

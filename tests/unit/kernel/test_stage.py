@@ -114,7 +114,7 @@ def test_a_stage_takes_the_next_step_before_it_lets_one_go(op_by_op: bool) -> No
     env.run()
 
     assert [(0, 10), (1, 14), (2, 14)] == left
-    assert [(0, 4), (1, 8), (2, 14)] == freed
+    assert [(0, 4), (1, 8), (2, 11)] == freed
     assert [0, 4, 8 + 3] == [step.for_prefill[COMPONENT["pipeline_wait"]] for step in steps]
     assert [10, 14, 14] == [sum(step.for_prefill) for step in steps]
     assert 4 == sum(steps[0].in_first_stage)

@@ -48,7 +48,7 @@ def test_an_engine_brings_its_constants(name: str) -> None:
 
 
 def test_a_source_that_no_time_names_is_a_fault_of_the_file() -> None:
-    """Sources that are listed and not named are told as other faults of a calibration are, with the file."""
+    """Sources that are listed and not named are reported with the file, like other errors of a calibration."""
     document = entries.entry("calibration", "engine-vllm")
     document.data["sources"]["another"] = document.data["sources"]["served"]
     with pytest.raises(InputError) as error:
