@@ -73,8 +73,11 @@ class Prices:
             sharing: whether others use them too.
         """
         over = None
-        if links is not None and (links.conditions != NORMAL_CONDITIONS or sharing == "sometimes"):
+        if links is not None and links.conditions != NORMAL_CONDITIONS:
             over = StageLinks(stage.devices, links, sharing)
+        elif links is not None and sharing == "sometimes" and self._scenario.group is not None:
+            # Groups of ranks are laid out alike, so as built an exchange takes as long in each of them.
+            over = StageLinks(self._scenario.replicas[0].stages[0].devices, links, sharing)
         blocks, scenario = PROGRAMS["token"].blocks_of(stage.layers), self._scenario
         is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
         if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
@@ -149,7 +152,7 @@ class Prices:
         if over is None or self._scenario.group is None:
             return exchange_as_built_s(self._scenario)
         if over.sharing == "sometimes":
-            return lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S
+            return lru_cache(maxsize=4096)(lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S)
         links = over.links.as_built if over.sharing == "always" else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
 
