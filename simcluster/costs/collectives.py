@@ -20,6 +20,7 @@ import numpy as np
 from simcluster.catalog.calibration.collectives import Collective, CollectiveFit, Fabric, Launch
 from simcluster.files.problems import nearest
 from simcluster.numerics.arrays import Floats
+from simcluster.numerics.ticks import to_ticks
 
 Size = TypeVar("Size", float, Floats)
 """Bytes, one number or an array; durations have the same shape."""
@@ -128,6 +129,15 @@ def phases_s(phases: Phases, n_bytes: Size) -> Size:
         times = [line.at(n_bytes / parts) for line in lines]
         total = total + (min(times) if isinstance(n_bytes, int | float) else reduce(np.minimum, times))
     return total
+
+
+def phases_ticks(phases: Phases, n_bytes: float) -> int:
+    """Add the durations of all phases in ticks, start and transfer rounded apart, as flows on an idle fabric are."""
+    ticks = 0
+    for lines, parts in phases:
+        line = min(lines, key=lambda line: line.at(n_bytes / parts))
+        ticks += to_ticks(line.start_s) + to_ticks(line.share * (n_bytes / parts) / line.bytes_per_s)
+    return ticks
 
 
 def flat(

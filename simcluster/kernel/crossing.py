@@ -9,8 +9,8 @@ enters its links.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import simpy
 
@@ -20,8 +20,7 @@ from simcluster.kernel.step import Step
 from simcluster.plans.replica_plan import Wire
 
 
-@dataclass(eq=False, slots=True)
-class _Transit:
+class Transit(NamedTuple):
     """A step on its way by the formula."""
 
     step: Step
@@ -30,6 +29,7 @@ class _Transit:
     """When its latency has passed."""
     started: int
     """When it is put on the links."""
+    arrives: int
 
 
 class Crossing:
@@ -59,7 +59,7 @@ class Crossing:
     def _forget(self) -> None:
         self._ready_at = 0
         self._free_at = 0
-        self._in_transit: deque[_Transit] = deque()
+        self._in_transit: deque[Transit] = deque()
         self._n_as_flows = 0
         """Steps on their way that are flows or will be."""
         self._ready: deque[tuple[Step, int]] = deque()
@@ -87,16 +87,30 @@ class Crossing:
             return
         started = max(self._ready_at, self._free_at)
         self._free_at = started + self._wire.busy_ticks(step.batch.tokens)
-        self._in_transit.append(_Transit(step, left, self._ready_at, started))
+        self.put(Transit(step, left, self._ready_at, started, self._free_at))
+
+    def put(self, transit: Transit) -> None:
+        """Let a step arrive by the formula."""
+        self._ready_at, self._free_at = transit.ready, transit.arrives
+        self._in_transit.append(transit)
         epoch = self._epoch
 
         def arrived() -> None:
             if epoch == self._epoch:
                 self._in_transit.popleft()
-                step.travel(now(self._env) - left)
-                self._arrive(step)
+                transit.step.travel(now(self._env) - transit.left)
+                self._arrive(transit.step)
 
-        after(self._env, self._free_at - left, NORMAL, arrived)
+        after(self._env, transit.arrives - now(self._env), NORMAL, arrived)
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether no step on its way is a flow."""
+        return self._n_as_flows == 0
+
+    def in_transit(self) -> Iterator[Transit]:
+        """Steps on their way by the formula, the first one first."""
+        return iter(self._in_transit)
 
     def _must_flow(self) -> bool:
         if self._fabric is None:

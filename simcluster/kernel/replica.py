@@ -8,14 +8,17 @@ from typing import cast
 import numpy as np
 import simpy
 
+from simcluster.kernel.adaptive import AdaptivePipeline
+from simcluster.kernel.chain import Chain
 from simcluster.kernel.clock import DECIDE, NORMAL, after, now
 from simcluster.kernel.exchange import FlowExchange
 from simcluster.kernel.fabric import Fabric
 from simcluster.kernel.lane import Lane
-from simcluster.kernel.pipeline import Chain, Pipeline, Tandem
+from simcluster.kernel.pipeline import Pipeline
 from simcluster.kernel.request import Request
 from simcluster.kernel.runs import DecodeRuns, Links
 from simcluster.kernel.step import Step
+from simcluster.kernel.tandem import Tandem
 from simcluster.kernel.watch import Watch
 from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
 from simcluster.policies.schedulers import steady_decode_of
@@ -60,11 +63,20 @@ class Replica:
 
     def _pipeline_of(self, plan: ReplicaPlan, op_by_op: bool, watch: Watch | None) -> Pipeline:
         """How the pipeline is simulated; all ways give the same times."""
-        if not op_by_op and self._fabric is None and not plan.may_change and watch is None:
-            return Tandem(self._env, plan.pipeline, self._first_is_free, self._last_left)
-        return Chain(
-            self._env, plan.pipeline, op_by_op, self._fabric, self._first_is_free, self._last_left, self.number, watch
-        )
+        calls = self._first_is_free, self._last_left
+        fabric, is_closed = self._fabric, not op_by_op and watch is None
+        if is_closed and fabric is None and not plan.may_change:
+            return Tandem(self._env, plan.pipeline, *calls)
+        found: AdaptivePipeline | Chain
+        found = chain = Chain(self._env, plan.pipeline, op_by_op, fabric, *calls, self.number, watch)
+        links = sorted({link for links in plan.pipeline.links for link in links}.union(
+            *(wire.links for wire in plan.pipeline.wires)))  # fmt: skip
+        if is_closed and plan.n_stages > 1:
+            is_alone = (lambda: True) if fabric is None else (lambda: fabric.idle(links))
+            found = AdaptivePipeline(self._env, plan.pipeline, chain, *calls, is_alone)
+        if fabric is not None and not op_by_op:
+            fabric.watch(links, found.refine)
+        return found
 
     def _runs_of(self, plan: ReplicaPlan) -> DecodeRuns | None:
         """Decode steps many at a time, where stage and scheduler allow that."""

@@ -9,7 +9,7 @@ The next step is one event again, once the stage is alone. Both ways give the sa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import simpy
@@ -44,6 +44,8 @@ class StepPlay:
         self._env = env
         self._over = over
         self._exchange = exchange
+        self._model: StageModel | None = model
+        """Of all of its ops; None once they are of several."""
         self.step = step
         self.began = now(env) if began is None else began
         self.service = model.service(step.number, step.batch, step.entered)
@@ -63,6 +65,10 @@ class StepPlay:
             return -1
         op, exchange_at = self._op_under_way()
         return self._exchange.flow_since(op, self.step.batch, exchange_at)
+
+    def is_whole_of(self, model: StageModel) -> bool:
+        """Whether it is one event, and all of it as this model has it."""
+        return self._process is None and self._model is model
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         """Let ops that start after this instant last as another model says."""
@@ -106,6 +112,7 @@ class StepPlay:
 
     def _go_over_to(self, model: StageModel, first_op: int) -> None:
         """Let ops from this one on last as a model says."""
+        self._model = None
         step = self.step
         self.service = spliced(self.service, model.service(step.number, step.batch, step.entered), first_op)
 
@@ -233,7 +240,8 @@ class Stage:
         """Steps that have begun and not left, in order."""
         self._occupant: StepPlay | None = None
         """The step that keeps the stage from taking the next one."""
-        self._ahead_has_prefill = False
+        self.ahead_has_prefill = False
+        """The step that began last carries prompts."""
 
     @property
     def busy(self) -> bool:
@@ -245,6 +253,24 @@ class Stage:
         self._queue.append(Arrived(step, now(self._env), list(step.for_prefill) if self._watcher else []))
         if self._occupant is None:
             self._start()
+
+    def put(self, step: Step, arrived: int, began: int | None) -> None:
+        """Put in a step that came before now; where `began` is given, it has been served since then."""
+        self._queue.append(Arrived(step, arrived, []))
+        if began is not None:
+            self._start(began)
+
+    def positions(self) -> Iterator[tuple[Step, int]]:
+        """Each step here with when it came or, of one that is served, when that began."""
+        for served in self._serving:
+            yield served.play.step, served.play.began
+        for arrived in self._queue:
+            yield arrived.step, arrived.tick
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether the step in service is one event and as the model of now has it."""
+        return all(served.play.is_whole_of(self._model) for served in self._serving)
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
         """Let ops that start from now on last as another model says, and exchanges as another plan."""
@@ -265,13 +291,15 @@ class Stage:
     def _under_way(self) -> list[StepPlay]:
         return [served.play for served in self._serving if served.play.ended < 0]
 
-    def _start(self) -> None:
-        arrived, behind_prefill = self._queue.popleft(), self._ahead_has_prefill
+    def _start(self, began: int | None = None) -> None:
+        """Serve the next step, from now on or, if it was accounted for until it began, since then."""
+        arrived, behind_prefill = self._queue.popleft(), self.ahead_has_prefill
         step = arrived.step
-        step.wait(now(self._env) - arrived.tick, behind_prefill=behind_prefill)
-        self._ahead_has_prefill = step.has_prefill
-        op_by_op = self._op_by_op or not (self._is_alone is None or self._is_alone())
-        play = StepPlay(self._env, self._model, step, self._over, self._exchange, op_by_op)
+        if began is None:
+            step.wait(now(self._env) - arrived.tick, behind_prefill=behind_prefill)
+        self.ahead_has_prefill = step.has_prefill
+        op_by_op = began is None and (self._op_by_op or not (self._is_alone is None or self._is_alone()))
+        play = StepPlay(self._env, self._model, step, self._over, self._exchange, op_by_op, began)
         self._occupant = play
         self._serving.append(_Served(play, arrived, behind_prefill))
         occupied = play.service.occupied_ticks

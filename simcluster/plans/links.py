@@ -106,7 +106,9 @@ class Links:
         found = []
         for leg, phase in zip(exchange, phases(exchange, self.uses_of), strict=True):
             key = (leg.collective, leg.fit.algorithm, leg.groups)
-            detour = self._worst(self.loads_of(*key), {}) / self._worst(self.as_built.loads_of(*key), {})
+            detour = 1.0
+            if self.conditions.cut:
+                detour = self._worst(self.loads_of(*key), {}) / self._worst(self.as_built.loads_of(*key), {})
             extra_s = 0.0
             if self.conditions.extra_latency_ticks or self.conditions.cut:
                 pairs = {ends for group in leg.groups for ends in zip(group, (*group[1:], group[0]), strict=True)}

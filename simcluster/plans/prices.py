@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 from simcluster.catalog.calibration.collectives import Fabric
 from simcluster.costs.blocks import BlockCosts, ExchangeTime, HostTime, WeightStream
-from simcluster.costs.collectives import Fits, Phases, flat, hierarchical_all_reduce, phases_s
+from simcluster.costs.collectives import Fits, Phases, flat, hierarchical_all_reduce, phases_s, phases_ticks
 from simcluster.costs.exchange import Leg, hierarchical_legs, legs
 from simcluster.costs.memory_device import MemoryDevice
 from simcluster.costs.wafer_device import WaferDevice
@@ -74,8 +75,11 @@ class Prices:
             sharing: whether others use them too.
         """
         over = None
-        if links is not None and (links.conditions != NORMAL_CONDITIONS or sharing == "sometimes"):
+        if links is not None and links.conditions != NORMAL_CONDITIONS:
             over = StageLinks(stage.devices, links, sharing)
+        elif links is not None and sharing == "sometimes" and self._pool.group is not None:
+            # Groups of ranks are laid out alike, so as built an exchange takes as long in each of them.
+            over = StageLinks(self._pool.replicas[0].stages[0].devices, links, sharing)
         blocks, pool = PROGRAMS["token"].blocks_of(stage.layers), self._pool
         is_routed = routing_varies(pool.model, pool.wafer is not None, pool.weight_stream is not None)
         if not is_noisy(self._noise, pool.device.kind, is_routed):
@@ -149,8 +153,10 @@ class Prices:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._pool.group is None:
             return exchange_as_built_s(self._pool)
+        if over.sharing == "sometimes" and over.links.conditions == NORMAL_CONDITIONS:
+            return flows_as_built_s(self._pool)
         if over.sharing == "sometimes":
-            return lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S
+            return lru_cache(maxsize=4096)(lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S)
         links = over.links.as_built if over.sharing == "always" else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))
 
@@ -269,7 +275,19 @@ def _collective(group: Group, kind: Collective, all_reduce: str) -> OneFabric | 
 
 
 def exchange_as_built_s(pool: Pool) -> ExchangeTime:
-    """Time of exchanges over links as built, in closed form; cached, since their sizes recur."""
+    """Time of exchanges in closed form; kept, since their sizes come again and again."""
+    phases = _phases_of(pool)
+    return lru_cache(maxsize=4096)(lambda kind, n_bytes: float(phases_s(phases(kind), n_bytes)))
+
+
+def flows_as_built_s(pool: Pool) -> ExchangeTime:
+    """The same where exchanges may be flows: each start and each transfer is a whole number of ticks."""
+    phases = _phases_of(pool)
+    return lru_cache(maxsize=4096)(lambda kind, n_bytes: phases_ticks(phases(kind), n_bytes) / TICKS_PER_S)
+
+
+def _phases_of(pool: Pool) -> Callable[[Collective], Phases]:
+    """The phases of each exchange of the ranks of a stage; none for a single rank."""
     group, engine = pool.group, pool.engine
 
     @cache
@@ -282,8 +300,4 @@ def exchange_as_built_s(pool: Pool) -> ExchangeTime:
             return flat(choice.collective, choice.fits, n_ranks * n_nodes, engine.launch, choice.algorithm)
         return hierarchical_all_reduce(choice.inside, choice.across, n_ranks, n_nodes, engine.launch)
 
-    @lru_cache(maxsize=4096)
-    def exchange_s(kind: Collective, n_bytes: float) -> float:
-        return float(phases_s(phases(kind), n_bytes))
-
-    return exchange_s
+    return phases

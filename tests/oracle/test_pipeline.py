@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import GivenService, Played, load, plan, play
 
+from simcluster.kernel.chain import Chain
 from simcluster.kernel.clock import DECIDE, after
-from simcluster.kernel.pipeline import Chain, Pipeline, Tandem
+from simcluster.kernel.pipeline import Pipeline
 from simcluster.kernel.step import Step
+from simcluster.kernel.tandem import Tandem
 from simcluster.plans.replica_plan import FlowLoad, PipelinePlan, Wire
 from simcluster.work.batch import Batch
 
