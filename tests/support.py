@@ -17,7 +17,7 @@ from simcluster.plans.replica_plan import FlowLoad as Flowing
 from simcluster.plans.replica_plan import FlowRound, PipelinePlan, ReplicaPlan, Rounds, Wire
 from simcluster.policies.routers import Router, round_robin
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.results.invariants import Limits, Violation, check
+from simcluster.results.invariants import Limits, ReplicaLimits, Violation, check
 from simcluster.results.run import Result
 from simcluster.stages.factors import Factors
 from simcluster.stages.step_noise import Skew, Small, StepNoise
@@ -268,11 +268,7 @@ def play(
     table = engine.table()
     digest.add_requests(table)
     limits = Limits(
-        kv_blocks=tuple(p.n_blocks for p in plans),
-        block_size=plans[0].block_size,
-        max_num_seqs=plans[0].max_running,
-        max_num_batched_tokens=plans[0].max_tokens,
-        n_stages=plans[0].n_stages,
+        tuple(ReplicaLimits(p.n_blocks, p.block_size, p.max_running, p.max_tokens, p.n_stages) for p in plans)
     )
     return Played(columns(blocks), table, duration_ticks, digest.hexdigest(), limits)
 

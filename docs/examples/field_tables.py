@@ -22,11 +22,11 @@ from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from simcluster.files.quantities import dimension
+from simcluster.files.quantities import Frozen, dimension
 from simcluster.noise.sources import SOURCES
 from simcluster.policies.routers import ROUTERS
 from simcluster.policies.schedulers import SCHEDULERS
-from simcluster.scenario.spec import Deployment, EventSpec, NoiseOverride, ScenarioFile, Slo
+from simcluster.scenario.spec import Deployment, EventSpec, Layout, NoiseOverride, PoolSpec, ScenarioFile, Slo
 from simcluster.sweeps import spec as sweep
 from simcluster.trace.columns import COMPONENTS
 
@@ -56,12 +56,14 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join("| " + " | ".join(line).replace("| |", "||") + " |\n" for line in lines)
 
 
-def fields(model: type[BaseModel]) -> str:
-    """The keys of a model: kind of value, default, meaning."""
-    said = docstrings(model)
+def fields(model: type[BaseModel], besides: type[BaseModel] | None = None) -> str:
+    """The keys of a model, those of its parts included, or only those that another lacks: value, default, meaning."""
+    said = {key: text for part in reversed(model.__mro__[: model.__mro__.index(Frozen)])
+            for key, text in docstrings(part).items()}  # fmt: skip
     rows = [
         [f"`{field.alias or name}`", kind(field), default(field), said.get(name) or WORDS[name]]
         for name, field in model.model_fields.items()
+        if besides is None or name not in besides.model_fields
     ]
     return table(("key", "value", "default", "meaning"), rows)
 
@@ -142,6 +144,7 @@ def components() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "scenario": lambda: fields(ScenarioFile),
     "deployment": lambda: fields(Deployment),
+    "pools": lambda: fields(PoolSpec, besides=Layout),
     "noise": lambda: fields(NoiseOverride),
     "noise-sources": noise_sources,
     "slo": lambda: fields(Slo),

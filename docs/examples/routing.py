@@ -31,15 +31,15 @@ def steps(model: str, sigma: int, n_requests: int) -> tuple[float, float]:
     """Mean number of experts touched in a layer, and standard deviation over mean of the time of a decode step."""
     world = f"noise={{preset: none, moe_routing: {{sigma: {sigma} %}}}}"
     scenario = load("llama-3.1-70b-8xh100", [f"model={model}", *LAID_OUT[model], world])
-    plan, moe = Planner(scenario).plan(0), scenario.model.moe
+    plan, moe = Planner(scenario).plan(0), scenario.pools[0].model.moe
     assert not isinstance(plan, str)
     assert moe is not None
     (stage,) = plan.pipeline.stages
     n = n_requests
     batch = Batch(n, 1000 * n, 0, 0, 0, n, n)
     ticks = np.array([stage.service(step, batch, 0).ticks for step in range(N_STEPS)])
-    layers = tuple(number for number, kind in enumerate(layer_kinds(scenario.model)) if kind == "moe")
-    touched = routings(scenario.model.name, moe, sigma / 100, layers).touched(n)
+    layers = tuple(number for number, kind in enumerate(layer_kinds(scenario.pools[0].model)) if kind == "moe")
+    touched = routings(scenario.pools[0].model.name, moe, sigma / 100, layers).touched(n)
     return float(touched.mean()), float(ticks.std() / ticks.mean())
 
 

@@ -70,4 +70,4 @@ def _check(file: str, settings: tuple[str, ...]) -> list[str]:
 
 
 def _is_topology(data: dict[str, object]) -> bool:
-    return any(key in data for key in ("generate", "nodes", "import"))
+    return any(key in data for key in ("generate", "nodes", "parts", "import"))

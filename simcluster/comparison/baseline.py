@@ -20,7 +20,7 @@ from simcluster.comparison.parts import Parts
 from simcluster.comparison.side import Side, World
 from simcluster.comparison.words import shown
 from simcluster.files.atomic_write import atomic_write
-from simcluster.files.problems import nearest
+from simcluster.files.problems import InputError, nearest
 from simcluster.files.quantities import Frozen, fault
 from simcluster.files.source import Document
 from simcluster.files.validation import validate
@@ -28,7 +28,7 @@ from simcluster.scenario.gates import MAX_GATES, METRICS, default_gates, parse_a
 from simcluster.scenario.spec import GateText
 from simcluster.trace.columns import COMPONENTS
 
-BASELINE_FORMAT = "simcluster-baseline-2"
+BASELINE_FORMAT = "simcluster-baseline-3"
 MAX_WORLDS = 10_000
 
 
@@ -56,7 +56,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class BaselineFile(Frozen):
     """The file format."""
 
-    format: Literal["simcluster-baseline-2"]
+    format: Literal["simcluster-baseline-3"]
     scenario: Text
     scenario_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     metric_definitions: Text
@@ -91,8 +91,12 @@ def from_document(document: Document) -> Side:
     Convert a baseline file to a side.
 
     Raises:
-        InputError: with every error in it.
+        InputError: with every error in it, or that it is of another version and how to renew it.
     """
+    if (version := document.data.get("format")) != BASELINE_FORMAT:
+        found = f"written by another version (format {str(version)[:40]})"
+        expected = f"this one has {BASELINE_FORMAT}: run `simcluster compare` again with --update-baseline"
+        raise InputError([document.problem(("format",), found, expected)])
     file = validate(document, BaselineFile, from_json=True)
     world = World(
         file.seeds, dict(file.source_seeds), file.noise, file.noise_digest, dict(file.limits_ms),

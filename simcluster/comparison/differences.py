@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from simcluster.comparison.side import Side
+from simcluster.scenario.resolved import Scenario
 
 _SAID = ("name", "title", "assumptions", "gates", "seed")
 _MISSING = object()
@@ -15,8 +16,15 @@ def differences(base: Side, candidate: Side) -> list[str]:
     """Keys of the resolved scenarios that differ, with both values; empty if a scenario is unknown."""
     if base.scenario is None or candidate.scenario is None:
         return []
-    one, other = (side.scenario.model_dump(mode="json", exclude=set(_SAID)) for side in (base, candidate))  # type: ignore[union-attr]
+    one, other = _by_pool(base.scenario), _by_pool(candidate.scenario)
     return sorted(_leaves(one, other, ""), key=lambda text: (text.count(".") + text.count("["), text))
+
+
+def _by_pool(scenario: Scenario) -> dict[str, Any]:
+    """A scenario with its pools by name, or with the keys of the only pool next to its own."""
+    data = scenario.model_dump(mode="json", exclude=set(_SAID))
+    pools = {pool.pop("name"): pool for pool in data.pop("pools")}
+    return {**data, "pools": pools} if len(pools) > 1 else {**data, **next(iter(pools.values()))}
 
 
 def _leaves(one: Any, other: Any, path: str) -> Iterator[str]:

@@ -22,11 +22,11 @@ class Delivery:
     What a token waits longer than the one before it is stall; a token that catches up has a negative one.
 
     Args:
-        pauses: of the hosts of each replica.
+        pauses: of the host of each replica; None of one that never pauses.
         n_requests: of the run.
     """
 
-    def __init__(self, pauses: Sequence[Renewals], n_requests: int) -> None:
+    def __init__(self, pauses: Sequence[Renewals | None], n_requests: int) -> None:
         self._pauses = pauses
         self._held_ticks = np.zeros(n_requests, np.int64)
         """How long the last token of each request was held back."""
@@ -58,6 +58,8 @@ class Delivery:
         for number in np.unique(replica).tolist():
             own = replica == number
             instants, pauses = made_at[own], self._pauses[number]
+            if pauses is None:
+                continue
             first, last = int(instants.min()), int(instants.max())
             pauses.reach(last)
             some = slice(max(0, bisect_right(pauses.begins, first) - 1), bisect_left(pauses.begins, last + 1))

@@ -38,8 +38,8 @@ class Surroundings:
     """What happens to devices and links."""
     capacities_bytes_per_s: Sequence[float] = ()
     """Of the fabric's links by number; none without a fabric."""
-    pauses: Sequence[Renewals] = ()
-    """Of the hosts that deliver tokens, by replica; none where they never pause."""
+    pauses: Sequence[Renewals | None] = ()
+    """Of the hosts that deliver tokens, by replica, None for a host that never pauses; empty where none does."""
 
 
 ALONE = Surroundings()

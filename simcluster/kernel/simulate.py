@@ -60,7 +60,7 @@ def run_scenario(
         plans.append(replace(plan, scheduler=policies.scheduler_of(plan.pool) or plan.scheduler))
     engine = Engine(
         plans,
-        policies.chosen_router() or ROUTERS[scenario.engine.router],
+        policies.chosen_router() or ROUTERS[scenario.router],
         requests,
         scenario.fidelity,
         sinks,

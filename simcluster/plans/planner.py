@@ -21,7 +21,8 @@ class Planner:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self.prices = Prices(scenario)
+        self.prices = {pool.name: Prices(scenario, pool) for pool in scenario.pools}
+        """By the name of the pool."""
         self.links: Links | None = None
         """The links as built; None for a scenario without a network."""
         self._changed: Links | None = None
@@ -37,13 +38,19 @@ class Planner:
         """Capacities of the fabric's links by number; empty without a fabric."""
         return self.links.routes.capacities_bytes_per_s if self.links is not None else ()
 
-    def pauses(self) -> list[Renewals]:
-        """Pauses of the hosts that deliver, by replica and named by its first device; empty without the source."""
+    def pauses(self) -> list[Renewals | None]:
+        """
+        Pauses of the hosts that deliver, by replica and named by its first device.
+
+        None for a replica whose devices are without the source; empty when all are.
+        """
         scenario = self._scenario
-        values = scenario.noise.values("host_pauses", scenario.device.kind)
-        if values is None:
-            return []
-        return [host_pauses(scenario.seeds, replica.stages[0].devices[0], **values) for replica in scenario.replicas]
+        found: list[Renewals | None] = []
+        for pool, replica in scenario.placed_replicas:
+            values = scenario.noise.values("host_pauses", pool.device.kind)
+            name = replica.stages[0].devices[0]
+            found.append(None if values is None else host_pauses(scenario.seeds, name, **values))
+        return found if any(pauses is not None for pauses in found) else []
 
     def event_plan(self) -> EventPlan | None:
         """What may happen to devices and links, and which replicas it concerns; None without events."""
@@ -58,14 +65,15 @@ class Planner:
 
     def plan(self, number: int, conditions: Conditions = NORMAL_CONDITIONS) -> ReplicaPlan | str:
         """A replica under conditions, or why it cannot run."""
-        replica, engine = self._scenario.replicas[number], self._scenario.engine
+        pool, replica = self._scenario.placed_replicas[number]
+        prices, engine = self.prices[pool.name], pool.engine
         dead = [name for stage in replica.stages for name in stage.devices if name in conditions.dead]
         if dead:
             return f"{dead[0]} is down"
         try:
             links = self._under(conditions)
-            pipeline = self._pipeline(replica, conditions, links, self.sharing[number])
-            return_s = self.prices.return_s(replica.return_hop, links)
+            pipeline = _pipeline(prices, replica, conditions, links, self.sharing[number])
+            return_s = prices.return_s(replica.return_hop, links)
         except NoRoute as error:
             return str(error)
         return ReplicaPlan(
@@ -77,8 +85,9 @@ class Planner:
             max_tokens=engine.max_num_batched_tokens,
             scheduler=SCHEDULERS[engine.scheduler],
             admission_lag=engine.admission_lag,
+            may_change=self._may_change(number),
+            pool=pool.name,
             max_model_len=engine.max_model_len,
-            may_change=self._may_change(replica),
         )
 
     def _sharing_of(self, scenario: Scenario, routes: Routes) -> list[Sharing]:
@@ -101,37 +110,6 @@ class Planner:
             for shares, is_always, stages in zip(links_shared(routes, groups, transfers), always, groups, strict=True)
         ]  # fmt: skip
 
-    def _pipeline(
-        self, replica: ReplicaLayout, conditions: Conditions, links: Links | None, sharing: Sharing
-    ) -> PipelinePlan:
-        """
-        The stages of a replica and the ways between them.
-
-        Raises:
-            NoRoute: links that are cut leave no way between two of its ranks or stages.
-        """
-        prices, hops = self.prices, [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
-        if links is not None and conditions.cut:
-            for stage in replica.stages:
-                links.require_routes(stage.devices)
-        rounds: tuple[Rounds | None, ...] = ()
-        used: tuple[frozenset[int], ...] = ()
-        if sharing != "none" and links is not None:
-            rounds = tuple(prices.rounds(stage, links) for stage in replica.stages)
-            used = tuple(frozenset(between_ranks(links.routes, stage.devices)) for stage in replica.stages)
-        return PipelinePlan(
-            tuple(self._stage(stage, conditions, links, sharing) for stage in replica.stages),
-            tuple(prices.wire(hop, links, sharing) for hop in hops),
-            rounds,
-            sharing,
-            used,
-        )
-
-    def _stage(self, stage: Stage, conditions: Conditions, links: Links | None, sharing: Sharing) -> StageModel:
-        """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
-        slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
-        return self.prices.stage(stage, slow if set(slow) != {1.0} else (), links, sharing)
-
     def _under(self, conditions: Conditions) -> Links | None:
         """The links under conditions, one object for equal ones."""
         if self.links is None or conditions == NORMAL_CONDITIONS:
@@ -145,10 +123,11 @@ class Planner:
         links = self._under(conditions)
         return {} if links is None else links.capacities
 
-    def _may_change(self, replica: ReplicaLayout) -> bool:
+    def _may_change(self, number: int) -> bool:
         """Whether an event may concern a replica: one of its devices, or any link if it exchanges or sends."""
+        pool, replica = self._scenario.placed_replicas[number]
         devices = {name for stage in replica.stages for name in stage.devices}
-        sends = len(devices) > 1 or self._scenario.weight_stream is not None
+        sends = len(devices) > 1 or pool.weight_stream is not None
         return any(
             not devices.isdisjoint(event.devices) or (event.link is not None and sends)
             for event in self._scenario.events
@@ -158,6 +137,39 @@ class Planner:
         """The devices and links of a replica; none if no event concerns it, so that it is never planned again."""
         replica = self._scenario.replicas[number]
         devices = frozenset(name for stage in replica.stages for name in stage.devices)
-        if not self._may_change(replica):
+        if not self._may_change(number):
             devices, all_links = frozenset(), frozenset()
         return ReplicaSite(devices, all_links, lambda conditions: self.plan(number, conditions))
+
+
+def _pipeline(
+    prices: Prices, replica: ReplicaLayout, conditions: Conditions, links: Links | None, sharing: Sharing
+) -> PipelinePlan:
+    """
+    The stages of a replica and the ways between them.
+
+    Raises:
+        NoRoute: links that are cut leave no way between two of its ranks or stages.
+    """
+    hops = [stage.next_hop for stage in replica.stages if stage.next_hop is not None]
+    if links is not None and conditions.cut:
+        for stage in replica.stages:
+            links.require_routes(stage.devices)
+    rounds: tuple[Rounds | None, ...] = ()
+    used: tuple[frozenset[int], ...] = ()
+    if sharing != "none" and links is not None:
+        rounds = tuple(prices.rounds(stage, links) for stage in replica.stages)
+        used = tuple(frozenset(between_ranks(links.routes, stage.devices)) for stage in replica.stages)
+    return PipelinePlan(
+        tuple(_stage(prices, stage, conditions, links, sharing) for stage in replica.stages),
+        tuple(prices.wire(hop, links, sharing) for hop in hops),
+        rounds,
+        sharing,
+        used,
+    )
+
+
+def _stage(prices: Prices, stage: Stage, conditions: Conditions, links: Links | None, sharing: Sharing) -> StageModel:
+    """A stage whose slow devices take longer, and whose exchanges are as its links allow."""
+    slow = tuple(conditions.slow.get(name, 1.0) for name in stage.devices)
+    return prices.stage(stage, slow if set(slow) != {1.0} else (), links, sharing)

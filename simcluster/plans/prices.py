@@ -1,4 +1,4 @@
-"""What stages, exchanges and sends of a scenario take under given links."""
+"""What stages, exchanges and sends of a pool take under given links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from simcluster.plans.links import Links
 from simcluster.plans.noisy_stages import Stretch, is_noisy, stage_model
 from simcluster.plans.replica_plan import FlowLoad, FlowRound, Rounds, Sharing, Wire
 from simcluster.scenario.placement import StageLayers
-from simcluster.scenario.resolved import Group, Hop, Scenario, Stage
+from simcluster.scenario.resolved import Group, Hop, Pool, Scenario, Stage
 from simcluster.stages.nominal import BlockStage, TimedBlocks
 from simcluster.stages.routing import ExpertFactors
 from simcluster.stages.timed import StageModel
@@ -44,10 +44,11 @@ class StageLinks(NamedTuple):
 
 
 class Prices:
-    """Times of the stages, exchanges and sends of a scenario; equal ones are one object and worked out once."""
+    """Times of the stages, exchanges and sends of a pool; equal ones are one object and worked out once."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
+    def __init__(self, scenario: Scenario, pool: Pool) -> None:
+        self._pool, self._noise, self._seeds = pool, scenario.noise, scenario.seeds
+        self._by_message = scenario.fidelity == "message"
         self.timed_blocks = lru_cache(maxsize=256)(self._timed_blocks)
         """Costs of the device in ticks, over changed links or, with None, as built."""
         self.rounds = lru_cache(maxsize=4096)(self._rounds)
@@ -76,15 +77,15 @@ class Prices:
         over = None
         if links is not None and links.conditions != NORMAL_CONDITIONS:
             over = StageLinks(stage.devices, links, sharing)
-        elif links is not None and sharing == "sometimes" and self._scenario.group is not None:
+        elif links is not None and sharing == "sometimes" and self._pool.group is not None:
             # Groups of ranks are laid out alike, so as built an exchange takes as long in each of them.
-            over = StageLinks(self._scenario.replicas[0].stages[0].devices, links, sharing)
-        blocks, scenario = PROGRAMS["token"].blocks_of(stage.layers), self._scenario
-        is_routed = routing_varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
-        if not is_noisy(scenario.noise, scenario.device.kind, is_routed):
+            over = StageLinks(self._pool.replicas[0].stages[0].devices, links, sharing)
+        blocks, pool = PROGRAMS["token"].blocks_of(stage.layers), self._pool
+        is_routed = routing_varies(pool.model, pool.wafer is not None, pool.weight_stream is not None)
+        if not is_noisy(self._noise, pool.device.kind, is_routed):
             return self._quiet(blocks, slow, over)
         experts = self._experts(stage.layers, over) if is_routed else None
-        noise = scenario.noise if sharing == "none" else self._noise_on_fabric
+        noise = self._noise if sharing == "none" else self._noise_on_fabric
         return self._model(blocks, stage.devices, slow, over, noise, experts)
 
     def wire(self, hop: Hop, links: Links | None, sharing: Sharing = "none") -> Wire:
@@ -104,7 +105,7 @@ class Prices:
 
     def legs(self, links: Links, ranks: tuple[str, ...], kind: Collective, n_bytes: float) -> tuple[Leg, ...]:
         """The collectives that an exchange of the ranks of a stage consists of; none for a single rank."""
-        group, engine = self._scenario.group, self._scenario.engine
+        group, engine = self._pool.group, self._pool.engine
         if group is None:
             return ()
         choice = _collective(group, kind, engine.all_reduce)
@@ -115,45 +116,45 @@ class Prices:
     @cached_property
     def _noise_on_fabric(self) -> Noise:
         """Noise of a replica on the fabric, whose exchanges last as long as the links make them."""
-        return self._scenario.noise.changed({}, ("small_messages",))
+        return self._noise.changed({}, ("small_messages",))
 
     def _quiet_stage(
         self, blocks: tuple[BlockName, ...], slow: tuple[float, ...], over: StageLinks | None
     ) -> StageModel:
-        return self._model(blocks, (), slow, over, self._scenario.noise)
+        return self._model(blocks, (), slow, over, self._noise)
 
     def _model(
         self, blocks: tuple[BlockName, ...], devices: tuple[str, ...], slow: tuple[float, ...],
         over: StageLinks | None, noise: Noise, experts: ExpertFactors | None = None,
     ) -> StageModel:  # fmt: skip
-        scenario = self._scenario
+        pool = self._pool
         stage = BlockStage(self.timed_blocks(over), blocks)
-        stretch = Stretch(scenario.engine.slowdown, scenario.group is None)
-        return stage_model(stage, devices, slow, stretch, noise, scenario.device.kind, scenario.seeds, experts)
+        stretch = Stretch(pool.engine.slowdown, pool.group is None)
+        return stage_model(stage, devices, slow, stretch, noise, pool.device.kind, self._seeds, experts)
 
     def _expert_factors(self, layers: StageLayers, over: StageLinks | None) -> ExpertFactors | None:
         """Factors that routing puts on the experts of these layers; None without the source, or without experts."""
-        scenario = self._scenario
-        values = scenario.noise.values("moe_routing", scenario.device.kind)
+        model = self._pool.model
+        values = self._noise.values("moe_routing", self._pool.device.kind)
         numbers = tuple(number for number, kind in enumerate(layers.kinds, layers.first_layer) if kind == "moe")
-        if values is None or not numbers or scenario.model.moe is None:
+        if values is None or not numbers or model.moe is None:
             return None
-        found = routings(scenario.model.name, scenario.model.moe, values["sigma"], numbers)
+        found = routings(model.name, model.moe, values["sigma"], numbers)
         return ExpertFactors(self.timed_blocks(over).costs, found)
 
     def _timed_blocks(self, over: StageLinks | None) -> TimedBlocks:
-        scenario, stream = self._scenario, self._scenario.weight_stream
+        stream = self._pool.weight_stream
         if stream is not None and over is not None:
             latency_s, bytes_per_s, _ = over.links.hop(stream)
             stream = stream.model_copy(update={"latency_s": latency_s, "bytes_per_s": bytes_per_s})
-        return TimedBlocks(device_costs(scenario, self._exchange_s(over), stream))
+        return TimedBlocks(device_costs(self._pool, self._exchange_s(over), stream))
 
     def _exchange_s(self, over: StageLinks | None) -> ExchangeTime:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
-        if over is None or self._scenario.group is None:
-            return exchange_as_built_s(self._scenario)
+        if over is None or self._pool.group is None:
+            return exchange_as_built_s(self._pool)
         if over.sharing == "sometimes" and over.links.conditions == NORMAL_CONDITIONS:
-            return flows_as_built_s(self._scenario)
+            return flows_as_built_s(self._pool)
         if over.sharing == "sometimes":
             return lru_cache(maxsize=4096)(lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S)
         links = over.links.as_built if over.sharing == "always" else over.links
@@ -169,15 +170,13 @@ class Prices:
 
     def _rounds(self, stage: Stage, links: Links) -> Rounds | None:
         """Flows of each exchange: one for each collective, or one for every message of every round."""
-        scenario = self._scenario
-        if scenario.group is None:
+        if self._pool.group is None:
             return None
-        all_ops = self.as_built(stage.layers).all_ops
-        by_message = scenario.fidelity == "message"
+        all_ops, model = self.as_built(stage.layers).all_ops, self._pool.model
 
         @lru_cache(maxsize=4096)
         def rounds(kind: Collective, n_bytes: float) -> tuple[FlowRound, ...]:
-            if not by_message:
+            if not self._by_message:
                 return self._flow_rounds(links, stage.devices, kind, n_bytes)
             return tuple(
                 FlowRound(to_ticks(latency_s), tuple(FlowLoad(*transfer) for transfer in transfers))
@@ -186,7 +185,7 @@ class Prices:
 
         def rounds_of(op: int, batch: Batch) -> tuple[FlowRound, ...]:
             form = all_ops[op].exchange_bytes
-            return rounds(all_ops[op].exchange, form.at(features(batch, scenario.model)))
+            return rounds(all_ops[op].exchange, form.at(features(batch, model)))
 
         return rounds_of
 
@@ -214,7 +213,7 @@ class Prices:
             built_per_s: as they were built, from which the fabric works out what changed links take.
             uses: its links and their weights.
         """
-        activation_bytes = self._scenario.model.hidden * ACTIVATION_BYTES
+        activation_bytes = self._pool.model.hidden * ACTIVATION_BYTES
         return Wire(
             lambda n_tokens: to_ticks(n_tokens * activation_bytes / bytes_per_s),
             to_ticks(latency_s),
@@ -222,32 +221,31 @@ class Prices:
         )
 
 
-def device_costs(scenario: Scenario, exchange_s: ExchangeTime, weights_from: Hop | None) -> BlockCosts:
+def device_costs(pool: Pool, exchange_s: ExchangeTime, weights_from: Hop | None) -> BlockCosts:
     """
-    The costs of the scenario's device.
+    The costs of the pool's device.
 
     Args:
-        scenario: its model, device, engine and calibration.
+        pool: its model, device, engine and calibration.
         exchange_s: time of an exchange by its kind and bytes.
         weights_from: the way on which weights are streamed, or None where they stay on the device.
     """
-    precision = Precision(scenario.weight_bits, scenario.kv_bits, scenario.block_scales, scenario.dense_bits)
-    engine = scenario.engine
+    precision = Precision(pool.weight_bits, pool.kv_bits, pool.block_scales, pool.dense_bits)
+    engine = pool.engine
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
     stream = None
     if weights_from is not None:
         stream = WeightStream(weights_from.bytes_per_s, weights_from.latency_s)
-    if scenario.wafer is not None:
-        grid = scenario.device.grid
+    if pool.wafer is not None:
+        grid = pool.device.grid
         assert grid is not None
         region = (grid.rows, grid.columns)
-        strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
-        work = RankWork(scenario.model, precision)
-        return WaferDevice(work, scenario.device, scenario.wafer, host, region, stream, strips)
-    assert scenario.gpu is not None
-    n_ranks = len(scenario.replicas[0].stages[0].devices)
+        strips = max(len(stage.layers.kinds) for stage in pool.replicas[0].stages)
+        work = RankWork(pool.model, precision)
+        return WaferDevice(work, pool.device, pool.wafer, host, region, stream, strips)
+    assert pool.gpu is not None
     return MemoryDevice(
-        RankWork(scenario.model, precision, n_ranks), scenario.device, scenario.gpu, engine.launch, host, exchange_s,
+        RankWork(pool.model, precision, pool.n_ranks), pool.device, pool.gpu, engine.launch, host, exchange_s,
         stream, engine.collective_skew_s,
     )  # fmt: skip
 
@@ -276,21 +274,21 @@ def _collective(group: Group, kind: Collective, all_reduce: str) -> OneFabric | 
     return TwoFabrics(group.inside, group.across)
 
 
-def exchange_as_built_s(scenario: Scenario) -> ExchangeTime:
+def exchange_as_built_s(pool: Pool) -> ExchangeTime:
     """Time of exchanges in closed form; kept, since their sizes come again and again."""
-    phases = _phases_of(scenario)
+    phases = _phases_of(pool)
     return lru_cache(maxsize=4096)(lambda kind, n_bytes: float(phases_s(phases(kind), n_bytes)))
 
 
-def flows_as_built_s(scenario: Scenario) -> ExchangeTime:
+def flows_as_built_s(pool: Pool) -> ExchangeTime:
     """The same where exchanges may be flows: each start and each transfer is a whole number of ticks."""
-    phases = _phases_of(scenario)
+    phases = _phases_of(pool)
     return lru_cache(maxsize=4096)(lambda kind, n_bytes: phases_ticks(phases(kind), n_bytes) / TICKS_PER_S)
 
 
-def _phases_of(scenario: Scenario) -> Callable[[Collective], Phases]:
+def _phases_of(pool: Pool) -> Callable[[Collective], Phases]:
     """The phases of each exchange of the ranks of a stage; none for a single rank."""
-    group, engine = scenario.group, scenario.engine
+    group, engine = pool.group, pool.engine
 
     @cache
     def phases(kind: Collective) -> Phases:

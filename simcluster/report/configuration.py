@@ -10,7 +10,7 @@ from simcluster.catalog.shapes import total_parameters
 from simcluster.files.units import show
 from simcluster.report.reported_run import ReportedRun
 from simcluster.report.table import Row, Table, cells
-from simcluster.scenario.resolved import Event, Scenario
+from simcluster.scenario.resolved import Event, Pool, Scenario
 
 MAX_SHOWN = 8
 """Entries of a list, and events, that are written out; more are counted."""
@@ -34,42 +34,53 @@ def differing(table: Table) -> list[str]:
     return [row.head for row in table.rows if row.mark == "differs"]
 
 
-def _model(scenario: Scenario) -> str:
-    return (
-        f"{scenario.model.title or scenario.model.name}, {total_parameters(scenario.model) / 1e9:,.1f} B parameters"
-    )
+def _of_pools(cell: Callable[[Pool], str]) -> Callable[[Scenario], str]:
+    """What a cell says of the only pool, or of each by its name."""
+
+    def cells(scenario: Scenario) -> str:
+        if len(scenario.pools) == 1:
+            return cell(scenario.pools[0])
+        return "; ".join(f"{pool.name}: {cell(pool)}" for pool in scenario.pools)
+
+    return cells
 
 
-def _devices(scenario: Scenario) -> str:
-    return f"{scenario.n_devices} x {scenario.device.title or scenario.device.name}"
+def _model(pool: Pool) -> str:
+    return f"{pool.model.title or pool.model.name}, {total_parameters(pool.model) / 1e9:,.1f} B parameters"
 
 
-def _layout(scenario: Scenario) -> str:
-    stages = scenario.replicas[0].stages
+def _devices(pool: Pool) -> str:
+    return f"{len(pool.devices)} x {pool.device.title or pool.device.name}"
+
+
+def _layout(pool: Pool) -> str:
+    stages = pool.replicas[0].stages
     parts = [
-        (len(scenario.replicas), "replica", "replicas"),
+        (len(pool.replicas), "replica", "replicas"),
         (len(stages), "pipeline stage", "pipeline stages"),
         (len(stages[0].devices), "tensor-parallel rank", "tensor-parallel ranks"),
     ]
     return ", ".join(f"{number} {one if number == 1 else several}" for number, one, several in parts)
 
 
-def _bits(scenario: Scenario) -> str:
-    where = ", streamed in every step" if scenario.weight_stream is not None else ""
-    return f"weights {scenario.weight_bits:g} bit{where}; KV cache {scenario.kv_bits:g} bit"
+def _bits(pool: Pool) -> str:
+    where = ", streamed in every step" if pool.weight_stream is not None else ""
+    return f"weights {pool.weight_bits:g} bit{where}; KV cache {pool.kv_bits:g} bit"
 
 
 def _engine(scenario: Scenario) -> str:
-    engine = scenario.engine
-    return (
-        f"scheduler {engine.scheduler}, router {engine.router}, launch {engine.launch}, "
-        f"at most {engine.max_num_seqs:,} sequences and {engine.max_num_batched_tokens:,} tokens a step"
-    )
+    def of_pool(pool: Pool) -> str:
+        engine = pool.engine
+        return (
+            f"scheduler {engine.scheduler}, router {scenario.router}, launch {engine.launch}, "
+            f"at most {engine.max_num_seqs:,} sequences and {engine.max_num_batched_tokens:,} tokens a step"
+        )
+
+    return _of_pools(of_pool)(scenario)
 
 
-def _memory(scenario: Scenario) -> str:
-    blocks = scenario.replicas[0].kv_blocks
-    return f"{blocks:,} blocks of {scenario.engine.block_size} tokens a replica"
+def _memory(pool: Pool) -> str:
+    return f"{pool.replicas[0].kv_blocks:,} blocks of {pool.engine.block_size} tokens a replica"
 
 
 def _workload_part(key: str) -> Callable[[Scenario], str]:
@@ -100,7 +111,8 @@ def in_one_line(value: Any) -> str:
 
 
 def _noise(scenario: Scenario) -> str:
-    rows = [row.source.replace("_", " ") for row in scenario.noise.rows if scenario.device.kind in row.device_kinds]
+    kinds = {pool.device.kind for pool in scenario.pools}
+    rows = [row.source.replace("_", " ") for row in scenario.noise.rows if not kinds.isdisjoint(row.device_kinds)]
     return f"{scenario.noise.name}: {', '.join(rows) if rows else 'none on these devices'}"
 
 
@@ -130,13 +142,13 @@ def _event(event: Event) -> str:
 
 _LINES: tuple[tuple[str, Callable[[Scenario], str]], ...] = (
     ("Scenario", lambda s: s.title),
-    ("Model", _model),
-    ("Devices", _devices),
+    ("Model", _of_pools(_model)),
+    ("Devices", _of_pools(_devices)),
     ("Topology", lambda s: s.topology),
-    ("Layout", _layout),
-    ("Precision", _bits),
+    ("Layout", _of_pools(_layout)),
+    ("Precision", _of_pools(_bits)),
     ("Engine", _engine),
-    ("KV cache", _memory),
+    ("KV cache", _of_pools(_memory)),
     ("Requests", _workload_part("requests")),
     ("Arrivals", _workload_part("arrivals")),
     ("Prompt tokens", _workload_part("prompt_tokens")),

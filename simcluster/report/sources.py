@@ -56,11 +56,11 @@ def entries(runs: Sequence[ReportedRun]) -> list[Entry]:
 
 
 def _named(scenario: Scenario) -> Iterator[tuple[catalog.Kind, str]]:
-    yield "models", scenario.model.name
-    yield "devices", scenario.device.name
-    yield "calibration", scenario.device.name
-    if scenario.group is not None:
-        for fabric in (scenario.group.inside, scenario.group.across):
+    for pool in scenario.pools:
+        yield "models", pool.model.name
+        yield "devices", pool.device.name
+        yield "calibration", pool.device.name
+        for fabric in (pool.group.inside, pool.group.across) if pool.group is not None else ():
             if fabric is not None:
                 yield "links", fabric.name
                 yield "calibration", f"collectives-{fabric.name}"

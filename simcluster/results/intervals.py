@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from math import fsum
 from typing import Any
 
-from simcluster.scenario.resolved import Scenario
+from simcluster.scenario.resolved import Pool, Scenario
+from simcluster.workload import WorkloadSpec
 from simcluster.workload.arrivals import Closed
 from simcluster.workload.lengths import Fixed, Uniform
 
@@ -17,15 +18,23 @@ WIDER = 2.0
 
 def calibration_of(scenario: Scenario) -> dict[str, Any]:
     """Name the constants that a result depends on, and what of the scenario is outside of their fitted range."""
-    engine, beyond = scenario.engine.calibration, list(outside(scenario))
-    constants = scenario.gpu or scenario.wafer
+    beyond, of_pools = list(outside(scenario)), [_constants_of(pool) for pool in scenario.pools]
+    joined = (dict.fromkeys(text for text in texts if text) for texts in zip(*of_pools, strict=True))
+    device, status, engine = (", ".join(texts) for texts in joined)
     return {
-        "device": constants.title if constants else scenario.device.name,
-        "status": scenario.gpu.status if scenario.gpu else "scaled" if scenario.wafer else "assumed",
-        "engine": engine.title if engine else None,
+        "device": device,
+        "status": status,
+        "engine": engine or None,
         "in_fitted_range": not beyond,
         "outside": beyond,
     }
+
+
+def _constants_of(pool: Pool) -> tuple[str, str, str]:
+    """Title of the device's constants, their status, and the title of the engine's; '' without an engine."""
+    constants, engine = pool.gpu or pool.wafer, pool.engine.calibration
+    status = pool.gpu.status if pool.gpu else "scaled" if pool.wafer else "assumed"
+    return constants.title if constants else pool.device.name, status, engine.title if engine else ""
 
 
 def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
@@ -33,10 +42,11 @@ def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
     Find a predictive interval for means, and the average power.
 
     Nine of ten measured runs that were not fitted were within the stated share of their prediction; outside the
-    fitted range the share is doubled. Without a named serving engine nothing was fitted to runs: no interval.
+    fitted range the share is doubled. Without a named serving engine nothing was fitted to runs, nor for several
+    pools together: no interval.
     """
     found: dict[str, Any] = {"average_power_share": power_share(scenario, summary)}
-    engine = scenario.engine.calibration
+    engine = scenario.pools[0].engine.calibration if len(scenario.pools) == 1 else None
     for name in ("tpot", "ttft"):
         mean_ms = summary[f"mean_{name}_ms"]
         found[f"mean_{name}_interval_ms"] = None
@@ -48,8 +58,8 @@ def uncertainty(scenario: Scenario, summary: dict[str, Any]) -> dict[str, Any]:
 
 def power_share(scenario: Scenario, summary: dict[str, Any]) -> float | None:
     """Find average power as a share of rated power, from the time devices compute or fetch; None if unknown."""
-    gpu = scenario.gpu
-    if gpu is None or not gpu.busy_power_share:
+    gpu = scenario.pools[0].gpu
+    if len(scenario.pools) > 1 or gpu is None or not gpu.busy_power_share:
         return None
     n_later = max(summary["total_output_tokens"] - summary["completed"], 0)
     sums = {"ttft": (summary["mean_ttft_ms"] or 0.0) * summary["completed"],
@@ -67,20 +77,26 @@ def is_inside(scenario: Scenario) -> bool:
 
 
 def outside(scenario: Scenario) -> Iterator[str]:
-    """List what of a scenario is outside the range of its engine's fit."""
-    calibration = scenario.engine.calibration
+    """List what of a scenario is outside the range of its engines' fits; with several pools, each with its name."""
+    if len(scenario.pools) == 1:
+        yield from _outside(scenario.pools[0], scenario.requests_spec())
+        return
+    for pool in scenario.pools:
+        yield from (f"{pool.name}: {text}" for text in _outside(pool, scenario.requests_spec()))
+
+
+def _outside(pool: Pool, spec: WorkloadSpec) -> Iterator[str]:
+    calibration = pool.engine.calibration
     if calibration is None:
         yield "no serving engine is named: scheduler and host times are general"
         return
     fitted = calibration.fitted_range
-    if scenario.device.name not in fitted.devices:
-        yield f"device {scenario.device.name}"
-    if scenario.model.name not in fitted.models:
-        yield f"model {scenario.model.name}"
-    n_ranks = len(scenario.replicas[0].stages[0].devices)
-    if not min(fitted.tensor_parallel) <= n_ranks <= max(fitted.tensor_parallel):
-        yield f"{n_ranks} ranks"
-    spec = scenario.requests_spec()
+    if pool.device.name not in fitted.devices:
+        yield f"device {pool.device.name}"
+    if pool.model.name not in fitted.models:
+        yield f"model {pool.model.name}"
+    if not min(fitted.tensor_parallel) <= pool.n_ranks <= max(fitted.tensor_parallel):
+        yield f"{pool.n_ranks} ranks"
     sizes: list[tuple[str, int, list[int]]] = []
     if isinstance(spec.arrivals, Closed):
         sizes.append(("requests at a time", spec.arrivals.concurrency, fitted.concurrency))

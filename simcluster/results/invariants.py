@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from simcluster.files import source
-from simcluster.files.validation import validate
 from simcluster.numerics.ticks import Ticks
 from simcluster.results.read_run import RunFolder, read
 from simcluster.results.run import RESOLVED
+from simcluster.scenario.reread import as_recorded
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import COMPONENTS, STATUSES, TOKEN_COLUMNS
 
@@ -31,31 +31,45 @@ MOST = 10
 
 
 @dataclass(frozen=True)
-class Limits:
+class ReplicaLimits:
     """What a scenario lets a replica have."""
 
-    kv_blocks: tuple[int, ...]
-    """Of each replica."""
+    kv_blocks: int
     block_size: int
     max_num_seqs: int
     max_num_batched_tokens: int
     n_stages: int
-    """Of every replica's pipeline."""
     held_back: bool = False
-    """Whether hosts may deliver tokens late, several at once."""
+    """Whether its host may deliver tokens late, several at once."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a scenario lets its replicas have."""
+
+    replicas: tuple[ReplicaLimits, ...]
+    """By number."""
 
     @classmethod
     def of(cls, scenario: Scenario) -> Limits:
         """The limits that a resolved scenario sets."""
-        engine = scenario.engine
         return cls(
-            kv_blocks=tuple(replica.kv_blocks for replica in scenario.replicas),
-            block_size=engine.block_size,
-            max_num_seqs=engine.max_num_seqs,
-            max_num_batched_tokens=engine.max_num_batched_tokens,
-            n_stages=len(scenario.replicas[0].stages),
-            held_back=scenario.noise.values("host_pauses", scenario.device.kind) is not None,
+            tuple(
+                ReplicaLimits(
+                    kv_blocks=replica.kv_blocks,
+                    block_size=pool.engine.block_size,
+                    max_num_seqs=pool.engine.max_num_seqs,
+                    max_num_batched_tokens=pool.engine.max_num_batched_tokens,
+                    n_stages=len(replica.stages),
+                    held_back=scenario.noise.values("host_pauses", pool.device.kind) is not None,
+                )
+                for pool, replica in scenario.placed_replicas
+            )
         )
+
+    def column(self, limit: Callable[[ReplicaLimits], int]) -> Ticks:
+        """A limit of every replica, shape (replicas,)."""
+        return np.array([limit(replica) for replica in self.replicas], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +98,18 @@ class Tables:
         emitted = self.tokens["emitted_at_ticks"][self.by_request]
         arrived = self.requests["arrived_at_ticks"][self.tokens["request"][self.by_request]]
         return np.where(self.is_first, emitted - arrived, np.diff(emitted, prepend=0))
+
+    @cached_property
+    def may_catch_up(self) -> npt.NDArray[np.bool_]:
+        """
+        For each row, whether its token or the one before it may have been held back by a host.
+
+        Tokens of a request that restarted may come from several replicas.
+        """
+        held_back = self.limits.column(lambda replica: replica.held_back) > 0
+        restarted = self.requests["restarts"][self.tokens["request"]] > 0
+        found: npt.NDArray[np.bool_] = held_back[self.tokens["replica"]] | (restarted & held_back.any())
+        return found
 
     def component_sums(self) -> Ticks:
         """Sum of all components of every row of the token table."""
@@ -146,7 +172,7 @@ def check_run(folder: Path) -> list[Violation]:
         InputError: no complete run is there.
     """
     run = read(folder)
-    scenario = validate(source.read(folder / RESOLVED), Scenario, from_json=True)
+    scenario = as_recorded(source.read(folder / RESOLVED))
     return check(_Columns(run), run.requests, Limits.of(scenario))
 
 
@@ -172,7 +198,7 @@ def references(tables: Tables) -> list[str]:
     """Request i is row i of the request table, and every token belongs to a request and a replica that exist."""
     number = tables.requests["request"]
     request, replica = tables.tokens["request"], tables.tokens["replica"]
-    n_requests, n_replicas = len(number), len(tables.limits.kv_blocks)
+    n_requests, n_replicas = len(number), len(tables.limits.replicas)
     misplaced = np.flatnonzero(number != np.arange(n_requests))
     nobody = np.flatnonzero((request < 0) | (request >= n_requests))
     nowhere = np.flatnonzero((replica < 0) | (replica >= n_replicas))
@@ -226,7 +252,8 @@ def causality(tables: Tables) -> list[str]:
     has_tokens, was_scheduled = requests["tokens_emitted"] > 0, scheduled >= 0
     ordered = tables.by_request
     is_last = np.roll(tables.is_first, -1)
-    early = ordered[~tables.is_first & (tables.since_previous() < (0 if tables.limits.held_back else 1))]
+    shortest = np.where(tables.may_catch_up[ordered], 0, 1)
+    early = ordered[~tables.is_first & (tables.since_previous() < shortest)]
     not_first = ordered[tables.is_first & (emitted[ordered] != first[request[ordered]])]
     not_last = ordered[is_last & (emitted[ordered] != last[request[ordered]])]
     sent_to = requests["replica"]
@@ -258,10 +285,9 @@ def exact_sums(tables: Tables) -> list[str]:
     """
     found = []
     for name in COMPONENTS:
-        if name == "stall" and tables.limits.held_back:
-            continue
         column = tables.tokens[f"{name}_ticks"]
-        found += tables.tell(np.flatnonzero(column < 0), lambda row, n=name, c=column: f"{n} lasts {c[row]} ticks")  # type: ignore[misc]
+        is_wrong = (column < 0) & ~tables.may_catch_up if name == "stall" else column < 0
+        found += tables.tell(np.flatnonzero(is_wrong), lambda row, n=name, c=column: f"{n} lasts {c[row]} ticks")  # type: ignore[misc]
     sums = tables.component_sums()
     elapsed = np.empty_like(sums)
     elapsed[tables.by_request] = tables.since_previous()
@@ -306,7 +332,8 @@ def one_clock(tables: Tables) -> list[str]:
 def batches(tables: Tables) -> list[str]:
     """The tokens of a step come together, no more than its batch has requests, and no batch is above the limits."""
     batch, emitted = tables.tokens["batch_size"], tables.tokens["emitted_at_ticks"]
-    limit = min(tables.limits.max_num_seqs, tables.limits.max_num_batched_tokens)
+    limits = tables.limits.column(lambda replica: min(replica.max_num_seqs, replica.max_num_batched_tokens))
+    limit = limits[tables.tokens["replica"]]
     large = np.flatnonzero((batch < 1) | (batch > limit))
     step = tables.tokens["step"]
     key = tables.tokens["replica"] * (step.max(initial=0) + 1) + step
@@ -315,7 +342,7 @@ def batches(tables: Tables) -> list[str]:
     apart = np.flatnonzero((batch != batch[leader]) | (emitted != emitted[leader]))
     crowded = np.sort(first[n_rows > batch[first]])
     return [
-        *tables.tell(large, lambda row: f"batch of {batch[row]}, the limit is {limit}"),
+        *tables.tell(large, lambda row: f"batch of {batch[row]}, the limit is {limit[row]}"),
         *tables.tell(
             apart,
             lambda row: f"batch of {batch[row]}, its step has {batch[leader[row]]} at tick {emitted[leader[row]]}",
@@ -333,7 +360,8 @@ def kv_blocks(tables: Tables) -> list[str]:
     emission is sure. Blocks of prompts under way and of the token being made are not counted: the trace does not say
     since when they are held.
     """
-    tokens, requests, size = tables.tokens, tables.requests, tables.limits.block_size
+    tokens, requests = tables.tokens, tables.requests
+    size = tables.limits.column(lambda replica: replica.block_size)[tokens["replica"]]
     request, token = tokens["request"], tokens["token"]
     context = requests["prompt_tokens"][request] + token
     held = -(-context // size)
@@ -342,7 +370,7 @@ def kv_blocks(tables: Tables) -> list[str]:
     before = np.where(stays & (token > 0), -(-(context - 1) // size), 0)
     taken, freed = held - before, np.where(stays & ~ends, 0, held)
     found = []
-    for replica, n_blocks in enumerate(tables.limits.kv_blocks):
+    for replica, n_blocks in enumerate(limits.kv_blocks for limits in tables.limits.replicas):
         rows = np.flatnonzero(tokens["replica"] == replica)
         _, first, moment = np.unique(tokens["emitted_at_ticks"][rows], return_index=True, return_inverse=True)
         level = _sums(taken[rows], moment, len(first)).cumsum()
@@ -364,12 +392,11 @@ def no_idling(tables: Tables) -> list[str]:
     may have to wait for its turn in the first one. Requests whose replica failed are left out: their steps may be of
     two replicas.
     """
-    if tables.limits.n_stages > 1:
-        return []
+    n_stages = tables.limits.column(lambda replica: replica.n_stages)[tables.tokens["replica"]]
     ordered, step, queue = tables.by_request, tables.tokens["step"], tables.tokens["queue_ticks"]
     stayed = tables.requests["restarts"][tables.tokens["request"][ordered]] == 0
     successive = ~tables.is_first & stayed & (np.diff(step[ordered], prepend=0) == 1)
-    idle = np.sort(ordered[successive & (queue[ordered] != 0)])
+    idle = np.sort(ordered[successive & (queue[ordered] != 0) & (n_stages[ordered] == 1)])
     return tables.tell(idle, lambda row: f"queued {queue[row]} ticks between steps {step[row] - 1} and {step[row]}")
 
 

@@ -187,6 +187,24 @@ def attainment(requests: Table, limits_ms: dict[str, float]) -> float | None:
     return None if n_good is None or not len(requests["status"]) else n_good / len(requests["status"])
 
 
+def of_requests(requests: Table) -> dict[str, Any]:
+    """
+    Counts and latencies of some requests, from the request table alone: without gaps between tokens.
+
+    Args:
+        requests: rows of the request table.
+    """
+    finished = are_finished(requests)
+    counts = {
+        "completed": int(finished.sum()),
+        "failed": sum(status == "failed" for status in requests["status"]),
+        "unfinished": sum(status == "unfinished" for status in requests["status"]),
+        "total_output_tokens": int(np.asarray(requests["tokens_emitted"], np.int64)[finished].sum()),
+    }
+    described = (describe(Weighted.of(values), name) for name, values in latencies_ms(requests).items())
+    return counts | {key: value for values in described for key, value in values.items()}
+
+
 def summarise(
     requests: Table, tokens: TokenSums, duration_ticks: int, power_w: float, limits_ms: dict[str, float]
 ) -> dict[str, Any]:

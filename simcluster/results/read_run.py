@@ -15,12 +15,11 @@ import numpy.typing as npt
 from simcluster.files import source
 from simcluster.files.problems import InputError, Problem, all_or_problems
 from simcluster.files.source import read_text
-from simcluster.files.validation import validate
 from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.plans.planner import Planner
 from simcluster.results.run import INCOMPLETE, RESOLVED, RUN_FORMAT
 from simcluster.results.summary_fields import OF_EVERY_RUN, summary_faults
-from simcluster.scenario.reread import require_usable
+from simcluster.scenario.reread import as_recorded, require_usable
 from simcluster.scenario.resolved import Scenario
 from simcluster.trace.columns import REQUEST_COLUMNS, STATUSES, TOKEN_COLUMNS
 from simcluster.workload.traces import MAX_REQUESTS
@@ -90,7 +89,7 @@ class RunFolder:
         if not path.is_file():
             raise _fail(self.folder, f"an incomplete run: no {RESOLVED}", "run the scenario again")
         document = source.read(path)
-        scenario = validate(document, Scenario, from_json=True)
+        scenario = as_recorded(document)
         found, expected = scenario.digest(), self.summary["scenario_digest"]
         if found != expected:
             raise _fail(
@@ -136,11 +135,9 @@ def read(folder: str | Path) -> RunFolder:
     folder = Path(folder)
     _require_complete(folder)
     summary, provenance = _json(folder / "summary.json"), _json(folder / "provenance.json")
+    _require_format(folder, provenance)
     faults = summary_faults(summary, OF_EVERY_RUN)
     problems = [Problem(str(folder / "summary.json"), 0, *fault, _SAME_SCHEMA) for fault in faults]
-    if provenance.get("format") != RUN_FORMAT:
-        found = f"format {str(provenance.get('format'))[:40]}"
-        problems.append(Problem(str(folder / "provenance.json"), 0, "format", found, f"expected {RUN_FORMAT}"))
     if provenance.get("ticks_per_s") != TICKS_PER_S:
         found = f"{str(provenance.get('ticks_per_s'))[:40]} ticks a second"
         problems.append(Problem(str(folder / "provenance.json"), 0, "ticks_per_s", found, f"expected {TICKS_PER_S}"))
@@ -149,6 +146,16 @@ def read(folder: str | Path) -> RunFolder:
     n_tokens = _require_tokens(folder / "tokens.parquet", summary["trace_digest"])
     requests = _requests(folder / "requests.parquet", summary["trace_digest"])
     return RunFolder(folder, summary, provenance, requests, n_tokens)
+
+
+def _require_format(folder: Path, provenance: dict[str, Any]) -> None:
+    """Refuse a run of another version before anything else of it is judged, and say how to renew it."""
+    if provenance.get("format") == RUN_FORMAT:
+        return
+    name, version = provenance.get("scenario"), str(provenance.get("format"))[:40]
+    again = f"run `simcluster replay {name[:80]}` again" if isinstance(name, str) else "run the scenario again"
+    found, place = f"written by another version (format {version})", str(folder / "provenance.json")
+    raise InputError([Problem(place, 0, "format", found, f"this one has {RUN_FORMAT}: {again}")])
 
 
 def read_runs(folders: Iterable[str | Path]) -> list[RunFolder]:

@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import simcluster
 from simcluster.files.problems import InputError, Problem
 from simcluster.kernel.simulate import Outcome, run_scenario
@@ -24,7 +26,7 @@ from simcluster.numerics.ticks import TICKS_PER_S
 from simcluster.policies.chosen import AS_IN_SCENARIO, Policies
 from simcluster.results import steady_state
 from simcluster.results.intervals import calibration_of, uncertainty
-from simcluster.results.metrics import DEFINITIONS, TokenSums, latencies_ms, summarise
+from simcluster.results.metrics import DEFINITIONS, TokenSums, latencies_ms, of_requests, summarise
 from simcluster.scenario.requests import requests_of
 from simcluster.scenario.reread import dump
 from simcluster.scenario.resolved import Scenario
@@ -39,7 +41,7 @@ TOKENS_PER_S = 50_000
 INCOMPLETE = ".incomplete"
 RESOLVED = "scenario.resolved.yaml"
 """The file that a run folder has its scenario in."""
-RUN_FORMAT = "simcluster-run-1"
+RUN_FORMAT = "simcluster-run-2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,20 +181,50 @@ def _summary(scenario: Scenario, outcome: Outcome, digest: str, sums: TokenSums)
         "fidelity": scenario.fidelity,
         "scenario_digest": scenario.digest(),
         "trace_digest": digest,
-        "model": scenario.model.name,
+        "model": ", ".join(scenario.models),
         "topology": scenario.topology,
-        "device": scenario.device.name,
+        "device": ", ".join(scenario.device_names),
         "devices": scenario.n_devices,
         "noise": scenario.noise.name,
         "calibration": calibration_of(scenario),
         **summarise(outcome.requests, sums, outcome.duration_ticks, scenario.power_w, scenario.limits_ms),
         **long_run,
-        "kv_blocks": scenario.replicas[0].kv_blocks,
+        **_by_pool(scenario, outcome.requests),
+        "kv_blocks": _kv_blocks(scenario),
         "dropped_trace_rows": dict(outcome.dropped),
         "notes": notes,
         "assumptions": list(scenario.assumptions),
     }
     return summary | uncertainty(scenario, summary)
+
+
+def _kv_blocks(scenario: Scenario) -> int | str:
+    """KV blocks of a replica; with several pools those of each, in words."""
+    blocks = [pool.replicas[0].kv_blocks for pool in scenario.pools]
+    return blocks[0] if len(blocks) == 1 else ", ".join(str(n) for n in blocks)
+
+
+def _by_pool(scenario: Scenario, requests: dict[str, Any]) -> dict[str, Any]:
+    """What each of several pools is and did, by its name under `pools`; nothing for a single pool."""
+    if len(scenario.pools) == 1:
+        return {}
+    served_by = np.asarray(requests["replica"])
+    found, first = {}, 0
+    for pool in scenario.pools:
+        end = first + len(pool.replicas)
+        own = np.flatnonzero((served_by >= first) & (served_by < end))
+        first = end
+        figures = of_requests({name: np.asarray(column)[own] for name, column in requests.items()})
+        found[pool.name] = {
+            "model": pool.model.name,
+            "device": pool.device.name,
+            "devices": len(pool.devices),
+            "replicas": len(pool.replicas),
+            "kv_blocks": pool.replicas[0].kv_blocks,
+            "power_w": pool.power_w,
+            **figures,
+        }
+    return {"pools": found}
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from simcluster.catalog.calibration import gpu, wafer
-from simcluster.catalog.device import Device
 from simcluster.catalog.shapes import ModelShape
 from simcluster.costs.memory_device import nearest_width
 from simcluster.files.units import show
 from simcluster.noise.sources import Noise
 from simcluster.scenario.drawn import OF_COLLECTIVES
-from simcluster.scenario.resolved import Group
-from simcluster.scenario.spec import Deployment
+from simcluster.scenario.resolved import Pool
+from simcluster.scenario.spec import Layout
 
 
-def assumptions(
-    deployment: Deployment, device: Device, gpu_constants: gpu.GpuCalibration | None,
-    wafer_constants: wafer.WaferCalibration | None, group: Group | None, noise: Noise, model: ModelShape,
-) -> Iterable[str]:  # fmt: skip
-    """What a reader of the results must know that nobody measured for this case."""
+def assumptions(pool: Pool, spec: Layout, noise: Noise, is_only: bool) -> Iterable[str]:
+    """
+    What a reader of the results must know that was not measured for a pool.
+
+    Args:
+        pool: as resolved.
+        spec: the pool as written.
+        noise: of the scenario.
+        is_only: whether the scenario has no other pool, so that remarks need not say which devices they are of.
+    """
+    device, model, group = pool.device, pool.model, pool.group
+    gpu_constants, wafer_constants = pool.gpu, pool.wafer
     if "estimate" in model.name:
         yield f"{model.title}: the shape is an estimate, its maker has published none of it"
     if gpu_constants is not None:
-        used = _used_constants(deployment, model)
+        used = _used_constants(spec, model)
         weak = [f"{row.name} ({row.status})" for row in gpu_constants.constants
                 if row.name in used and row.status != "fitted"]  # fmt: skip
         if gpu_constants.status != "fitted":
@@ -50,14 +55,15 @@ def assumptions(
         )
         if device.kind in row.device_kinds and not is_idle:
             yield f"noise {row.source}: {row.basis}"
-    yield f"power: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
+    power = "power" if is_only else f"power of {device.name}"
+    yield f"{power}: {device.power_basis} ({show(device.power_w, 'power')} a device), drawn all the time"
 
 
-def _used_constants(deployment: Deployment, model: ModelShape) -> set[str]:
-    """Names of the calibrated constants that a deployment rests on."""
-    weights, kv = nearest_width(deployment.weights), nearest_width(deployment.kv_cache)
+def _used_constants(spec: Layout, model: ModelShape) -> set[str]:
+    """Names of the calibrated constants that a pool rests on."""
+    weights, kv = nearest_width(spec.weights), nearest_width(spec.kv_cache)
     used = {f"gemm {weights} bit", f"attention_prefill {kv} bit", f"attention_decode {kv} bit"}
-    used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {deployment.launch}"}
-    if deployment.host_time_per_step is None:
+    used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {spec.launch}"}
+    if spec.host_time_per_step is None:
         used |= {"host per step", "host per sequence"}
     return used | {f"moe {weights} bit"} if model.moe else used

@@ -10,14 +10,14 @@ from simcluster.costs.collectives import available
 from simcluster.files.problems import nearest
 from simcluster.noise.experts import MAX_EXPERTS
 from simcluster.scenario.drawn import devices_drawn, drawn_sources
-from simcluster.scenario.resolved import Event, Fault, Hop, Network, ReplicaLayout, Scenario
+from simcluster.scenario.resolved import Event, Fault, Group, Hop, Network, Pool, ReplicaLayout, Scenario
 
 MAX_EVENT_DEVICES = 100_000
 """Of all events together: each is written out in the resolved scenario, which must stay readable."""
 
-_WHOM = {"device_slow": "devices", "device_down": "devices", "link_slow": "link", "link_down": "link",
+_CONCERNS = {"device_slow": "devices", "device_down": "devices", "link_slow": "link", "link_down": "link",
          "transfer": "ends"}  # fmt: skip
-"""The one key that says whom an event concerns, by kind."""
+"""The one key that says what an event concerns, by kind."""
 _TIMES = (["at_s"], ["at_s", "lasts_s"], ["mtbf_s", "mttr_s"])
 
 
@@ -30,9 +30,9 @@ def crosscheck(scenario: Scenario) -> Iterator[Fault]:
     if n_devices > MAX_EVENT_DEVICES:
         yield ("events",), f"{n_devices:,} devices, one by one", f"expected at most {MAX_EVENT_DEVICES:,}"
     yield from _of_source_seeds(scenario)
-    model = scenario.model
-    if "moe_routing" in drawn_sources(scenario) and model.moe is not None and model.moe.experts > MAX_EXPERTS:
-        found = f"moe_routing of {model.moe.experts:,} experts"
+    n_experts = max((pool.model.moe.experts for pool in scenario.pools if pool.model.moe is not None), default=0)
+    if "moe_routing" in drawn_sources(scenario) and n_experts > MAX_EXPERTS:
+        found = f"moe_routing of {n_experts:,} experts"
         yield ("noise",), found, f"expected at most {MAX_EXPERTS:,}, or it among the sources that are left out"
     network = scenario.network
     if network is None:
@@ -62,9 +62,9 @@ def _of_source_seeds(scenario: Scenario) -> Iterator[Fault]:
 def _of_event(event: Event) -> Iterator[Fault]:
     """What an event of its kind lacks, or should not have."""
     for key in ("devices", "link", "ends"):
-        is_there, belongs = bool(getattr(event, key)), _WHOM[event.kind] == key
+        is_there, belongs = bool(getattr(event, key)), _CONCERNS[event.kind] == key
         if is_there != belongs:
-            yield (key,), f"{event.kind} with{'' if is_there else 'out'} {key}", f"expected {_WHOM[event.kind]}"
+            yield (key,), f"{event.kind} with{'' if is_there else 'out'} {key}", f"expected {_CONCERNS[event.kind]}"
     is_transfer = event.kind == "transfer"
     times = [key for key in ("at_s", "lasts_s", "mtbf_s", "mttr_s") if getattr(event, key) is not None]
     if times not in (_TIMES[:1] if is_transfer else _TIMES):
@@ -147,20 +147,26 @@ class _Graph:
 
 def _of_ways(scenario: Scenario, graph: _Graph) -> Iterator[Fault]:
     """Devices that are not in the network, and messages that have no way through it."""
-    for number, replica in enumerate(scenario.replicas):
-        for path, found, expected in _of_replica(scenario, replica, graph):
-            yield ("replicas", number, *path), found, expected
-    if scenario.weight_stream is not None:
-        device = scenario.replicas[0].stages[0].devices[0]
-        source = scenario.weight_stream.nodes[:1]
-        yield from _of_hop(("weight_stream", "nodes"), scenario.weight_stream, (*source, device), graph)
+    for number, pool in enumerate(scenario.pools):
+        for path, found, expected in _of_pool(pool, graph):
+            yield ("pools", number, *path), found, expected
     for number, event in enumerate(scenario.events):
-        for path, found, expected in _of_whom(event, graph):
+        for path, found, expected in _of_named(event, graph):
             yield ("events", number, *path), found, expected
-    yield from _of_nvls(scenario, graph)
 
 
-def _of_replica(scenario: Scenario, replica: ReplicaLayout, graph: _Graph) -> Iterator[Fault]:
+def _of_pool(pool: Pool, graph: _Graph) -> Iterator[Fault]:
+    """The same for the replicas of a pool, with paths within it."""
+    for number, replica in enumerate(pool.replicas):
+        for path, found, expected in _of_replica(pool.group, replica, graph):
+            yield ("replicas", number, *path), found, expected
+    if pool.weight_stream is not None:
+        ends = (*pool.weight_stream.nodes[:1], pool.replicas[0].stages[0].devices[0])
+        yield from _of_hop(("weight_stream", "nodes"), pool.weight_stream, ends, graph)
+    yield from _of_nvls(pool, graph)
+
+
+def _of_replica(group: Group | None, replica: ReplicaLayout, graph: _Graph) -> Iterator[Fault]:
     """Ranks and stages that are not in the network, or that it does not join."""
     unknown = False
     for index, stage in enumerate(replica.stages):
@@ -168,11 +174,10 @@ def _of_replica(scenario: Scenario, replica: ReplicaLayout, graph: _Graph) -> It
         for place, name in enumerate(stage.devices):
             if name not in graph.nodes or graph.nodes[name].kind != "device":
                 unknown = True
-                yield (*at, place), f"'{name}' is no device of the network", "expected one"
+                yield (*at, place), f"'{name}' is not a device of the network", "expected one"
         if unknown:
             continue
         yield from _apart(at, stage.devices, graph)
-        group = scenario.group
         per_node = set(Counter(graph.nodes[name].group for name in stage.devices).values())
         if group is not None and group.across is not None and per_node != {group.ranks_per_node}:
             found = f"{', '.join(map(str, sorted(per_node)))} ranks in the groups of the network"
@@ -204,11 +209,11 @@ def _apart(at: tuple[str | int, ...], names: tuple[str, ...], graph: _Graph) -> 
         yield at, f"no path joins '{apart[0]}' to '{apart[1]}'", "expected links that join them"
 
 
-def _of_whom(event: Event, graph: _Graph) -> Iterator[Fault]:
+def _of_named(event: Event, graph: _Graph) -> Iterator[Fault]:
     """Devices, links and ends that are not in the network, and ends that it does not join."""
     for place, name in enumerate(event.devices):
         if name not in graph.nodes or graph.nodes[name].kind != "device":
-            yield ("devices", place), f"'{name}' is no device of the network", "expected one"
+            yield ("devices", place), f"'{name}' is not a device of the network", "expected one"
     if event.link is not None and event.link[1] not in graph.neighbours.get(event.link[0], ()):
         yield ("link",), f"no link between '{event.link[0]}' and '{event.link[1]}'", "expected one of the network"
     if event.ends is None:
@@ -222,9 +227,9 @@ def _of_whom(event: Event, graph: _Graph) -> Iterator[Fault]:
         yield from _apart(("ends",), event.ends, graph)
 
 
-def _of_nvls(scenario: Scenario, graph: _Graph) -> Iterator[Fault]:
+def _of_nvls(pool: Pool, graph: _Graph) -> Iterator[Fault]:
     """The all-reduce that the switch does, without a switch."""
-    group, engine = scenario.group, scenario.engine
+    group, engine = pool.group, pool.engine
     if group is None or group.across is not None:
         return
     try:
@@ -234,7 +239,7 @@ def _of_nvls(scenario: Scenario, graph: _Graph) -> Iterator[Fault]:
     if not any(fit.algorithm == "nvls" for fit in usable):
         return
     others = sorted({fit.algorithm for fit in group.inside.all_reduce} - {"nvls"})
-    for stage in (stage for replica in scenario.replicas for stage in replica.stages):
+    for stage in (stage for replica in pool.replicas for stage in replica.stages):
         known = all(name in graph.nodes for name in stage.devices)
         if known and len(stage.devices) > 1 and not graph.switch(stage.devices):
             found = f"{engine.all_reduce} may take nvls, and no switch joins {', '.join(stage.devices[:8])}"

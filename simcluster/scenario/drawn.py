@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from simcluster.noise.experts import varies
-from simcluster.noise.sources import Source
-from simcluster.scenario.resolved import Scenario
+from simcluster.noise.sources import Noise, Source
+from simcluster.scenario.resolved import Pool, Scenario
 from simcluster.scenario.spec import DRAWN, OF_DEVICES
 
 _SPREAD: dict[Source, tuple[str, ...]] = {
@@ -25,7 +27,7 @@ _OF_GROUPS = ("op_jitter", "small_messages", "moe_routing", "rare_stalls")
 
 def drawn_sources(scenario: Scenario) -> list[str]:
     """Which of `spec.DRAWN` a scenario draws from, in their order."""
-    spec, kind = scenario.requests_spec(), scenario.device.kind
+    spec = scenario.requests_spec()
     drawn = {
         "arrivals": spec.arrivals is not None and spec.arrivals.kind in ("poisson", "gamma"),
         "prompt_tokens": spec.prompt_tokens is not None and spec.prompt_tokens.kind != "fixed",
@@ -34,13 +36,8 @@ def drawn_sources(scenario: Scenario) -> list[str]:
     }
     for event in scenario.events:
         drawn[event.noise or "events"] = drawn.get(event.noise or "events", False) or event.mtbf_s is not None
-    several = len(scenario.replicas[0].stages[0].devices) > 1
-    for source, parameters in _SPREAD.items():
-        values = scenario.noise.values(source, kind) or {}
-        matters = any(values.get(name, 0) > 0 for name in parameters)
-        drawn[source] = matters and (several or source not in OF_COLLECTIVES)
-    is_routed = varies(scenario.model, scenario.wafer is not None, scenario.weight_stream is not None)
-    drawn["moe_routing"] = is_routed and scenario.noise.values("moe_routing", kind) is not None
+    for source in OF_DEVICES:
+        drawn[source] = any(_draws(pool, scenario.noise, source) for pool in scenario.pools)
     return [source for source in DRAWN if drawn.get(source)]
 
 
@@ -48,8 +45,31 @@ def devices_drawn(scenario: Scenario, source: str) -> list[str]:
     """Devices with a stream of this source: all, or the first of each stage or replica where they share one."""
     if source not in OF_DEVICES:
         return []
-    laid = [stage for replica in scenario.replicas for stage in replica.stages]
-    stages = [stage.devices for stage in laid if source != "moe_routing" or "moe" in stage.layers.kinds]
-    if source == "host_pauses":
-        return [replica.stages[0].devices[0] for replica in scenario.replicas]
-    return [name for devices in stages for name in (devices[:1] if source in _OF_GROUPS else devices)]
+    return [
+        name
+        for pool in scenario.pools
+        if _draws(pool, scenario.noise, source)
+        for name in _devices_of_pool(pool, source)
+    ]
+
+
+def _draws(pool: Pool, noise: Noise, source: Source) -> bool:
+    """Whether a source of devices draws anything that matters in a pool."""
+    values = noise.values(source, pool.device.kind)
+    if values is None:
+        return False
+    if source == "moe_routing":
+        return varies(pool.model, pool.wafer is not None, pool.weight_stream is not None)
+    is_needed = pool.n_ranks > 1 or source not in OF_COLLECTIVES
+    return is_needed and any(values.get(name, 0) > 0 for name in _SPREAD[source])
+
+
+def _devices_of_pool(pool: Pool, source: str) -> Iterator[str]:
+    """Devices of a pool with a stream of this source."""
+    for replica in pool.replicas:
+        stages = [s for s in replica.stages if source != "moe_routing" or "moe" in s.layers.kinds]
+        if source == "host_pauses":
+            yield replica.stages[0].devices[0]
+            continue
+        for stage in stages:
+            yield from stage.devices[:1] if source in _OF_GROUPS else stage.devices

@@ -18,17 +18,17 @@ def topology_of(scenario: Scenario) -> Topology | None:
     A run records its graph only where links are shared, change, or carry every message. Of other runs the name is
     looked up, and taken if it has the same devices; a topology from a file of the user's is not there any more.
     """
-    used = {device for replica in scenario.replicas for stage in replica.stages for device in stage.devices}
+    used = {name: pool.device.name for pool in scenario.pools for name in pool.devices}
     if scenario.topology in read.names():
         named = read.load(scenario.topology)
         nodes = set(named.plain.nodes)
-        if used <= set(named.devices) and (
+        if used.keys() <= set(named.devices) and (
             scenario.network is None or {n.name for n in scenario.network.nodes} <= nodes
         ):
             return named if len(nodes) <= MOST_NODES else None
     if scenario.network is None or len(scenario.network.nodes) > MOST_NODES:
         return None
-    return _recorded(scenario.network, scenario.topology, dict.fromkeys(used, scenario.device.name))
+    return _recorded(scenario.network, scenario.topology, used)
 
 
 def _recorded(network: Network, name: str, devices: dict[str, str]) -> Topology:

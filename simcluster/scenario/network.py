@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from simcluster.catalog.device import DeviceKind
 from simcluster.files.problems import InputError, nearest
 from simcluster.files.source import Document
-from simcluster.noise.sources import Noise
+from simcluster.noise.sources import Noise, Source
 from simcluster.scenario.resolved import Event, Fault, Network, NetworkLink, NetworkNode, ReplicaLayout
 from simcluster.scenario.spec import EventSpec
 from simcluster.topology.measure import forwards
@@ -65,35 +66,46 @@ def events(document: Document, happenings: Mapping[int, EventSpec], topology: To
     return tuple(_event(given, known.enclosures) for given in happenings.values())
 
 
-def noise_events(noise: Noise, kind: DeviceKind, topology: Topology, devices: Sequence[str]) -> Iterator[Event]:
+def noise_events(noise: Noise, kinds: Mapping[str, DeviceKind], topology: Topology) -> Iterator[Event]:
     """
     What a world of noise does to devices in use and to links between enclosures, as events at random.
 
+    A link has the noise of the devices in use of its part of the topology: the first of them with that source.
+
     Args:
         noise: the sources.
-        kind: of the devices.
+        kinds: of the devices in use, by name in order of use.
         topology: that they are on.
-        devices: names of those in use.
     """
     nodes = topology.plain.nodes
     links = [(a, b) for a, b, _ in topology.plain.edges(data=True) if nodes[a]["group"] != nodes[b]["group"]]
-    if (load := noise.values("background_load", kind)) is not None:
+    kinds_of: dict[str, dict[DeviceKind, None]] = {}
+    for name, kind in kinds.items():
+        kinds_of.setdefault(nodes[name].get("part", ""), {})[kind] = None
+
+    def on_links(source: Source) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
         for link in links:
-            yield Event(
-                kind="link_slow", link=link, factor=load["bandwidth"], at_s=None, mtbf_s=load["every_s"],
-                mttr_s=load["lasts_s"], noise="background_load",
-            )  # fmt: skip
-    if (failures := noise.values("failures", kind)) is not None:
-        for name in devices:
+            near = [kind for end in link for kind in kinds_of.get(nodes[end].get("part", ""), ())]
+            found = [values for kind in near if (values := noise.values(source, kind)) is not None]
+            if found:
+                yield link, found[0]
+
+    for link, load in on_links("background_load"):
+        yield Event(
+            kind="link_slow", link=link, factor=load["bandwidth"], at_s=None, mtbf_s=load["every_s"],
+            mttr_s=load["lasts_s"], noise="background_load",
+        )  # fmt: skip
+    for name, kind in kinds.items():
+        if (failures := noise.values("failures", kind)) is not None:
             yield Event(
                 kind="device_down", devices=(name,), at_s=None, mtbf_s=failures["device_every_s"],
                 mttr_s=failures["device_repair_s"], noise="failures",
             )  # fmt: skip
-        for link in links:
-            yield Event(
-                kind="link_down", link=link, at_s=None, mtbf_s=failures["link_every_s"],
-                mttr_s=failures["link_repair_s"], noise="failures",
-            )  # fmt: skip
+    for link, failures in on_links("failures"):
+        yield Event(
+            kind="link_down", link=link, at_s=None, mtbf_s=failures["link_every_s"],
+            mttr_s=failures["link_repair_s"], noise="failures",
+        )  # fmt: skip
 
 
 class _Known:

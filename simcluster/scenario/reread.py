@@ -15,22 +15,19 @@ from simcluster.files.problems import InputError, Problem
 from simcluster.files.source import Document, Path
 from simcluster.files.validation import at as value_at
 from simcluster.files.validation import validate
-from simcluster.scenario.crosscheck import crosscheck
+from simcluster.scenario.contradictions import contradictions
 from simcluster.scenario.files import with_value
 from simcluster.scenario.requests import require_requests
-from simcluster.scenario.resolved import FORMAT, Fault, Scenario, contradictions, files_sha256, workload_files
+from simcluster.scenario.resolved import FORMAT, Fault, Scenario, files_sha256, workload_files
 from simcluster.workload import WorkloadSpec
 
 
 def reread(document: Document, settings: Sequence[str], seed: int | None) -> Scenario:
     """A resolved scenario read back; only its seed can be changed."""
-    if document.data["format"] != FORMAT:
-        found = f"format '{document.data['format']!s:.80}'"
-        raise InputError([document.problem(("format",), found, f"expected {FORMAT}, or no format in a scenario")])
     if settings:
         raise InputError([Problem("--set", 0, "", "a resolved scenario", "change the scenario it came from instead")])
     document = with_value(document, ("seed",), seed) if seed is not None else document
-    parsed = validate(document, Scenario, from_json=True)
+    parsed = as_recorded(document)
     require_usable(document, parsed)
     require_requests(document, parsed.workload, parsed.workload_sha256, parsed.seeds)
     return parsed
@@ -44,7 +41,7 @@ def require_usable(document: Document, parsed: Scenario) -> None:
         InputError: with every fault at its line.
     """
     validate(document, WorkloadSpec, ("workload",))
-    faults = list(_unphysical(document.data)) or [*contradictions(parsed), *crosscheck(parsed)]
+    faults = list(_unphysical(document.data)) or list(contradictions(parsed))
     problems = [document.problem(*fault) for fault in faults]
     for path in workload_files(parsed.workload):
         file = value_at(parsed.workload, path)
@@ -57,6 +54,31 @@ def require_usable(document: Document, parsed: Scenario) -> None:
     if files_sha256(parsed.workload) != parsed.workload_sha256:
         found = "its files have changed since the scenario was resolved"
         raise InputError([document.problem(("workload",), found, "expected the same content")])
+
+
+def as_recorded(document: Document) -> Scenario:
+    """
+    The scenario that a run folder has recorded: of this version's form, not judged anew.
+
+    Raises:
+        InputError: it is of another version, or not well-formed.
+    """
+    require_format(document)
+    return validate(document, Scenario, from_json=True)
+
+
+def require_format(document: Document) -> None:
+    """Refuse a resolved scenario of another version, and say how to renew it."""
+    data = document.data if isinstance(document.data, dict) else {}
+    found = data.get("format")
+    if found == FORMAT:
+        return
+    if isinstance(found, str) and found.startswith(FORMAT.rstrip("0123456789")):
+        what, name = f"written by another version (format {found[:80]})", data.get("name")
+        renew = f"run `simcluster replay {name}` again" if isinstance(name, str) else "run the scenario again"
+        raise InputError([document.problem(("format",), what, f"this one has {FORMAT}: {renew}"[:300])])
+    expected = f"expected {FORMAT}, or no format in a scenario"
+    raise InputError([document.problem(("format",), f"format '{found!s:.80}'", expected)])
 
 
 _LEAST = (

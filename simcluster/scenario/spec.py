@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Literal
+import re
+from collections.abc import Callable, Collection, Iterable
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from simcluster.catalog.calibration import collectives
 from simcluster.files.problems import nearest
 from simcluster.files.quantities import Bits, Bytes, Frozen, PositiveInt, Ratio, Seconds, fault
 from simcluster.noise import sources as noise
 from simcluster.numerics.streams import Seeds
+from simcluster.policies.routers import ROUTERS
+from simcluster.policies.schedulers import SCHEDULERS
 from simcluster.scenario.gates import DEFAULTS, MAX_GATES, GateError, parse
 from simcluster.topology.model import MAX_NODES
 from simcluster.workload import WorkloadSpec
@@ -38,7 +42,7 @@ def _not_too_often(period_s: float) -> float:
 
 
 OF_WORKLOAD = ("arrivals", "prompt_tokens", "output_tokens", "spread")
-OF_DEVICES = (
+OF_DEVICES: tuple[noise.Source, ...] = (
     "op_jitter", "arrival_skew", "small_messages", "moe_routing", "device_spread", "drift", "clock_excursions",
     "rare_stalls", "host_pauses",
 )  # fmt: skip
@@ -67,6 +71,21 @@ def _gate(text: str) -> str:
     return text
 
 
+def _one_of(what: str, known: Collection[str]) -> Callable[[str], str]:
+    """A validator that lets known names pass."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise fault(f"unknown {what} '{name[:80]}'", nearest(name[:80], known))
+        return name
+
+    return check
+
+
+_ALGORITHMS = ("auto", *collectives.ALGORITHMS["all_reduce"], *get_args(collectives.Library))
+SchedulerName = Annotated[str, AfterValidator(_one_of("scheduler", SCHEDULERS))]
+RouterName = Annotated[str, AfterValidator(_one_of("router", ROUTERS))]
+AlgorithmName = Annotated[str, AfterValidator(_one_of("algorithm", _ALGORITHMS))]
 GateText = Annotated[str, Field(max_length=200), AfterValidator(_printable), AfterValidator(_gate)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 SourceName = Annotated[str, Field(max_length=300), AfterValidator(_drawn)]
@@ -82,8 +101,21 @@ class ModelFile(Frozen):
     """Path of the file, relative to the scenario's folder."""
 
 
-class Deployment(Frozen):
-    """How the model is laid out on the devices and how the engine runs it; vLLM's names where it has them."""
+def _pool_name(name: str) -> str:
+    """A name that can stand in a path of keys, in tables and in views of routers."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+        raise fault(f"pool '{name[:80]}'", "expected a letter, then at most 63 letters, digits, '_' and '-'")
+    return name
+
+
+PoolName = Annotated[str, AfterValidator(_pool_name)]
+ONE_POOL = "default"
+"""Name of the pool that a scenario with a `deployment` has."""
+MAX_POOLS = 64
+
+
+class Layout(Frozen):
+    """How a model is laid out on devices and how the engine runs it; vLLM's names where it has them."""
 
     replicas: PositiveInt = 1
     """Copies of the model, each on its own devices."""
@@ -105,15 +137,13 @@ class Deployment(Frozen):
     """Weights stay in the devices, or come over the links from the topology's memory node in every step."""
     launch: Literal["graph", "eager"] = "graph"
     """Whether ops are launched together (CUDA graphs) or one by one."""
-    all_reduce: str = "auto"
+    all_reduce: AlgorithmName = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
     engine: Literal["vllm", "trtllm", "sglang"] | None = None
     """Serving engine whose scheduler, admission lag, host times and rank skew hold where they are not given here.
     Default: `fcfs`, no lag, and the host times of the device's calibration."""
-    scheduler: str = "fcfs"
+    scheduler: SchedulerName = "fcfs"
     """Which requests take part in a step, and with how many tokens."""
-    router: str = "round_robin"
-    """Which replica serves a request."""
     max_num_seqs: PositiveInt = 256
     """Requests that may run at once in a replica."""
     max_num_batched_tokens: PositiveInt = 8192
@@ -133,6 +163,23 @@ class Deployment(Frozen):
     """Host time before every step, instead of the calibration's."""
     slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     """How many times as long every op takes, exchanges over links left out: a regression to try a gate with."""
+
+
+class Deployment(Layout):
+    """The layout of the only pool, and its router."""
+
+    router: RouterName = "round_robin"
+    """Which replica serves a request."""
+
+
+class PoolSpec(Layout):
+    """One of several pools: the same keys as of a deployment, but for the router that all pools share."""
+
+    model: str | ModelFile | None = None
+    """Instead of the scenario's model: a model of the catalogue, or a file."""
+    device: str | None = None
+    """Kind of device by its catalogue name, such as `wse-3`, of which the first unused ones are taken. Default: the
+    kind of the first unused device, or of `devices`."""
 
 
 class NoiseOverride(Frozen):
@@ -260,6 +307,13 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+def _some_pools(pools: dict[str, PoolSpec]) -> dict[str, PoolSpec]:
+    """At least one pool, and no more than can be looked at."""
+    if not 1 <= len(pools) <= MAX_POOLS:
+        raise fault(f"{len(pools)} pools", f"expected 1 to {MAX_POOLS}")
+    return pools
+
+
 class ScenarioFile(Frozen):
     """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
 
@@ -269,12 +323,16 @@ class ScenarioFile(Frozen):
     """Of the drawn workload and of the noise world."""
     source_seeds: Annotated[dict[SourceName, Seed], Field(max_length=MAX_NODES)] = Field(default_factory=dict)
     """Seeds of single sources instead, see [what-if](variance.md#what-if)."""
-    model: str | ModelFile
-    """A model of the catalogue, or a file."""
+    model: str | ModelFile | None = None
+    """A model of the catalogue, or a file; required unless every pool names its own."""
     topology: FileName | dict[str, object]
     """A topology by name, a file, or one written in place."""
     deployment: Deployment = Deployment()
     """How the model is laid out and run."""
+    pools: Annotated[dict[PoolName, PoolSpec], AfterValidator(_some_pools)] = Field(default_factory=dict)
+    """Instead of `deployment`: pools of replicas by name, see [pools](#pools)."""
+    router: RouterName = "round_robin"
+    """With `pools`: which replica of all pools serves a request."""
     workload: WorkloadSpec
     """Which requests come when."""
     noise: str | NoiseOverride = "none"

@@ -200,7 +200,7 @@ def _missing(document: Document, sweep: SweepFile, points: Sequence[Planned]) ->
     """Errors for missing prices and missing limits."""
     scenarios = [planned.scenario for planned in points if planned.scenario is not None]
     if sweep.cost is not None:
-        for device in dict.fromkeys(scenario.device.name for scenario in scenarios):
+        for device in dict.fromkeys(name for scenario in scenarios for name in scenario.device_names):
             if device not in sweep.cost.per_device_hour:
                 at: Path = ("cost", "per_device_hour")
                 yield document.problem(at, f"no price of '{device}'", "expected a price for every device in use")

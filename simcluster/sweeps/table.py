@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _figures(plan: Plan, point: PointResults) -> Row:
     if point.failed:
         row["reason"] = point.failed[0].reason
     row["scenario_digest"] = "" if scenario is None else scenario.digest()
-    row["device"] = "" if scenario is None else scenario.device.name
+    row["device"] = "" if scenario is None else ", ".join(scenario.device_names)
     row["devices"] = math.nan if scenario is None else scenario.n_devices
     rate: float | None = None
     if (searched := search_result(sweep, point)) is not None:
@@ -117,7 +118,8 @@ def _figures(plan: Plan, point: PointResults) -> Row:
         row[NEXT_RATE] = math.nan if searched.bad is None or not is_ok else searched.bad
         row[BOUND] = "" if not is_ok else "below" if rate is None else "above" if searched.bad is None else "between"
     if sweep.cost is not None and scenario is not None:
-        row[COST_PER_HOUR] = scenario.n_devices * sweep.cost.per_device_hour[scenario.device.name]
+        per_hour = sweep.cost.per_device_hour
+        row[COST_PER_HOUR] = fsum(len(pool.devices) * per_hour[pool.device.name] for pool in scenario.pools)
     runs = [run for _, run in sorted(point.tried.get(rate, {}).items())]
     if point.status == "ok" and runs:
         row |= _means([run["metrics"] for run in runs])

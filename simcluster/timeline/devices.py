@@ -65,7 +65,8 @@ class Replicas:
 
     def _exchange_lane(self, replica: int, stage: int) -> Lane:
         lane = Lane(_links(replica), stage * _LANES_PER_STAGE + 1)
-        group, devices = self._scenario.group, self._scenario.replicas[replica].stages[stage].devices
+        pool, held = self._scenario.placed_replicas[replica]
+        group, devices = pool.group, held.stages[stage].devices
         fabrics = [fabric.name for fabric in (group.inside, group.across) if fabric is not None] if group else []
         self._name_once(lane, f"{' and '.join(fabrics)} among {devices[0]} … {devices[-1]}")
         return lane

@@ -102,7 +102,11 @@ def unreachable(graph: Graph, devices: Sequence[str]) -> list[str]:
 
 
 class Distances(NamedTuple):
-    """Distances between all pairs of devices; rows and columns are in the order of `Topology.devices`."""
+    """
+    Distances between all pairs of devices; rows and columns are in the order of `Topology.devices`.
+
+    Pairs that no path joins, as in parts without links between them, have -1 hops and an infinite latency.
+    """
 
     hops: Integers
     latency_s: Floats
@@ -135,8 +139,10 @@ def distances(topology: Topology) -> Distances:
     weights = csr_matrix((1 + latencies_s * scale, (rows.astype(int), columns.astype(int))), (n_nodes, n_nodes))
     total = shortest_path(weights, method="D", indices=list(start.values()))[:, [index[name] for name in start]]
     np.fill_diagonal(total, 0.0)
-    whole = np.floor(total)
-    return Distances(whole.astype(np.int64), (total - whole) / scale if scale else np.zeros_like(total))
+    joined = np.isfinite(total)
+    whole = np.floor(np.where(joined, total, -1.0))
+    latency_s = np.where(joined, total - whole, np.inf)
+    return Distances(whole.astype(np.int64), latency_s / scale if scale else np.where(joined, 0.0, np.inf))
 
 
 class Diameter(NamedTuple):
@@ -147,9 +153,9 @@ class Diameter(NamedTuple):
 
 
 def diameter(topology: Topology) -> Diameter:
-    """Find the largest distances between two devices."""
+    """Find how far apart two devices can be that a path joins."""
     hops, latency_s = distances(topology)
-    return Diameter(int(hops.max()), float(latency_s.max()))
+    return Diameter(int(hops.max()), float(latency_s[hops >= 0].max()))
 
 
 def bisection_bytes_per_s(topology: Topology, kind: str = "device") -> float:

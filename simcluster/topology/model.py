@@ -31,9 +31,9 @@ class Topology:
     """
     A cluster as a graph.
 
-    Node attributes: `kind`, `group` (the enclosure), `device` (catalogue name, on devices only), optionally `rail`,
-    `forwards` (whether paths lead through it), `x`, `y`, `width`, `height` and others from a generator or an imported
-    file.
+    Node attributes: `kind`, `group` (the enclosure), `device` (catalogue name, on devices only), optionally `part`
+    (of a topology that is made of several), `rail`, `forwards` (whether paths lead through it), `x`, `y`, `width`,
+    `height` and others from a generator or an imported file.
     Edge attributes: `link` (catalogue name or ''), `bytes_per_s` (per direction), `latency_s`, `count` (parallel
     links in this edge; `bytes_per_s` is their sum).
     """
@@ -45,7 +45,7 @@ class Topology:
     devices: tuple[str, ...]
     """Names of the nodes of kind device, in order of creation."""
     kind: str
-    """The generator's name, or `nodes`, or `import`."""
+    """The generator's name, or `nodes`, `parts` or `import`."""
     source: str
     """The file it was read from."""
 

@@ -49,6 +49,7 @@ class Circumstances:
         self._intervals: list[EventInterval] = []
         self._devices: list[frozenset[str]] = []
         self._pauses: list[tuple[list[int], list[int]]] = []
+        """Begins and ends by replica."""
         try:
             scenario = run.scenario()
         except InputError:  # the notes of the explanation give the reason
@@ -59,8 +60,9 @@ class Circumstances:
             frozenset(name for stage in replica.stages for name in stage.devices) for replica in scenario.replicas
         ]
         for renewals in planner.pauses():
-            renewals.reach(run.end_ticks)
-            self._pauses.append((renewals.begins, renewals.ends))
+            if renewals is not None:
+                renewals.reach(run.end_ticks)
+            self._pauses.append(([], []) if renewals is None else (renewals.begins, renewals.ends))
 
     def of_first_token(self, request: int, component: str) -> str:
         """Why a component of the first token of a request is long."""

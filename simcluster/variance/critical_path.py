@@ -22,7 +22,7 @@ from simcluster.plans.noisy_stages import collectives, skew
 from simcluster.plans.prices import Prices
 from simcluster.results.metrics import TICKS_PER_MS
 from simcluster.results.read_run import RunFolder
-from simcluster.scenario.resolved import Scenario, Stage
+from simcluster.scenario.resolved import Pool, Scenario, Stage
 from simcluster.stages.step_noise import Skew
 from simcluster.variance.event_intervals import EventInterval, intervals_of
 from simcluster.variance.steps import MAX_SAMPLED, Steps, step_summary
@@ -110,12 +110,12 @@ def critical_path(runs: Sequence[RunFolder]) -> CriticalPath | None:
         n_analysed += sum(len(some.numbers) for some in steps.values())
         n_made += step_summary(run).n_steps
         slow = _slow_intervals(run, run.end_ticks)
-        for number, replica in enumerate(scenario.replicas):
+        for number, (pool, replica) in enumerate(scenario.placed_replicas):
             for place, stage in enumerate(replica.stages):
                 if number in steps and len(stage.devices) > 1:
                     group = groups.setdefault((number, place), _Group(number, place, stage.devices))
-                    late = rank_skew(scenario, run.planner().prices, stage)
-                    group.count(steps[number], late, _paces(scenario, stage), slow)
+                    late = rank_skew(scenario, pool, run.planner().prices[pool.name], stage)
+                    group.count(steps[number], late, _paces(scenario, pool, stage), slow)
     return CriticalPath(n_analysed, n_made, [group.summary() for _, group in sorted(groups.items())])
 
 
@@ -143,8 +143,8 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     """
     scenario = run.scenario()
     groups = [
-        (number, place, stage)
-        for number, replica in enumerate(scenario.replicas)
+        (number, pool, place, stage)
+        for number, (pool, replica) in enumerate(scenario.placed_replicas)
         for place, stage in enumerate(replica.stages)
         if len(stage.devices) > 1
     ]
@@ -154,15 +154,15 @@ def last_over_time(run: RunFolder, n_bins: int) -> list[LastOverTime]:
     end = max(run.end_ticks, 1)
     slow = _slow_intervals(run, end)
     found = []
-    for number, place, stage in groups:
+    for number, pool, place, stage in groups:
         last, slowest = np.zeros((2, len(stage.devices), n_bins))
         if number in steps:
             bins = np.minimum(steps[number].ends / end * n_bins, n_bins - 1).astype(np.int64)
-            late = rank_skew(scenario, run.planner().prices, stage)
+            late = rank_skew(scenario, pool, run.planner().prices[pool.name], stage)
             for one in np.unique(bins).tolist():
                 group = _Group(number, place, stage.devices)
                 some = Steps(*(column[bins == one] for column in steps[number]))
-                group.count(some, late, _paces(scenario, stage), slow)
+                group.count(some, late, _paces(scenario, pool, stage), slow)
                 last[:, one], slowest[:, one] = group.shares()
             missing = np.setdiff1d(np.arange(n_bins), bins)
             last[:, missing] = slowest[:, missing] = np.nan
@@ -260,17 +260,17 @@ def _factors(pace: DevicePace, ticks: Ticks) -> Floats:
     return found
 
 
-def rank_skew(scenario: Scenario, prices: Prices, stage: Stage) -> Skew | None:
+def rank_skew(scenario: Scenario, pool: Pool, prices: Prices, stage: Stage) -> Skew | None:
     """How late each rank of a stage enters each of its collectives; None where no rank is ever late."""
     n_collectives = len(collectives(prices.as_built(stage.layers)))
     if len(stage.devices) < 2 or not n_collectives:
         return None
-    return skew(scenario.noise, scenario.device.kind, stage.devices, n_collectives, scenario.seeds)
+    return skew(scenario.noise, pool.device.kind, stage.devices, n_collectives, scenario.seeds)
 
 
-def _paces(scenario: Scenario, stage: Stage) -> list[DevicePace]:
+def _paces(scenario: Scenario, pool: Pool, stage: Stage) -> list[DevicePace]:
     """Paces of the devices of a stage, from the start of a run."""
-    return [DevicePace(scenario.seeds, device, scenario.noise, scenario.device.kind) for device in stage.devices]
+    return [DevicePace(scenario.seeds, device, scenario.noise, pool.device.kind) for device in stage.devices]
 
 
 def _slow_intervals(run: RunFolder, until: int) -> list[EventInterval]:

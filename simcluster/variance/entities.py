@@ -246,10 +246,13 @@ def _standstills(runs: Sequence[RunFolder], scenarios: Sequence[Scenario]) -> li
     for run, scenario in zip(runs, scenarios, strict=True):
         end = run.end_ticks
         for replica, pauses in zip(scenario.replicas, run.planner().pauses(), strict=False):
-            add("host_pauses", replica.stages[0].devices[0], *_until(pauses, end))
-        values = scenario.noise.values("rare_stalls", scenario.device.kind)
-        if values is not None:
-            for stage in (stage for replica in scenario.replicas for stage in replica.stages):
+            if pauses is not None:
+                add("host_pauses", replica.stages[0].devices[0], *_until(pauses, end))
+        for pool, replica in scenario.placed_replicas:
+            values = scenario.noise.values("rare_stalls", pool.device.kind)
+            if values is None:
+                continue
+            for stage in replica.stages:
                 first = stage.devices[0]
                 add("rare_stalls", first, *_until(rare_stalls(scenario.seeds, first, **values), end))
         for interval in event_intervals(run.planner(), end):

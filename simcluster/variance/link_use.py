@@ -9,7 +9,7 @@ transfers of other tenants, chosen tokens on their way back, and detours around 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from math import fsum
 
@@ -67,9 +67,9 @@ def _of_run(run: RunFolder, topology: Topology) -> dict[tuple[str, str], float] 
 
 
 class _StepBytes:
-    """What the steps of a scenario's replicas put on its directed links as built."""
+    """What the steps of a scenario's replicas put on its directed links as built; prices by the name of the pool."""
 
-    def __init__(self, scenario: Scenario, links: Links, prices: Prices) -> None:
+    def __init__(self, scenario: Scenario, links: Links, prices: Mapping[str, Prices]) -> None:
         self._scenario, self._links, self._prices = scenario, links, prices
         self._exchanges = cache(self._exchanges_of)
 
@@ -86,22 +86,23 @@ class _StepBytes:
             NoRoute: no route between ranks that exchange or send.
             ValueError: no switch joins ranks whose collective needs one.
         """
-        links, stages = self._links, self._scenario.replicas[number].stages
+        pool, replica = self._scenario.placed_replicas[number]
+        links, stages, prices = self._links, replica.stages, self._prices[pool.name]
         found: dict[int, float] = {}
         sizes = {"tokens": n_tokens, "outputs": n_outputs}
         for place, stage in enumerate(stages):
-            for (kind, form), count in self._exchanges(stage.layers).items():
-                for leg in self._prices.legs(links, stage.devices, kind, form.at(sizes)):
+            for (kind, form), count in self._exchanges(pool.name, stage.layers).items():
+                for leg in prices.legs(links, stage.devices, kind, form.at(sizes)):
                     for link, share in links.loads_of(leg.collective, leg.fit.algorithm, leg.groups).items():
                         found[link] = found.get(link, 0.0) + count * leg.n_bytes * float(share)
             if stage.next_hop is not None:
                 for ends in zip(stage.devices, stages[place + 1].devices, strict=True):
                     for link in links.route(*ends):
-                        sent = n_tokens * self._scenario.model.hidden * ACTIVATION_BYTES
+                        sent = n_tokens * pool.model.hidden * ACTIVATION_BYTES
                         found[link] = found.get(link, 0.0) + sent
         return found
 
-    def _exchanges_of(self, layers: StageLayers) -> Counter[tuple[Collective, Linear]]:
-        """How often a stage has each exchange, by its kind and the form of its bytes."""
-        ops = self._prices.as_built(layers).all_ops
+    def _exchanges_of(self, pool: str, layers: StageLayers) -> Counter[tuple[Collective, Linear]]:
+        """How often a stage of a pool has each exchange, by its kind and the form of its bytes."""
+        ops = self._prices[pool].as_built(layers).all_ops
         return Counter((op.exchange, op.exchange_bytes) for op in ops if op.exchange)

@@ -334,9 +334,9 @@ def test_options_that_do_not_go_together(arguments: list[str], capsys: pytest.Ca
 @pytest.mark.parametrize(
     "content",
     [
-        "", "[]", "format: simcluster-baseline-2", "format: simcluster-baseline-1\nseeds: [0]", "\x00", "a: &b c",
-        "format: simcluster-baseline-2\nseeds: [" + "9" * 5000 + "]", "format: [simcluster-baseline-2]",
-        "format: simcluster-baseline-2\nworlds: {median_itl_ms: [1e999]}", "{" * 3000,
+        "", "[]", "format: simcluster-baseline-3", "format: simcluster-baseline-1\nseeds: [0]", "\x00", "a: &b c",
+        "format: simcluster-baseline-3\nseeds: [" + "9" * 5000 + "]", "format: [simcluster-baseline-3]",
+        "format: simcluster-baseline-3\nworlds: {median_itl_ms: [1e999]}", "{" * 3000,
     ],
 )  # fmt: skip
 def test_hostile_files(content: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,8 @@ def work(form: Linear, context: int) -> float:
 
 def stage_ops(scenario: Scenario, stage: Stage) -> Iterator[Op]:
     """All ops of a stage but the host's, layer by layer."""
-    work = RankWork(scenario.model, Precision(scenario.weight_bits, scenario.kv_bits), len(stage.devices))
+    pool = scenario.pools[0]
+    work = RankWork(pool.model, Precision(pool.weight_bits, pool.kv_bits), len(stage.devices))
     blocks = work.blocks()
     for block in work.program.blocks_of(stage.layers):
         if block != "host":
@@ -68,17 +69,18 @@ def stage_ops(scenario: Scenario, stage: Stage) -> Iterator[Op]:
 
 def op_seconds(scenario: Scenario, op: Op, context: int) -> tuple[float, float, float]:
     """Launch, compute and fetch of one op on a memory device."""
-    calibration = scenario.gpu
-    fit = calibration.ops[op_class(op, scenario.model, calibration, False)][16]
+    pool = scenario.pools[0]
+    calibration = pool.gpu
+    fit = calibration.ops[op_class(op, pool.model, calibration, False)][16]
     flop, weights, kv, activations = (
         work(form, context) for form in (op.flop, op.weight_bytes, op.kv_bytes, op.activation_bytes)
     )
-    peak = peak_flop_per_s(scenario.device, fit.compute_bits)
+    peak = peak_flop_per_s(pool.device, fit.compute_bits)
     rows = float(op.kind == "gemm")
     inputs = 2.0 * op.in_features if rows else activations
     done = Work(flop, weights + kv, inputs, activations - inputs, rows, op.in_features, 0.0)
-    fixed, compute, fetch = op_s(done, fit, peak, scenario.device.memory_bytes_per_s)
-    launch_s = float(fixed) + (calibration.launch_s[scenario.engine.launch] if fixed > 0 else 0.0)
+    fixed, compute, fetch = op_s(done, fit, peak, pool.device.memory_bytes_per_s)
+    launch_s = float(fixed) + (calibration.launch_s[pool.engine.launch] if fixed > 0 else 0.0)
     return launch_s, float(compute), float(fetch)
 
 
@@ -107,11 +109,12 @@ def test_chords_are_as_good_as_the_curve(name: str) -> None:
 
 def exchange_ticks(scenario: Scenario, op: Op) -> int:
     """The collective after an op of one decode token, by its closed form."""
+    pool = scenario.pools[0]
     if not op.exchange:
         return 0
-    group = scenario.group
+    group = pool.group
     n_bytes = work(op.exchange_bytes, 0)
-    launch = scenario.engine.launch
+    launch = pool.engine.launch
     if op.exchange == "all_gather":
         fits = (group.across or group.inside).all_gather
         phases = flat("all_gather", fits, group.ranks_per_node * group.n_nodes, launch)
@@ -125,7 +128,7 @@ def exchange_ticks(scenario: Scenario, op: Op) -> int:
 def hops_ticks(scenario: Scenario) -> int:
     """A token's vector from stage to stage, and the chosen token back."""
     replica = scenario.replicas[0]
-    n_bytes = scenario.model.hidden * 2
+    n_bytes = scenario.pools[0].model.hidden * 2
     hops = [stage.next_hop for stage in replica.stages if stage.next_hop]
     back = replica.return_hop
     ticks = sum(to_ticks(hop.latency_s) + to_ticks(n_bytes / hop.bytes_per_s) for hop in hops)
@@ -137,7 +140,7 @@ def hops_ticks(scenario: Scenario) -> int:
 def test_a_token_on_a_group_is_the_sum_of_its_ops(name: str, fidelity: str) -> None:
     """Without noise a token at batch 1 lasts host + sum of ops + closed forms of the collectives, tick for tick."""
     scenario, tokens = run(name, f"fidelity={fidelity}")
-    engine, replica = scenario.engine, scenario.replicas[0]
+    engine, replica = scenario.pools[0].engine, scenario.replicas[0]
     host = to_ticks(engine.host_fixed_s + engine.host_per_sequence_s)
 
     def gap(context: int) -> int:
@@ -154,13 +157,14 @@ def test_a_token_on_a_group_is_the_sum_of_its_ops(name: str, fidelity: str) -> N
 def test_a_token_on_wafers_is_the_sum_of_its_ops_and_hops(name: str) -> None:
     """Without noise a token at batch 1 lasts host + ops of every layer + hops between wafers, tick for tick."""
     scenario, tokens = run(name)
-    engine, grid = scenario.engine, scenario.device.grid
+    pool = scenario.pools[0]
+    engine, grid = pool.engine, pool.device.grid
     host = HostTime(engine.host_fixed_s, engine.host_per_sequence_s)
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    precision = Precision(pool.weight_bits, pool.kv_bits)
     region = (grid.rows, grid.columns)
     strips = max(len(stage.layers.kinds) for stage in scenario.replicas[0].stages)
     device = WaferDevice(
-        RankWork(scenario.model, precision), scenario.device, scenario.wafer, host, region, strips=strips
+        RankWork(pool.model, precision), pool.device, pool.wafer, host, region, strips=strips
     )  # fmt: skip
 
     def gap(context: int) -> int:
@@ -195,12 +199,11 @@ def ideal(calibration: GpuCalibration) -> GpuCalibration:
 
 def ideal_stage(scenario: Scenario) -> BlockStage:
     """The first stage of a scenario on an ideal device, its exchanges and its host free."""
-    precision = Precision(scenario.weight_bits, scenario.kv_bits)
+    pool = scenario.pools[0]
+    precision = Precision(pool.weight_bits, pool.kv_bits)
     stage = scenario.replicas[0].stages[0]
-    work = RankWork(scenario.model, precision, len(stage.devices))
-    device = MemoryDevice(
-        work, scenario.device, ideal(scenario.gpu), "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: 0.0
-    )
+    work = RankWork(pool.model, precision, len(stage.devices))
+    device = MemoryDevice(work, pool.device, ideal(pool.gpu), "graph", HostTime(0.0, 0.0), lambda kind, n_bytes: 0.0)
     return BlockStage(TimedBlocks(device), work.program.blocks_of(stage.layers))
 
 
@@ -212,7 +215,8 @@ def rounding_ticks(ops: OpTicks) -> int:
 def test_an_ideal_device_reads_its_weights_and_its_cache_at_full_bandwidth() -> None:
     """Without fixed costs, at full efficiency, a decode step lasts bytes / bandwidth: weights, cache, activations."""
     scenario = load("llama-3.1-70b-8xh100", ONE_REQUEST)
-    shape, context, n_ranks = scenario.model, 1000, 8
+    pool = scenario.pools[0]
+    shape, context, n_ranks = pool.model, 1000, 8
     ops = TimedStage(ideal_stage(scenario)).service(0, decode(context), 0).ops()
 
     # By hand: grouped-query attention, gated feed-forward, 16 bit everywhere, one eighth of it on each rank.
@@ -230,7 +234,7 @@ def test_an_ideal_device_reads_its_weights_and_its_cache_at_full_bandwidth() -> 
     activations = 2 * (
         shape.layers * (whole + cut / n_ranks) + 3 * hidden + shape.vocab / n_ranks + 3 * shape.vocab + hidden
     )
-    expected = (weights + cache + activations) / scenario.device.memory_bytes_per_s * TICKS_PER_S
+    expected = (weights + cache + activations) / pool.device.memory_bytes_per_s * TICKS_PER_S
 
     assert abs(expected - ops.total()) <= rounding_ticks(ops)
 
@@ -238,7 +242,8 @@ def test_an_ideal_device_reads_its_weights_and_its_cache_at_full_bandwidth() -> 
 def test_an_ideal_device_computes_a_long_prompt_at_its_peak() -> None:
     """Without fixed costs, at full efficiency, the ops of a long prompt that compute last their FLOP / peak."""
     scenario = load("llama-3.1-70b-8xh100", ONE_REQUEST)
-    shape, n, n_ranks = scenario.model, 8192, 8
+    pool = scenario.pools[0]
+    shape, n, n_ranks = pool.model, 8192, 8
     stage = ideal_stage(scenario)
     ops = TimedStage(stage).service(0, Batch(0, 0, n, n * (n + 1) // 2, n, 1, 1), 0).ops()
 
@@ -250,7 +255,7 @@ def test_an_ideal_device_computes_a_long_prompt_at_its_peak() -> None:
     )
     layer = hidden * (width + 2 * kv_width) + width * hidden + 3 * hidden * ff
     flop = 2 * n * shape.layers * layer + 4 * width * shape.layers * n * (n + 1) // 2
-    expected = flop / n_ranks / scenario.device.peak_flop_per_s["bf16"] * TICKS_PER_S
+    expected = flop / n_ranks / pool.device.peak_flop_per_s["bf16"] * TICKS_PER_S
     bound = np.array([op.kind in ("gemm", "attention_prefill") and op.name != "head" for op in stage.all_ops])
 
     assert (ops.compute[bound] >= ops.fetch[bound]).all()
@@ -299,19 +304,20 @@ def test_skew_never_shortens_a_step_and_jitter_leaves_exchanges_alone() -> None:
 def test_twice_the_layers_take_twice_as_long(name: str) -> None:
     """Of a decode step, what is neither host, embedding, head nor hop is proportional to the layers, exactly."""
     scenario = load(name, ONE_REQUEST)
+    pool = scenario.pools[0]
     stage = scenario.replicas[0].stages[0]
-    if scenario.wafer is not None:
-        grid = scenario.device.grid
+    if pool.wafer is not None:
+        grid = pool.device.grid
         device = WaferDevice(
-            RankWork(scenario.model, Precision()),
-            scenario.device,
-            scenario.wafer,
+            RankWork(pool.model, Precision()),
+            pool.device,
+            pool.wafer,
             HostTime(0, 0),
             (grid.rows, grid.columns),
         )
     else:
         device = MemoryDevice(
-            RankWork(scenario.model, Precision(), len(stage.devices)), scenario.device, scenario.gpu, "graph",
+            RankWork(pool.model, Precision(), len(stage.devices)), pool.device, pool.gpu, "graph",
             HostTime(0, 0), lambda kind, n_bytes: n_bytes / 1e11,
         )  # fmt: skip
     timed = TimedBlocks(device)

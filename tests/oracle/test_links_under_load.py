@@ -31,7 +31,7 @@ def exchanged(run: Played, replica: int = 0) -> list[int]:
 
 def bandwidth_s(n_ranks: int, link: str = "nvlink4", layers: int = 80) -> tuple[float, int]:
     """The bandwidth part of all collectives of a decode token at batch 1, and how many they are."""
-    fits, shape = fabric(link), load(NAME, ONE).model
+    fits, shape = fabric(link), load(NAME, ONE).pools[0].model
     n_bytes = shape.hidden * 2.0
     reduce = fastest("all_reduce", fits.all_reduce, n_ranks, n_bytes, "graph")
     gathered = shape.vocab * 2.0
@@ -56,7 +56,7 @@ def test_one_slow_link_of_eight_lengthens_every_exchange_by_its_share(share: str
 def test_extra_latency_is_paid_in_every_round() -> None:
     """A microsecond more on one link is a microsecond more for every round of every collective over it."""
     quiet, slow = run([]), run(["events=[{kind: link_slow, link: [gpu3, nvswitch0], extra_latency: 1 us, at: 0 s}]"])
-    fits, shape = fabric("nvlink4"), load(NAME, ONE).model
+    fits, shape = fabric("nvlink4"), load(NAME, ONE).pools[0].model
     reduce = fastest("all_reduce", fits.all_reduce, 8, shape.hidden * 2.0, "graph")
     gather = fastest("all_gather", fits.all_gather, 8, shape.vocab * 2.0, "graph")
     rounds = 161 * ALL_REDUCE[reduce.algorithm].steps(8) + ALL_GATHER[gather.algorithm].steps(8)
@@ -92,7 +92,7 @@ def on_trunk(replicas: int, path: Path, fidelity: str = "auto") -> list[str]:
 
 def parts_of_two(changes: list[str]) -> tuple[float, float, int, int]:
     """Bandwidth part of an all-reduce and of the all-gather of two ranks, layers, and rounds of a token."""
-    shape, fits = load(NAME, [*ONE, *changes]).model, fabric("nvlink4")
+    shape, fits = load(NAME, [*ONE, *changes]).pools[0].model, fabric("nvlink4")
     reduce = fastest("all_reduce", fits.all_reduce, 2, shape.hidden * 2.0, "graph", "one_shot")
     gather = fastest("all_gather", fits.all_gather, 2, shape.vocab * 2.0, "graph")
     one_s = ALL_REDUCE[reduce.algorithm].share(2) * shape.hidden * 2.0 / reduce.bytes_per_s

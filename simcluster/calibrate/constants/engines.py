@@ -69,20 +69,21 @@ class With:
     constants: Constants
 
     def __call__(self, scenario: Scenario) -> Scenario:
-        engine = scenario.engine
-        assert engine.calibration is not None and scenario.gpu is not None
-        name, n_ranks = engine.calibration.name, len(scenario.replicas[0].stages[0].devices)
+        (pool,) = scenario.pools
+        engine = pool.engine
+        assert engine.calibration is not None and pool.gpu is not None
+        name, n_ranks = engine.calibration.name, pool.n_ranks
         common = self.constants.common
         changed = {**self.constants.host[name], "host_fixed_s": common["host_fixed_s"],
                    "admission_lag": self.constants.lag[name],
                    "collective_skew_s": skew_s(common["collective_skew_s"], n_ranks)}  # fmt: skip
         load = {"sustained_slowdown": common["sustained_slowdown"], "sustained_from": SUSTAINED_FROM}
-        base, group, gpu = self.constants.base, scenario.group, scenario.gpu
+        base, group, gpu = self.constants.base, pool.group, pool.gpu
         if base is not None:
             gpu = base.gpu
             group = None if group is None else group.model_copy(update={"inside": base.inside})
         update = {"engine": engine.model_copy(update=changed), "gpu": gpu.model_copy(update=load), "group": group}
-        return scenario.model_copy(update=update)
+        return scenario.model_copy(update={"pools": (pool.model_copy(update=update),)})
 
 
 def start(lag: Mapping[str, int], base: Base | None = None) -> Constants:

@@ -221,14 +221,16 @@ def _requests(
             },
             "workload": {"trace": str(trace), "trace_format": "lengths"},
         }, "mlperf")  # fmt: skip
-        device = scenario.device.model_copy(update={
-            "memory_bytes_per_s": scenario.device.memory_bytes_per_s * speed,
-            "peak_flop_per_s": {name: peak * speed for name, peak in scenario.device.peak_flop_per_s.items()},
+        (pool,) = scenario.pools
+        device = pool.device.model_copy(update={
+            "memory_bytes_per_s": pool.device.memory_bytes_per_s * speed,
+            "peak_flop_per_s": {name: peak * speed for name, peak in pool.device.peak_flop_per_s.items()},
         })  # fmt: skip
-        engine = scenario.engine.model_copy(update={"host_per_sequence_s": host_per_request_s})
-        assert scenario.gpu is not None
-        gpu = scenario.gpu.model_copy(update={"sustained_slowdown": 0.0})
-        return run_scenario(scenario.model_copy(update={"device": device, "engine": engine, "gpu": gpu}), []).requests
+        engine = pool.engine.model_copy(update={"host_per_sequence_s": host_per_request_s})
+        assert pool.gpu is not None
+        gpu = pool.gpu.model_copy(update={"sustained_slowdown": 0.0})
+        changed = pool.model_copy(update={"device": device, "engine": engine, "gpu": gpu})
+        return run_scenario(scenario.model_copy(update={"pools": (changed,)}), []).requests
 
 
 def within(rows: Sequence[dict[str, Any]], percent: float) -> dict[str, int]:

@@ -245,7 +245,7 @@ def test_a_metric_that_moves_changes_three_lines() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "hint"),
     [
-        ("baseline-2", "baseline-9", "format"),
+        ("baseline-3", "baseline-2", "written by another version (format simcluster-baseline-2)"),
         ("median_itl_ms:", "median_tli_ms:", "did you mean 'median_itl_ms'?"),
         ("[10.0, 11.0,", "[10.0, -11.0,", "worlds.median_itl_ms"),
         ("[10.0, 11.0,", "[10.0,", "expected one for each of 4 seeds"),

@@ -14,13 +14,11 @@ from simcluster.work.programs import RankWork
 
 def device(skew_s: float, exchange_s: float = 20e-6) -> MemoryDevice:
     """Llama-3.1-70B on eight H100, each exchange of which takes this long."""
-    scenario = load("llama-3.1-70b-8xh100")
-    assert scenario.gpu is not None
-    work = RankWork(scenario.model, Precision(scenario.weight_bits, scenario.kv_bits), 8)
+    (pool,) = load("llama-3.1-70b-8xh100").pools
+    assert pool.gpu is not None
+    work = RankWork(pool.model, Precision(pool.weight_bits, pool.kv_bits), 8)
     host = HostTime(0.0, 0.0)
-    return MemoryDevice(
-        work, scenario.device, scenario.gpu, "graph", host, lambda kind, n_bytes: exchange_s, skew_s=skew_s
-    )
+    return MemoryDevice(work, pool.device, pool.gpu, "graph", host, lambda kind, n_bytes: exchange_s, skew_s=skew_s)
 
 
 @pytest.mark.parametrize("block", ["embedding", "dense", "head"])

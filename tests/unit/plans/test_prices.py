@@ -38,6 +38,6 @@ def test_closed_form_and_flows_agree(
     links = Planner(scenario).links
     assert links is not None
     (stage,) = scenario.replicas[0].stages
-    legs = Prices(scenario).legs(links, stage.devices, kind, n_bytes)
+    legs = Prices(scenario, scenario.pools[0]).legs(links, stage.devices, kind, n_bytes)
 
-    assert exchange_as_built_s(scenario)(kind, n_bytes) == links.seconds(legs)
+    assert exchange_as_built_s(scenario.pools[0])(kind, n_bytes) == links.seconds(legs)

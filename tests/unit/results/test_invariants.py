@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import Played, linear_stage, load, plan, play, with_column
 
-from simcluster.results.invariants import INVARIANTS, MOST, Limits, check_run
+from simcluster.results.invariants import INVARIANTS, MOST, Limits, ReplicaLimits, check_run
 from simcluster.results.run import record
 from simcluster.scenario.load import load as load_scenario
 
@@ -39,6 +39,12 @@ def test_a_sound_run_breaks_no_law(run: Played) -> None:
 
 def broken(run: Played) -> set[str]:
     return {violation.invariant for violation in run.violations()}
+
+
+def with_limits(limits: Limits, changes: list[dict[str, Any]]) -> Limits:
+    """The limits with some of each replica changed."""
+    pairs = zip(limits.replicas, changes, strict=True)
+    return Limits(tuple(replace(replica, **change) for replica, change in pairs))
 
 
 def row_of(run: Played, token: int = 1) -> int:
@@ -132,7 +138,7 @@ def test_a_lost_token_is_found(run: Played) -> None:
 
 def test_fewer_blocks_than_are_held_are_found(run: Played) -> None:
     """With half of the blocks that there were the same trace cannot be, and with all of them it can."""
-    half = replace(run.limits, kv_blocks=(12, 6))
+    half = with_limits(run.limits, [{"kv_blocks": 12}, {"kv_blocks": 6}])
 
     assert {"kv_blocks"} == broken(replace(run, limits=half))
     assert "replica 1 needs" in replace(run, limits=half).violations()[0].text
@@ -152,8 +158,8 @@ def test_the_blocks_that_must_be_held_are_exact_without_preemption() -> None:
         levels.append(held)
     most = max(levels)
 
-    assert set() == broken(replace(run, limits=replace(run.limits, kv_blocks=(most,))))
-    assert {"kv_blocks"} == broken(replace(run, limits=replace(run.limits, kv_blocks=(most - 1,))))
+    assert set() == broken(replace(run, limits=with_limits(run.limits, [{"kv_blocks": most}])))
+    assert {"kv_blocks"} == broken(replace(run, limits=with_limits(run.limits, [{"kv_blocks": most - 1}])))
 
 
 def test_idling_is_found_on_one_stage_only(run: Played) -> None:
@@ -167,7 +173,7 @@ def test_idling_is_found_on_one_stage_only(run: Played) -> None:
     )
 
     assert {"no_idling"} == broken(changed)
-    assert set() == broken(replace(changed, limits=replace(changed.limits, n_stages=2)))
+    assert set() == broken(replace(changed, limits=with_limits(changed.limits, [{"n_stages": 2}] * 2)))
 
 
 def test_places_are_told_with_request_token_and_tick(run: Played) -> None:
@@ -203,4 +209,4 @@ def test_a_run_folder_is_checked(tmp_path: Path) -> None:
     record(scenario, tmp_path / "run")
 
     assert [] == check_run(tmp_path / "run")
-    assert Limits((scenario.replicas[0].kv_blocks,), 16, 256, 8192, 1) == Limits.of(scenario)
+    assert Limits((ReplicaLimits(scenario.replicas[0].kv_blocks, 16, 256, 8192, 1),)) == Limits.of(scenario)

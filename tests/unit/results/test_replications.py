@@ -45,7 +45,9 @@ def test_only_missing_seeds_run(scenario: Scenario, tmp_path: Path, monkeypatch:
     """More seeds keep the existing runs, and the result is that of one command."""
     made: list[str] = []
     real = replications.record
-    monkeypatch.setattr(replications, "record", lambda one, place: (made.append(place.name), real(one, place)))
+    monkeypatch.setattr(
+        replications, "record", lambda one, place, policies: (made.append(place.name), real(one, place))
+    )
     replicate(scenario, 2, tmp_path / "grown", jobs=1)
     replicate(scenario, 4, tmp_path / "grown", jobs=1)
     replicate(scenario, 4, tmp_path / "fresh", jobs=1)
@@ -70,7 +72,9 @@ def test_killed_ones_are_resumed(scenario: Scenario, tmp_path: Path) -> None:
 
 def test_runs_of_another_scenario_are_made_again(scenario: Scenario, tmp_path: Path) -> None:
     """A run that was changed, or is of another scenario, is not taken for one of these."""
-    other = scenario.model_copy(update={"engine": scenario.engine.model_copy(update={"max_num_seqs": 2})})
+    (pool,) = scenario.pools
+    pool = pool.model_copy(update={"engine": pool.engine.model_copy(update={"max_num_seqs": 2})})
+    other = scenario.model_copy(update={"pools": (pool,)})
     replicate(other, 2, tmp_path / "runs", jobs=1)
     replicate(scenario, 2, tmp_path / "runs", jobs=1)
     replicate(scenario, 2, tmp_path / "fresh", jobs=1)

@@ -37,11 +37,11 @@ def test_an_engine_brings_its_constants(name: str) -> None:
     summary = simulate(scenario).summary
 
     assert (constants.scheduler, constants.admission_lag) == (
-        scenario.engine.scheduler,
-        scenario.engine.admission_lag,
+        scenario.pools[0].engine.scheduler,
+        scenario.pools[0].engine.admission_lag,
     )
-    assert constants.host_fixed_s == scenario.engine.host_fixed_s
-    assert ("fcfs", 0) == (given.engine.scheduler, given.engine.admission_lag)
+    assert constants.host_fixed_s == scenario.pools[0].engine.host_fixed_s
+    assert ("fcfs", 0) == (given.pools[0].engine.scheduler, given.pools[0].engine.admission_lag)
     low, high = summary["mean_tpot_interval_ms"]
     assert low < summary["mean_tpot_ms"] < high
     assert summary["calibration"]["engine"] == constants.title

@@ -40,7 +40,7 @@ class TestSettings:
 
     def test_create_sections(self) -> None:
         """A section that is not in the file is made."""
-        assert 3 == load(POISSON, ["deployment.max_num_seqs=3"]).engine.max_num_seqs
+        assert 3 == load(POISSON, ["deployment.max_num_seqs=3"]).pools[0].engine.max_num_seqs
 
     def test_a_trace_replaces_what_is_drawn(self) -> None:
         """Setting a trace takes arrivals, lengths and the number of requests away."""
@@ -72,7 +72,7 @@ class TestSettings:
             ("=", "--set: '='; expected key=value such as workload.requests=100"),
             ("a..b=1", "--set: 'a..b=1'; expected key=value such as workload.requests=100"),
             ("a=", "--set: a: unknown key 'a'; expected one of deployment, events, fidelity, gates, model, noise,"
-                   " seed, slo, source_seeds, steady_state, title, topology, workload"),
+                   " pools, router, seed, slo, source_seeds, steady_state, title, topology, workload"),
             ("workload=5", "--set: workload: 5; expected a mapping"),
             ("workload.requests=1e9", "--set: workload.requests: 1000000000.0; expected a whole number"),
             ("title.x=1", "--set: title: a mapping; expected text"),
@@ -183,9 +183,11 @@ def take(*path: Any) -> Edit:
     return edit
 
 
-FIRST = ("replicas", 0, "stages", 0)
-GEMM = ("gpu", "ops", "gemm", "16")
-LINE = ("group", "inside", "all_reduce", 0)
+POOL = ("pools", 0)
+BACK = (*POOL, "replicas", 0, "return_hop")
+FIRST = (*POOL, "replicas", 0, "stages", 0)
+GEMM = (*POOL, "gpu", "ops", "gemm", "16")
+LINE = (*POOL, "group", "inside", "all_reduce", 0)
 NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("replicas", put("format", "simcluster-scenario-1"), ("format",)),
     ("replicas", put("name", "../../evil"), ("name",)),
@@ -194,30 +196,30 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("replicas", put("seed", -1), ("seed",)),
     ("replicas", put("seed", "zero"), ("seed",)),
     ("replicas", put("fidelity", "packet"), ("fidelity",)),
-    ("replicas", put("device", "memory_bytes_per_s", -1.0), ("device", "memory_bytes_per_s")),
-    ("replicas", put("device", "memory_bytes_per_s", 0.0), ("device", "memory_bytes_per_s")),
-    ("replicas", put("device", "memory_bytes_per_s", "fast"), ("device", "memory_bytes_per_s")),
-    ("replicas", put("device", "peak_flop_per_s", {}), ("gpu", "ops", "gemm", "16", "compute_bits")),
-    ("replicas", put("device", "kind", "wafer"), ("wafer",)),
-    ("replicas", put("gpu", None), ("gpu",)),
-    ("replicas", take("gpu", "ops", "gemm"), ("gpu", "ops", "gemm")),
-    ("replicas", take("gpu", "launch_s", "graph"), ("gpu", "launch_s")),
-    ("replicas", put("gpu", "host_fixed_s", 1e300), ("gpu", "host_fixed_s")),
+    ("replicas", put(*POOL, "device", "memory_bytes_per_s", -1.0), (*POOL, "device", "memory_bytes_per_s")),
+    ("replicas", put(*POOL, "device", "memory_bytes_per_s", 0.0), (*POOL, "device", "memory_bytes_per_s")),
+    ("replicas", put(*POOL, "device", "memory_bytes_per_s", "fast"), (*POOL, "device", "memory_bytes_per_s")),
+    ("replicas", put(*POOL, "device", "peak_flop_per_s", {}), (*POOL, "gpu", "ops", "gemm", "16", "compute_bits")),
+    ("replicas", put(*POOL, "device", "kind", "wafer"), (*POOL, "wafer",)),
+    ("replicas", put(*POOL, "gpu", None), (*POOL, "gpu",)),
+    ("replicas", take(*POOL, "gpu", "ops", "gemm"), (*POOL, "gpu", "ops", "gemm")),
+    ("replicas", take(*POOL, "gpu", "launch_s", "graph"), (*POOL, "gpu", "launch_s")),
+    ("replicas", put(*POOL, "gpu", "host_fixed_s", 1e300), (*POOL, "gpu", "host_fixed_s")),
     ("replicas", put(*GEMM, "memory_efficiency", 0), (*GEMM, "memory_efficiency")),
-    ("replicas", put("group", None), ("group",)),
-    ("replicas", put("group", "n_nodes", 2), ("group",)),
+    ("replicas", put(*POOL, "group", None), (*POOL, "group",)),
+    ("replicas", put(*POOL, "group", "n_nodes", 2), (*POOL, "group",)),
     ("replicas", put(*LINE, "algorithm", "magic"), (*LINE, "algorithm")),
-    ("replicas", put("group", "inside", "all_reduce", []), ("group", "inside")),
-    ("replicas", put("model", "heads", 0), ("model", "heads")),
-    ("replicas", put("model", "kv_heads", 7), ("model", "kv_heads")),
-    ("replicas", put("model", "layers", 33), ("replicas", 0, "stages")),
-    ("replicas", put("weight_bits", 0), ("weight_bits",)),
-    ("replicas", put("replicas", []), ("replicas",)),
-    ("replicas", put("replicas", 0, "stages", []), ("replicas", 0, "stages")),
-    ("replicas", put("replicas", 0, "kv_blocks", 10**12), ("replicas", 0, "kv_blocks")),
-    ("replicas", put("replicas", 0, "kv_blocks", 0), ("replicas", 0, "kv_blocks")),
-    ("replicas", put("replicas", 0, "kv_blocks", 1.5), ("replicas", 0, "kv_blocks")),
-    ("replicas", put("replicas", 0, "return_hop", None), ("replicas", 0, "return_hop")),
+    ("replicas", put(*POOL, "group", "inside", "all_reduce", []), (*POOL, "group", "inside")),
+    ("replicas", put(*POOL, "model", "heads", 0), (*POOL, "model", "heads")),
+    ("replicas", put(*POOL, "model", "kv_heads", 7), (*POOL, "model", "kv_heads")),
+    ("replicas", put(*POOL, "model", "layers", 33), (*POOL, "replicas", 0, "stages")),
+    ("replicas", put(*POOL, "weight_bits", 0), (*POOL, "weight_bits",)),
+    ("replicas", put(*POOL, "replicas", []), (*POOL, "replicas",)),
+    ("replicas", put(*POOL, "replicas", 0, "stages", []), (*POOL, "replicas", 0, "stages")),
+    ("replicas", put(*POOL, "replicas", 0, "kv_blocks", 10**12), (*POOL, "replicas", 0, "kv_blocks")),
+    ("replicas", put(*POOL, "replicas", 0, "kv_blocks", 0), (*POOL, "replicas", 0, "kv_blocks")),
+    ("replicas", put(*POOL, "replicas", 0, "kv_blocks", 1.5), (*POOL, "replicas", 0, "kv_blocks")),
+    ("replicas", put(*POOL, "replicas", 0, "return_hop", None), (*POOL, "replicas", 0, "return_hop")),
     ("replicas", put(*FIRST, "devices", []), (*FIRST, "devices")),
     ("replicas", put(*FIRST, "devices", ["gpu0", "gpu0"]), (*FIRST, "devices")),
     ("replicas", put(*FIRST, "next_hop", None), (*FIRST, "next_hop")),
@@ -227,12 +229,12 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("replicas", put(*FIRST, "layers", "has_embedding", False), (*FIRST, "layers")),
     ("replicas", put(*FIRST, "layers", "kinds", ["dense", "sparse"]), (*FIRST, "layers", "kinds", 1)),
     ("replicas", put(*FIRST, "layers", "kv_bytes_per_token", 0), (*FIRST, "layers", "kv_bytes_per_token")),
-    ("replicas", put("engine", "scheduler", "lifo"), ("engine", "scheduler")),
-    ("replicas", put("engine", "router", "best"), ("engine", "router")),
-    ("replicas", put("engine", "block_size", 0), ("engine", "block_size")),
-    ("replicas", put("engine", "max_num_batched_tokens", 0), ("engine", "max_num_batched_tokens")),
-    ("replicas", put("engine", "all_reduce", "magic"), ("group", "inside")),
-    ("replicas", put("engine", "launch", "lazy"), ("engine", "launch")),
+    ("replicas", put(*POOL, "engine", "scheduler", "lifo"), (*POOL, "engine", "scheduler")),
+    ("replicas", put("router", "best"), ("router",)),
+    ("replicas", put(*POOL, "engine", "block_size", 0), (*POOL, "engine", "block_size")),
+    ("replicas", put(*POOL, "engine", "max_num_batched_tokens", 0), (*POOL, "engine", "max_num_batched_tokens")),
+    ("replicas", put(*POOL, "engine", "all_reduce", "magic"), (*POOL, "engine", "all_reduce")),
+    ("replicas", put(*POOL, "engine", "launch", "lazy"), (*POOL, "engine", "launch")),
     ("replicas", put("workload", {}), ("workload", "arrivals")),
     ("replicas", put("workload", 5), ("workload",)),
     ("replicas", put("workload", "arrivals", "rate", 4), ("workload", "arrivals", "rate")),
@@ -243,10 +245,10 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("noise-overrides", put("noise", "rows", 0, "values", "cv", 1e6), ("noise", "rows", 0)),
     ("noise-overrides", put("noise", "rows", 0, "values", {"mean_s": 0.1}), ("noise", "rows", 0)),
     ("noise-overrides", put("noise", "rows", 0, "source", "wind"), ("noise", "rows", 0, "source")),
-    ("pipeline-of-wafers", put("device", "grid", None), ("device", "grid")),
-    ("pipeline-of-wafers", put("device", "grid", "rows", 0), ("device", "grid", "rows")),
-    ("pipeline-of-wafers", put("device", "grid", "clock_hz", 1), ("device", "grid", "clock_hz")),
-    ("weights-streamed", put("weight_stream", "bytes_per_s", 0), ("weight_stream", "bytes_per_s")),
+    ("pipeline-of-wafers", put(*POOL, "device", "grid", None), (*POOL, "device", "grid")),
+    ("pipeline-of-wafers", put(*POOL, "device", "grid", "rows", 0), (*POOL, "device", "grid", "rows")),
+    ("pipeline-of-wafers", put(*POOL, "device", "grid", "clock_hz", 1), (*POOL, "device", "grid", "clock_hz")),
+    ("weights-streamed", put(*POOL, "weight_stream", "bytes_per_s", 0), (*POOL, "weight_stream", "bytes_per_s")),
     ("events-device-down", put("network", None), ("network",)),
     ("fidelity-message", put("network", None), ("network",)),
     ("events-device-down", put("events", 0, "kind", "device_gone"), ("events", 0, "kind")),
@@ -289,11 +291,11 @@ NONSENSE: list[tuple[str, Edit, tuple[Any, ...]]] = [
     ("events-transfer", put("events", 1, "every_s", 1e-12), ("events", 1, "every_s")),
     ("links-shared", put(*FIRST, "next_hop", "nodes", []), (*FIRST, "next_hop", "nodes")),
     ("links-shared", put(*FIRST, "next_hop", "nodes", ["a0", "left", "a1"]), (*FIRST, "next_hop", "nodes")),
-    ("links-shared", put("replicas", 0, "return_hop", "nodes", ["a0", "b0"]), ("replicas", 0, "return_hop", "nodes")),
+    ("links-shared", put(*BACK, "nodes", ["a0", "b0"]), (*BACK, "nodes")),
     ("links-shared", put("network", "nodes", 2, "forwards", False), (*FIRST, "next_hop", "nodes")),
     ("links-shared", take("network", "links", 2), (*FIRST, "next_hop", "nodes")),
-    ("events-weights-streamed", take("network", "links", 0), ("weight_stream", "nodes")),
-    ("fidelity-message", put("network", "nodes", 8, "kind", "nic"), ("engine", "all_reduce")),
+    ("events-weights-streamed", take("network", "links", 0), (*POOL, "weight_stream", "nodes")),
+    ("fidelity-message", put("network", "nodes", 8, "kind", "nic"), (*POOL, "engine", "all_reduce")),
     ("fidelity-message-over-nodes", put("network", "nodes", 0, "group", "node1"), (*FIRST, "devices")),
     ("trace", put("workload", "trace", "/no/such/file.csv"), ("workload", "trace")),
     ("trace", put("workload_sha256", "0" * 64), ("workload",)),
@@ -363,8 +365,8 @@ class TestResolvedFiles:
     def test_a_gentle_edit_is_fine(self, tmp_path: Path) -> None:
         """Fewer KV blocks, a slower memory and another title are still a scenario, and it plays."""
         data = yaml.safe_load(dump(load(VALID / "replicas.yaml")))
-        data["replicas"][0]["kv_blocks"] = 20
-        data["device"]["memory_bytes_per_s"] = 1e12
+        data["pools"][0]["replicas"][0]["kv_blocks"] = 20
+        data["pools"][0]["device"]["memory_bytes_per_s"] = 1e12
         data["title"] = "Edited"
         (tmp_path / "r.yaml").write_text(yaml.safe_dump(data))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_runs import loaded
 
+from simcluster.catalog.shapes import Moe
 from simcluster.noise.experts import MAX_EXPERTS, routings
 from simcluster.noise.sources import Noise
 from simcluster.plans.planner import Planner
@@ -66,13 +67,13 @@ def test_the_fetch_of_the_experts_follows_who_is_touched(tmp_path: Path) -> None
     """By hand: each layer's experts take the costs' time for the touched ones over its mean, times the even time."""
     scenario = mixtral(tmp_path)
     noisy, quiet = stage(scenario), stage(without(scenario))
-    prices, step, batch = Prices(scenario), 3, decode(4)
+    prices, step, batch = Prices(scenario, scenario.pools[0]), 3, decode(4)
     costs = prices.timed_blocks(None).costs
     place = [op.name for op in costs.ops("moe")].index("experts")
     ops = [index for index, op in enumerate(prices.as_built(scenario.replicas[0].stages[0].layers).all_ops)
            if op.name == "experts"]  # fmt: skip
-    assert scenario.model.moe is not None
-    touched = routings(scenario.model.name, scenario.model.moe, 0.4, tuple(range(32))).touched(4)
+    assert scenario.pools[0].model.moe is not None
+    touched = routings(scenario.pools[0].model.name, scenario.pools[0].model.moe, 0.4, tuple(range(32))).touched(4)
     drawn = noisy._noise.routing.slices.at(step)[0].astype(int) >> 10
     took = noisy.service(step, batch, 0).ops()
     even = quiet.service(step, batch, 0).ops()
@@ -160,9 +161,9 @@ def test_the_mean_stays_that_of_the_costs(tmp_path: Path, sigma: str) -> None:
 def test_factors_have_mean_one_in_every_layer(tmp_path: Path, n_tokens: int, has_prefill: bool) -> None:
     """Over its routings the factor of each layer is 1 within its rounding, never negative, and ascending."""
     scenario = mixtral(tmp_path)
-    assert scenario.model.moe is not None
-    costs = Prices(scenario).timed_blocks(None).costs
-    found = ExpertFactors(costs, routings("x", scenario.model.moe, 0.8, (0, 1, 2)))
+    assert scenario.pools[0].model.moe is not None
+    costs = Prices(scenario, scenario.pools[0]).timed_blocks(None).costs
+    found = ExpertFactors(costs, routings("x", scenario.pools[0].model.moe, 0.8, (0, 1, 2)))
     factors = found.of(Batch(0, 0, n_tokens) if has_prefill else Batch(n_tokens))
 
     assert np.abs(factors.mean(axis=1) / ONE - 1).max() < 1 / ONE
@@ -242,12 +243,18 @@ def test_a_model_without_experts_has_none_of_it(preset: str) -> None:
     assert stage(full.model_copy(update={"noise": noise}))._noise is None
 
 
+def with_moe(scenario: Scenario, moe: Moe) -> Scenario:
+    """The scenario with other experts in its model."""
+    (pool,) = scenario.pools
+    model = pool.model.model_copy(update={"moe": moe})
+    return scenario.model_copy(update={"pools": (pool.model_copy(update={"model": model}),)})
+
+
 def test_tokens_that_choose_all_experts_do_not_vary(tmp_path: Path) -> None:
     """With as many choices as experts nothing is drawn, and the trace is that without the source."""
     scenario = mixtral(tmp_path)
-    assert scenario.model.moe is not None
-    model = scenario.model.model_copy(update={"moe": scenario.model.moe.model_copy(update={"top_k": 8})})
-    scenario = scenario.model_copy(update={"model": model})
+    assert scenario.pools[0].model.moe is not None
+    scenario = with_moe(scenario, scenario.pools[0].model.moe.model_copy(update={"top_k": 8}))
 
     assert [] == drawn_sources(scenario)
     digests = {simulate(one).summary["trace_digest"] for one in (scenario, without(scenario))}
@@ -304,9 +311,9 @@ def test_a_redrawn_world_routes_otherwise(tmp_path: Path) -> None:
 def test_too_many_experts_are_told(tmp_path: Path) -> None:
     """More experts than are sampled is a fault of the scenario, unless the source is left out."""
     scenario = mixtral(tmp_path)
-    assert scenario.model.moe is not None
-    moe = scenario.model.moe.model_copy(update={"experts": MAX_EXPERTS + 1})
-    many = scenario.model_copy(update={"model": scenario.model.model_copy(update={"moe": moe})})
+    assert scenario.pools[0].model.moe is not None
+    moe = scenario.pools[0].model.moe.model_copy(update={"experts": MAX_EXPERTS + 1})
+    many = with_moe(scenario, moe)
 
     assert [("noise",)] == [path for path, *_ in crosscheck(many)]
     assert [] == list(crosscheck(without(many)))

@@ -18,7 +18,7 @@ SCENARIOS = {
     "latent, a smooth passage": ("llama-3.1-70b-8xh100", ["model=deepseek-v3", "deployment.weights=4 bit"]),
 }
 COSTS = {
-    name: device_costs(load(scenario, settings), lambda kind, n_bytes: 0.0, None)
+    name: device_costs(load(scenario, settings).pools[0], lambda kind, n_bytes: 0.0, None)
     for name, (scenario, settings) in SCENARIOS.items()
 }
 

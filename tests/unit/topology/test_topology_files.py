@@ -105,10 +105,10 @@ class TestWritten:
         assert len(caught.value.problems) == 10_000
 
     def test_schema_describes_the_file(self) -> None:
-        """The JSON schema names the three forms and all generators."""
+        """The JSON schema names the four forms and all generators."""
         schema = TopologyFile.model_json_schema()
 
-        assert {"title", "generate", "nodes", "links", "import"} == set(schema["properties"])
+        assert {"title", "generate", "nodes", "links", "parts", "import"} == set(schema["properties"])
         assert {"Wafer", "GpuCluster", "FatTree", "NodeEntry", "LinkEntry"} <= set(schema["$defs"])
 
 
@@ -218,8 +218,10 @@ class TestShipped:
     def test_each_is_what_its_name_says(self, name: str) -> None:
         """The number of devices is in the name, and the file says in a comment what it is."""
         result = load(name)
-        numbers = [int(part) for part in re.findall(r"\d+", name.partition("-")[2])] or [1]
-        expected = numbers[0] if len(numbers) == 1 else numbers[0] * numbers[1]
+        expected = 0
+        for part in name.split("-and-"):
+            numbers = [int(number) for number in re.findall(r"\d+", part.partition("-")[2])] or [1]
+            expected += numbers[0] if len(numbers) == 1 else numbers[0] * numbers[1]
 
         assert len(result.devices) == expected
         assert result.title != name

@@ -51,7 +51,7 @@ def share_of_skew(scenario: Scenario, cv: float, mean_s: float) -> float:
     ops = plan.pipeline.stages[0].service(0, Batch(1, 30), 0).ops()
     lasts_s = (ops.launch + np.maximum(ops.compute, ops.fetch)) / 1e12
     stage = scenario.replicas[0].stages[0]
-    skew = rank_skew(scenario, Prices(scenario), stage)
+    skew = rank_skew(scenario, scenario.pools[0], Prices(scenario, scenario.pools[0]), stage)
     assert skew is not None
     n_collectives = skew.ranks[0].at(0).shape[1]
     of_skew = n_collectives * mean_s**2 * sum(1 / k**2 for k in range(1, len(stage.devices) + 1))
