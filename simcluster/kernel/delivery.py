@@ -32,8 +32,9 @@ class Delivery:
         self._held_ticks = np.zeros(n_requests, np.int64)
         """Delay of the latest token of each request."""
         self.first_at = np.full(n_requests, -1, np.int64)
-        """When the first token of each request was delivered; -1 before that."""
+        """Delivery tick of the first token of each request; -1 before that."""
         self.last_at = np.full(n_requests, -1, np.int64)
+        """Delivery tick of the latest token of each request; -1 before the first."""
 
     def deliver(self, rows: Block) -> None:
         """Delay rows of the token table in place, shape (columns, rows); the rows of a request must come in order."""

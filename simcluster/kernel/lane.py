@@ -56,7 +56,7 @@ class Lane:
         return len(self.waiting) + len(self.running)
 
     def enqueue(self, request: Request, n_steps: int) -> None:
-        """Enqueue a request after `n_steps` steps; while others run, it can be admitted `admission_lag` steps later."""
+        """Enqueue a request after `n_steps` steps; while others run, admission is `admission_lag` steps later."""
         request.replica = self.number
         request.seen_from = n_steps + self.admission_lag
         self.waiting.append(request)
