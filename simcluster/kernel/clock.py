@@ -1,10 +1,9 @@
 """
-The clock in ticks, and the order of things that happen at the same tick.
+The clock in ticks, and the order of events at the same tick.
 
 Work ends and tokens are emitted first (SimPy's normal priority), then devices and links change, then requests arrive,
-then steps are formed.
-Ties are thus settled by what an event is, not by when it was put into the queue, so that every fidelity settles them
-alike.
+then steps are formed. Ties are thus broken by the kind of event, not by when it was scheduled, so every fidelity
+breaks them alike.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ DECIDE = EventPriority(4)
 
 def after(env: simpy.Environment, delay_ticks: int, priority: EventPriority, action: Callable[[], None]) -> None:
     """
-    Call `action` once, `delay_ticks` from now, among the events of that instant at the place of its priority.
+    Call `action` once, `delay_ticks` from now; `priority` orders it among the events of that tick.
 
     Raises:
-        OverflowError: the time is past what a trace can hold, 106 days.
+        OverflowError: the time is past 106 days, the most that a trace can hold.
     """
     if not 0 <= delay_ticks <= MAX_TICK - env.now:
         raise OverflowError("simulated time passes 106 days, the most that a trace can hold")
@@ -39,5 +38,5 @@ def after(env: simpy.Environment, delay_ticks: int, priority: EventPriority, act
 
 
 def now(env: simpy.Environment) -> int:
-    """The current tick; every delay is a whole number of ticks, so the clock is one too."""
+    """The current tick; an integer, since every delay is."""
     return env.now  # type: ignore[return-value]

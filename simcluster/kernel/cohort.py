@@ -1,8 +1,8 @@
 """
-Requests that decode together: each gets a token in every step, so that its state follows from the number of steps.
+Requests that decode together: each gets one token per step, so its state follows from the number of steps.
 
-A request that had made `generated` tokens before step s has base s - generated; before any later step t it has made
-t - base. Sums over all requests are kept, and nothing is done to a request between joining and leaving.
+A request with `generated` tokens before step s has base s - generated; before any later step t it has t - base.
+Only sums over all requests are maintained; a request's own state is not touched between joining and leaving.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ class Cohort:
     def _clear(self) -> None:
         self.requests: list[Request] = []
         self.growth = Growth(self._block_size)
-        """KV blocks that their steps take."""
+        """Counts the KV blocks that each step allocates."""
         self._rows = np.empty((2, 16), np.int64)
-        """Numbers and bases, negative, of the requests, and room for more."""
+        """Numbers and negated bases of the requests, shape (2, capacity)."""
         self._last_steps: list[tuple[int, int, Request]] = []
-        """A heap: the number of steps made when a request has its last token, and when it joined."""
+        """Heap of (steps completed when the request has its last token, order of joining, request)."""
         self._n_joined = 0
         self._known = 0
-        """Sum over the requests of prompt tokens less base."""
+        """Sum over the requests of prompt tokens − base."""
         self._members: Ticks | None = None
-        """A copy of both, handed out until a request joins or leaves."""
+        """Cached result of `members`; None after a request joined or left."""
 
     def __len__(self) -> int:
         return len(self.requests)
 
     def join(self, request: Request, step: int) -> None:
-        """Take a request in from this step on; its KV cache lacks its last token only."""
+        """Add a request from this step on; its KV cache lacks its last token only."""
         base, n = step - request.generated, len(self.requests)
         self.requests.append(request)
         if n == self._rows.shape[1]:
@@ -55,21 +55,21 @@ class Cohort:
         self._members = None
 
     def context(self, step: int) -> int:
-        """Sum over the requests of the entries that each attends to in this step."""
+        """Sum over the requests of the KV entries that each attends to in this step."""
         return self._known + len(self.requests) * step
 
     def last_step(self) -> int:
-        """Number of steps made when the first request has its last token."""
+        """Number of steps completed when the first request has its last token."""
         return self._last_steps[0][0]
 
     def members(self) -> Ticks:
-        """Numbers of the requests, and by how much a token's index is above that of its step, shape (2, requests)."""
+        """Numbers of the requests, and token index − step number of each, shape (2, requests)."""
         if self._members is None:
             self._members = self._rows[:, : len(self.requests)].copy()
         return self._members
 
     def pop_finished(self, step: int, tick: int) -> list[Request]:
-        """Take out the requests that got their last token at this tick, when `step` steps had been made."""
+        """Remove the requests that got their last token at this tick, after `step` steps."""
         finished = []
         while self._last_steps and self._last_steps[0][0] == step:
             request = heappop(self._last_steps)[2]
@@ -86,13 +86,13 @@ class Cohort:
         return finished
 
     def dissolve(self, step: int, tick: int) -> None:
-        """Let all requests go at this tick, when `step` steps have been made."""
+        """Remove all requests at this tick, after `step` steps."""
         for request, offset in zip(self.requests, self._rows[1].tolist(), strict=False):
             self._bring_up_to_date(request, step + offset, tick)
         self._clear()
 
     def _bring_up_to_date(self, request: Request, generated: int, tick: int) -> None:
-        """Write its state into the request, whose last token so far came at this tick."""
+        """Write the state into the request itself; its latest token came at this tick."""
         request.generated = generated
         request.computed = request.prompt_tokens + generated - 1
         request.blocks = blocks_for(request.computed, self._block_size)

@@ -1,9 +1,9 @@
 """
-The way from one stage to the next: steps one after the other, each after a latency.
+The transfer of activations between pipeline stages: steps are sent one after the other, each after a latency.
 
-A step is put on the links when its latency has passed and the one before it is over. While the links are its own that
-is a formula; where others use them, steps are flows on the fabric, and a step on its way becomes one as another flow
-enters its links.
+A step enters the links when its latency has passed and the step before it has been sent. While nothing else uses the
+links, a formula gives its arrival. On shared links steps are flows on the fabric; a step in transit becomes a flow
+when another flow enters its links.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Transit(NamedTuple):
 
     step: Step
     left: int
+    """When it left the stage."""
     ready: int
     """When its latency has passed."""
     started: int
@@ -34,14 +35,14 @@ class Transit(NamedTuple):
 
 class Crossing:
     """
-    The way over one wire; `arrive` is called with every step that is over it.
+    Sends steps over one wire.
 
     Args:
         env: the clock.
-        wire: what a step takes.
-        arrive: where steps go.
-        fabric: on which steps may be flows; None where the links are their own.
-        always_flows: whether they are flows even while nothing else is on the links.
+        wire: latency and transfer time of a step.
+        arrive: called with every step that has been sent.
+        fabric: where steps may become flows; None if nothing else uses the links.
+        always_flows: whether steps are flows even while nothing else is on the links.
     """
 
     def __init__(
@@ -61,25 +62,25 @@ class Crossing:
         self._free_at = 0
         self._in_transit: deque[Transit] = deque()
         self._n_as_flows = 0
-        """Steps on their way that are flows or will be."""
+        """Steps in transit that are flows or will be."""
         self._ready: deque[tuple[Step, int]] = deque()
         self._flow: Flow | None = None
 
     def change(self, wire: Wire) -> None:
-        """Let steps that are put on the links from now on travel over another wire."""
+        """Replace the wire for steps that enter the links from now on."""
         if self._fabric is not None:
             self.refine()
         self._wire = wire
 
     def clear(self) -> None:
-        """Lose all steps on the way."""
+        """Drop all steps in transit."""
         self._epoch += 1
         if self._flow is not None and self._fabric is not None:
             self._fabric.cancel(self._flow)
         self._forget()
 
     def cross(self, step: Step) -> None:
-        """Take a step that leaves for the next stage."""
+        """Send a step to the next stage."""
         left = now(self._env)
         self._ready_at = max(self._ready_at, left + self._wire.latency_ticks)  # no step overtakes another
         if self._must_flow():
@@ -118,16 +119,16 @@ class Crossing:
         return self._always_flows or self._n_as_flows > 0 or not self._fabric.idle(self._wire.links)
 
     def flow_since(self) -> int:
-        """When the step on the links was put on them, if it is to become a flow; else -1."""
+        """Tick at which the step that is to become a flow entered the links; -1 without one."""
         first = next(iter(self._in_transit), None)
         return -1 if first is None or first.started > now(self._env) else first.started
 
     def refine(self) -> None:
-        """Turn the steps on their way into flows: another flow is about to enter the links."""
+        """Turn the steps in transit into flows, since another flow is about to enter the links."""
         instant, transits = now(self._env), self._in_transit
         if not transits:
             return
-        self._epoch += 1  # so that none arrives by the formula
+        self._epoch += 1  # cancels the arrivals that the formula scheduled
         self._in_transit = deque()
         for transit in transits:
             if transit.started <= instant:
@@ -140,7 +141,7 @@ class Crossing:
                 self._await_ready(transit.step, transit.left, transit.ready)
 
     def _await_ready(self, step: Step, left: int, ready_at: int) -> None:
-        """Put a step on the links as a flow, once its latency has passed."""
+        """Start a step as a flow once its latency has passed and the steps before it have been sent."""
         epoch = self._epoch
         self._n_as_flows += 1
 
@@ -156,7 +157,7 @@ class Crossing:
             self._start(*self._ready.popleft(), None)
 
     def _start(self, step: Step, left: int, began: int | None) -> None:
-        """Put a step on the links, on which it is alone since `began`."""
+        """Start a step as a flow; with `began`, it has been alone on the links since that tick."""
         assert self._fabric is not None
 
         def done() -> None:

@@ -1,4 +1,4 @@
-"""The delivery of tokens: devices go on while the host pauses, and what they made comes all at once after it."""
+"""Delivery of tokens: devices continue while the host pauses, and their tokens are delivered when it resumes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _EMITTED_AT, _STALL = KEYS.index("emitted_at_ticks"), N_KEYS + COMPONENT["stall"
 
 class Delivery:
     """
-    Holds tokens that are made in a pause of their replica's host back to its end.
+    Delays tokens made during a pause of their replica's host until the pause ends.
 
-    What a token waits longer than the one before it is stall; a token that catches up has a negative one.
+    The delay of a token minus that of the token before it is charged as stall, which is therefore negative for a
+    token that catches up.
 
     Args:
         pauses: of the host of each replica; None of one that never pauses.
@@ -29,13 +30,14 @@ class Delivery:
     def __init__(self, pauses: Sequence[Renewals | None], n_requests: int) -> None:
         self._pauses = pauses
         self._held_ticks = np.zeros(n_requests, np.int64)
-        """How long the last token of each request was held back."""
+        """Delay of the latest token of each request."""
         self.first_at = np.full(n_requests, -1, np.int64)
-        """When the first token of each request was delivered; -1 before that."""
+        """Delivery tick of the first token of each request; -1 before that."""
         self.last_at = np.full(n_requests, -1, np.int64)
+        """Delivery tick of the latest token of each request; -1 before the first."""
 
     def deliver(self, rows: Block) -> None:
-        """Put off rows of the token table, shape (columns, rows), in place; each request's come in their order."""
+        """Delay rows of the token table in place, shape (columns, rows); the rows of a request must come in order."""
         if not rows.shape[1]:
             return
         held = self._held(rows[_REPLICA], rows[_EMITTED_AT])
@@ -53,7 +55,7 @@ class Delivery:
         self.last_at[request[is_last]] = rows[_EMITTED_AT, order[is_last]]
 
     def _held(self, replica: Ticks, made_at: Ticks) -> Ticks:
-        """How long tokens are held back, shape (rows,)."""
+        """Delay of each token, shape (rows,)."""
         held = np.zeros_like(made_at)
         for number in np.unique(replica).tolist():
             own = replica == number

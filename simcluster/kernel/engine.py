@@ -1,4 +1,4 @@
-"""Simulate a set of requests on replicas until all are done or the horizon is reached."""
+"""Simulate requests on replicas until all are done or the horizon is reached."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from simcluster.trace.recorder import Recorder
 from simcluster.workload.materialise import Requests
 
 MAX_RESTARTS = 100
-"""Restarts of a request after which it fails: its replicas may fail faster than it can be served."""
+"""Restarts after which a request fails; without a limit, replicas that fail too often would restart it forever."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the replicas of a simulation have around them."""
+    """The environment of the replicas of a simulation."""
 
     events: EventPlan | None = None
-    """What happens to devices and links."""
+    """Slowdowns and failures of devices and links, and background transfers."""
     capacities_bytes_per_s: Sequence[float] = ()
     """Of the fabric's links by number; none without a fabric."""
     pauses: Sequence[Renewals | None] = ()
@@ -46,11 +46,23 @@ ALONE = Surroundings()
 """No events, no fabric and no pauses."""
 
 _SHIPPED = frozenset(ROUTERS.values())
-"""Their choices need no check for every request; the tests check them."""
+"""Routers of simcluster; their choices are not checked at run time, since tests check them."""
 
 
 class Engine:
-    """One simulation: its clock, its replicas, and the requests that are on their way."""
+    """
+    One simulation: its clock, its replicas and its requests.
+
+    Args:
+        plans: of the replicas, by number.
+        router: chooses the replica of each request.
+        load: the requests.
+        fidelity: `auto`, or `op` to simulate every op as an event.
+        sinks: called with every block of token rows.
+        surroundings: events, fabric and host pauses.
+        watch: called whenever a stage has served a step.
+        rows_per_block: size of a block.
+    """
 
     def __init__(
         self,
@@ -80,11 +92,11 @@ class Engine:
         self._n_routed = 0
         self._n_replacing = 0
         self.requests: list[Request] = []
-        """Every request that arrived, in order."""
+        """Requests that have arrived, in order."""
         self.failures: dict[int, str] = {}
-        """Why requests were refused, by number."""
+        """Reasons of failed requests, by number."""
         self._given_up = ""
-        """Why requests of a closed loop never came."""
+        """Reason why later requests of a closed loop fail: no replica will come up again."""
         self._stranded: list[Request] = []
         """Requests that wait for a replica to come up again."""
         self._events: EventPlayer | None = None
@@ -95,7 +107,7 @@ class Engine:
 
     @property
     def n_requests(self) -> int:
-        """Requests of the load."""
+        """Number of requests of the load."""
         return len(self._load.arrival_ticks)
 
     def run(self, horizon_ticks: int | None = None) -> int:
@@ -130,7 +142,7 @@ class Engine:
         return min((r.complete_until for r in self._replicas if r.complete_until is not None), default=instant)
 
     def _await_next(self) -> None:
-        """Let the next request of an open loop come at its time."""
+        """Schedule the arrival of the next request of an open loop."""
         if self._n_arrived < self.n_requests:
             due = int(self._load.arrival_ticks[self._n_arrived])
             after(self._env, due - now(self._env), ARRIVE, self._arrive_and_await)
@@ -140,7 +152,7 @@ class Engine:
         self._await_next()
 
     def _finished(self, request: Request) -> None:
-        """Let another request of a closed loop come for one that is done, after all that ends at this instant."""
+        """Replace a finished request of a closed loop, after everything else that ends at this tick."""
         if self._load.concurrency is not None:
             if not self._n_replacing:
                 after(self._env, 0, ARRIVE, self._replace)
@@ -153,7 +165,7 @@ class Engine:
                 self._arrive()
 
     def _arrive(self) -> None:
-        """Let one request arrive: it is routed, or refused when it is too long for every replica."""
+        """Add the next request: route it, or refuse it if it is too long for every replica."""
         number = self._n_arrived
         self._n_arrived += 1
         load = self._load
@@ -167,7 +179,7 @@ class Engine:
         self._route(request)
 
     def _route(self, request: Request) -> None:
-        """Send a request to a replica that is up and can hold it; while none is up, it waits for one."""
+        """Send a request to a replica that is up and can hold it; queue it while none is up."""
         down: Container[int] = self._events.down if self._events is not None else ()
         fitting = [replica for replica in self._replicas if self._fits(replica, request)]
         if any(r.number not in down for r in (fitting or self._replicas)):
@@ -181,7 +193,7 @@ class Engine:
             self._stranded.append(request)
 
     def _choose(self, request: Request, fitting: list[Replica], down: Container[int], number: int) -> Replica:
-        """Ask the router, unless there is nothing to choose."""
+        """Choose one of the fitting replicas; the router is called only if there are several replicas."""
         if len(self._replicas) == 1:
             return fitting[0]
         able = {replica.number for replica in fitting}
@@ -199,7 +211,7 @@ class Engine:
         return self._replicas[chosen]
 
     def _displace(self, requests: list[Request]) -> None:
-        """Send the requests of a replica that went down to others."""
+        """Reroute the requests of a replica that went down."""
         for request in requests:
             if request.restarts > MAX_RESTARTS:
                 self._refuse(request, f"its replica failed {request.restarts} times")
@@ -207,13 +219,13 @@ class Engine:
                 self._route(request)
 
     def _recover(self) -> None:
-        """Route the requests that waited for a replica: one is up again."""
+        """Route the requests that waited for a replica to come up."""
         stranded, self._stranded = self._stranded, []
         for request in stranded:
             self._route(request)
 
     def _give_up(self) -> None:
-        """Let requests fail that wait for a replica, or in a closed loop to come: none will ever be up."""
+        """Fail the requests that wait for a replica, and later ones of a closed loop: none will come up again."""
         assert self._events is not None
         self._given_up = next(iter(self._events.down.values()))
         for request in self._stranded:
@@ -221,7 +233,7 @@ class Engine:
         self._stranded = []
 
     def _is_over(self, lost: set[int]) -> bool:
-        """Whether no request is here, to come, or waiting for a replica; those `lost` will never be up again."""
+        """Whether no request is in a replica, still to arrive, or waiting for a replica that is not `lost`."""
         here = any(r.in_system for r in self._replicas)
         open_loop = self._load.concurrency is None
         to_come = self._n_arrived < self.n_requests and (open_loop or self._n_replacing > 0)

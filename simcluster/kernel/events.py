@@ -1,9 +1,8 @@
 """
-Events while requests are served: devices and links slow down, fail and come back.
+Events during a run: devices and links slow down, fail and recover.
 
-Whenever an event begins or ends, the links get the capacity that all events under way leave them, and every replica
-that has a part in it is planned anew. A replica that lacks a device, or a route between its devices, is down until it
-has it again.
+Whenever an event begins or ends, link capacities are set to what all active events leave, and every replica concerned
+gets a new plan. A replica that lacks a device, or a route between its devices, is down until it has it again.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from simcluster.numerics.ticks import MAX_TICK
 from simcluster.plans.conditions import Conditions, EventPlan, PlannedEvent, conditions
 
 MAX_EVENTS = 10**6
-"""Events that may begin in a run: so many take minutes, and could go on for all of 106 days."""
+"""Events that may begin in a run; simulating this many takes minutes."""
 
 
 class TooManyEvents(OverflowError):
-    """More events than a run simulates."""
+    """More than `MAX_EVENTS` events began in a run."""
 
 
 class EventPlayer:
     """
-    Lets the events of a plan begin and end.
+    Applies the events of a plan to replicas and links.
 
     Args:
         env: the clock.
-        plan: the events, and the replicas that they may concern.
-        replicas: those that are simulated, by number.
-        fabric: whose links change; None without one.
+        plan: the events, and the sites of the replicas that they may concern.
+        replicas: by number.
+        fabric: the links; None without a fabric.
         displaced: called with the requests of replicas that go down.
         recovered: called when a replica is up again.
-        is_over: whether no event matters any more, so that those which recur for ever may stop; called with the
-            replicas that never come back.
+        is_over: whether the run has no work left, so that recurring events may stop; called with the replicas that
+            never come up again.
     """
 
     def __init__(
@@ -62,18 +61,18 @@ class EventPlayer:
         self._n_begun = 0
         self._under_way: dict[int, PlannedEvent] = {}
         self._changed_links: set[int] = set()
-        """Links whose capacity was changed last time."""
+        """Links whose capacity differs from the built one."""
         self._permanent: list[PlannedEvent] = []
-        """Events that have begun and have no end."""
+        """Active events without an end."""
         self._lost: set[int] = set()
-        """Replicas that these alone keep down, so that they never come back."""
+        """Replicas that are down through permanent events, so that they never come up again."""
         self.down: dict[int, str] = {}
-        """Replicas that cannot run, and why."""
+        """Reasons why replicas are down, by number."""
         for number, event in enumerate(plan.events):
             self._await(number, event.times())
 
     def _await(self, number: int, times: Iterator[tuple[int, int | None]]) -> None:
-        """Wait for the next time that an event begins."""
+        """Schedule the next occurrence of an event."""
         for begin, end in times:
             begin = max(begin, now(self._env))
             if begin > MAX_TICK:
@@ -117,11 +116,11 @@ class EventPlayer:
             after(self._env, max(end - now(self._env), 0), CHANGE, ends)
 
     def _conditions(self) -> Conditions:
-        """Find the state of devices and links under all events of now."""
+        """Compute the state of devices and links under all active events."""
         return conditions(self._under_way[number] for number in sorted(self._under_way))
 
     def _apply(self, event: PlannedEvent) -> None:
-        """Give the links and replicas that an event concerns the state that all events of now make."""
+        """Update the links and replicas that an event concerns to the state under all active events."""
         found = self._conditions()
         if self._fabric is not None:
             changed = self._plan.capacities(found)

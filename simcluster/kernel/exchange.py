@@ -1,4 +1,4 @@
-"""Exchanges of a stage as flows on the fabric, for links that others use too."""
+"""Exchanges (collectives) of a stage as flows on the fabric, for shared links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ Events = Generator[simpy.Event, Any, None]
 
 
 class FlowExchange:
-    """The exchanges of one stage on the fabric."""
+    """
+    The exchanges of one stage on the fabric.
+
+    Args:
+        env: the clock.
+        fabric: the links.
+        rounds: gives the rounds of an exchange (latency, then concurrent flows) by op and batch.
+    """
 
     def __init__(self, env: simpy.Environment, fabric: Fabric, rounds: Rounds) -> None:
         self._env = env
@@ -24,14 +31,14 @@ class FlowExchange:
         self._rounds = rounds
 
     def simulate(self, op: int, batch: Batch) -> Events:
-        """Process: the rounds of an exchange one after the other; interrupted, it takes its flows off the links."""
+        """SimPy process: the rounds of an exchange one after the other; an interrupt cancels its flows."""
         return self._one_by_one(self._rounds(op, batch), None)
 
     def resume(self, op: int, batch: Batch, began: int) -> Events:
         """
-        Process: the rest of an exchange that began at this tick and was alone on its links so far.
+        SimPy process: the rest of an exchange that began at tick `began` and was alone on its links so far.
 
-        What is on its way now is on the links when this returns, before anything else enters them.
+        Its current flows are on the fabric when this call returns, before another flow can enter the links.
         """
         rounds = self._rounds(op, batch)
         index, left, flows_began = self._place(rounds, began)
@@ -42,15 +49,15 @@ class FlowExchange:
         return self._one_by_one(rest, None)
 
     def flow_since(self, op: int, batch: Batch, began: int) -> int:
-        """When the flow began that an exchange, alone since it began, has on its links now; -1 without any."""
+        """Tick at which the current flows of an exchange began, if it was alone so far; -1 without flows."""
         return self._place(self._rounds(op, batch), began)[2]
 
     def _place(self, rounds: Sequence[FlowRound], began: int) -> tuple[int, int, int]:
         """
-        Where an exchange is now that began then and was alone.
+        Locate the current round of an exchange that began at tick `began` and was alone so far.
 
         Returns:
-            The number of its round, what is left of the latency of that, and when its flows began; -1 before that.
+            Index of the round, ticks left of its latency, and the tick at which its flows began (-1 before that).
         """
         at, instant = began, now(self._env)
         for index, (latency_ticks, loads) in enumerate(rounds):
@@ -64,7 +71,7 @@ class FlowExchange:
         return len(rounds), 0, -1
 
     def _one_by_one(self, rounds: Sequence[FlowRound], under_way: _Flows | None) -> Events:
-        """Process: wait for the flows under way, then go through the rounds."""
+        """SimPy process: wait for the flows under way, then simulate the rounds."""
         if under_way is not None:
             yield from under_way.wait()
         for latency_ticks, loads in rounds:
@@ -75,7 +82,7 @@ class FlowExchange:
 
 
 class _Flows:
-    """Flows that were put on the links together; over when the last of them is."""
+    """Flows that started together; over when the last of them is."""
 
     def __init__(
         self, env: simpy.Environment, fabric: Fabric, loads: Sequence[FlowLoad], began: int | None = None
@@ -94,7 +101,7 @@ class _Flows:
             self._over.succeed()
 
     def wait(self) -> Events:
-        """Process: wait for the last of them; interrupted, take them off the links."""
+        """SimPy process: wait for the last of them; an interrupt cancels them."""
         try:
             yield self._over
         except simpy.Interrupt:

@@ -1,11 +1,11 @@
 """
-The links of a topology under load: flows that share them fairly, each until its bytes are over.
+The links of a topology under load: a fluid model with max-min fair sharing.
 
-A link is one direction; full duplex is two of them. Flows that share links, directly or through others, form a
-component. Whenever a component changes, its rates are found anew (`maxmin`), and no other component is touched.
-What is left of a flow is kept as the time that it would take alone on the idle graph, so an undisturbed flow
+A link is one direction; full duplex is two links. Flows that share links, directly or through other flows, form a
+component. Whenever a component changes, its rates are solved anew (`maxmin`); other components are not touched.
+The rest of a flow is stored as the time that it would take alone on the links as built, so an undisturbed flow
 lasts exactly that, rounded to ticks once; each change of its speed rounds once more.
-Left out: latency (paid before a flow starts), packets, and how long a transport takes to find its rate.
+Left out: latency (charged before a flow starts), packets, and the ramp-up of a transport to its rate.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from simcluster.plans.replica_plan import FlowLoad
 
 @dataclass(eq=False, slots=True)
 class Flow:
-    """A load on its way; for others to read only."""
+    """A load in transit; read-only outside of this module."""
 
     load: FlowLoad
     done: Callable[[], None]
     number: int
-    """Running, in the order of `start`."""
+    """Sequence number, in the order of `start`."""
     began_tick: int
     speed: float
-    """1 when alone on links as they were built: alone-seconds that pass in a second."""
+    """Rate relative to that alone on links as built: alone-seconds per second."""
     since_tick: int
-    """When it took this speed."""
+    """When its speed last changed."""
     remaining_s: float
     """Alone-seconds that were left then."""
     end_tick: int | None
-    """When it ends at this speed; None when it stands still, or would end after all that a trace can hold."""
+    """When it ends at this speed; None if stalled, or if it would end later than a trace can hold."""
     alone_bytes_per_s: float | None = None
-    """Its rate at speed 1; None until another flow meets it."""
+    """Its rate at speed 1; None until it first shares a link."""
     component: _Component | None = None
     """None once it is over or cancelled."""
     cancelled: bool = False
 
     def change(self, tick: int, speed: float) -> None:
-        """Go on at another speed; at the same one nothing is touched, so nothing is rounded."""
+        """Set the speed; an unchanged speed changes nothing, so that it adds no rounding."""
         if speed == self.speed:
             return
         passed_s = (tick - self.since_tick) / TICKS_PER_S
@@ -56,10 +56,10 @@ class Flow:
 
 @dataclass(eq=False, slots=True)
 class _Component:
-    """Flows that share links, transitively, with the rates of one solution; never changed, only replaced."""
+    """Flows that share links, transitively, with the rates of one solution; replaced, never mutated."""
 
     flows: list[Flow]
-    """In the order of their numbers."""
+    """Sorted by number."""
     valid: bool = True
 
     def end_tick(self) -> int | None:
@@ -90,7 +90,7 @@ class Fabric:
         return self._built
 
     def idle(self, links: Iterable[int]) -> bool:
-        """Whether no flow is on any of the links; one that ends at this tick does not count."""
+        """Whether no flow is on any of the links; flows that end at this tick do not count."""
         tick = now(self._env)
         return all(flow.end_tick == tick for link in links for flow in self._on[link])
 
@@ -98,36 +98,36 @@ class Fabric:
         """
         Call `disturbed` before a flow enters one of the links, and before its capacity changes.
 
-        A user of links that does without flows while it is alone learns so that it has to put its own on them, with
-        `began_tick`. It is called for its own flows too.
+        For users that need no flows while they are alone on their links: `disturbed` must start the flows that they
+        would have, with `began_tick`. It is called before their own flows start, too.
         """
         for link in sorted(set(links)):
             self._watched.setdefault(link, []).append(disturbed)
 
     def _announce(self, links: Iterable[int]) -> None:
-        """Tell the watchers of some links, each once, that these are about to be disturbed."""
+        """Notify the watchers of some links, each once, that these are about to be disturbed."""
         if self._watched:
             for disturbed in dict.fromkeys(call for link in links for call in self._watched.get(link, ())):
                 disturbed()
 
     def alone_ticks(self, load: FlowLoad) -> int:
-        """How long a flow takes that has its links, as they are now, to itself."""
+        """Duration of a flow that is alone on its links at their current capacities."""
         return load.alone_ticks(self._alone_speed(load))
 
     def start(self, load: FlowLoad, done: Callable[[], None], began_tick: int | None = None) -> Flow:
         """
-        Put a load on its links; `done` is called when it is over.
+        Start a flow.
 
         Args:
-            load: a flow without links lasts its `alone_s`, whatever else happens.
-            done: called among the things that end at a tick; flows that end together do so in the order in which
-                they began, then in that of their starts.
-            began_tick: it is on its way since then, alone on its links and with the capacities of now; all that
-                follows is, bit for bit, as if it had been started then.
+            load: what is sent; a flow without links lasts its `alone_s`.
+            done: called when the flow ends, with NORMAL priority; flows that end at the same tick are ordered by when
+                they began, then by when they were started.
+            began_tick: start retroactively at this tick; the flow must have been alone on its links since then, at
+                their current capacities. The result is bit for bit as if it had been started then.
 
         Raises:
-            ValueError: `began_tick` lies in the future, or the flow was not alone, or is over since.
-            OverflowError: it would end after all that a trace can hold, 106 days.
+            ValueError: `began_tick` lies in the future, or the flow was not alone, or has ended since.
+            OverflowError: it would end after 106 days, the most that a trace can hold.
         """
         if began_tick is None:
             self._announce(link for link, _ in load.uses)
@@ -139,7 +139,7 @@ class Fabric:
         if began < tick and any(other.began_tick < tick for link, _ in load.uses for other in self._on[link]):
             raise ValueError(f"a flow from tick {began} started at {tick}; expected alone on its links until then")
         self._started += 1
-        if flow.end_tick == tick:  # nothing is left that others could meet
+        if flow.end_tick == tick:  # it ends before it could share a link
             self._enter(_Component([flow]))
             return flow
         neighbours = self._detach(other for link, _ in load.uses for other in self._on[link])
@@ -152,7 +152,7 @@ class Fabric:
         return flow
 
     def start_together(self, loads: Sequence[FlowLoad], done: Callable[[], None]) -> list[Flow]:
-        """As `start` of one after the other, now; the rates are found once for all of them."""
+        """Start several flows now, as `start` one after the other would; rates are solved once for all."""
         if len(loads) == 1:
             return [self.start(loads[0], done)]
         self._announce(link for load in loads for link, _ in load.uses)
@@ -161,7 +161,7 @@ class Fabric:
         for load in loads:
             flows.append(self._alone(load, done, tick))
             self._started += 1
-        moving = [flow for flow in flows if flow.end_tick != tick]  # nothing is left of the others
+        moving = [flow for flow in flows if flow.end_tick != tick]  # the others end at this tick
         for flow in flows:
             if flow.end_tick == tick:
                 self._enter(_Component([flow]))
@@ -173,7 +173,7 @@ class Fabric:
         return flows
 
     def cancel(self, flow: Flow) -> None:
-        """Take a flow off its links; its `done` is not called. Nothing happens when it is over."""
+        """Remove a flow from its links without calling `done`; no effect if it is over."""
         others = self._detach([flow])
         flow.cancelled = True
         if flow in others:
@@ -183,12 +183,12 @@ class Fabric:
 
     def set_capacity(self, link: int, bytes_per_s: float) -> None:
         """
-        Change what a link carries, from now on.
+        Set the capacity of a link from now on.
 
-        At 0 the flows on it stand still until this is called again or they are cancelled.
+        At 0 its flows stall until the capacity is set again or they are cancelled.
 
         Raises:
-            ValueError: less than 0, or not a number.
+            ValueError: negative or NaN.
         """
         if not bytes_per_s >= 0:
             raise ValueError(f"link {link} set to {bytes_per_s} bytes/s; expected 0 or more")
@@ -204,22 +204,22 @@ class Fabric:
         self._settle(flows)
 
     def _alone(self, load: FlowLoad, done: Callable[[], None], began: int) -> Flow:
-        """A flow that has its links, as they are now, to itself since it began; not on them yet."""
+        """Make a flow that has been alone since it began, at current capacities; it is not on the links yet."""
         if not load.alone_s <= (MAX_TICK - now(self._env)) / TICKS_PER_S:
             raise OverflowError(f"a flow of {load.alone_s} s; a trace can hold 106 days")
         speed = self._alone_speed(load)
         return Flow(load, done, self._started, began, speed, began, load.alone_s, _end(began, load.alone_s, speed))
 
     def _alone_speed(self, load: FlowLoad) -> float:
-        """Speed of a load that has its links, as they are now, to itself."""
+        """Speed of a load that is alone on its links at current capacities."""
         return alone_speed(load.uses, self._capacities, self._built) if self._degraded else 1.0
 
     def _detach(self, flows: Iterable[Flow]) -> list[Flow]:
         """
-        Take apart the components of some flows, and return those of their flows that are still on links, in order.
+        Dissolve the components of some flows and return their flows that are still on links, sorted by number.
 
         Flows that end at this tick leave the links first: a flow that starts at the tick at which another ends does
-        not meet it, whichever of the two events comes first.
+        not share links with it, whichever of the two events comes first.
         """
         components = dict.fromkeys(flow.component for flow in flows)
         tick = now(self._env)
@@ -238,13 +238,13 @@ class Fabric:
         return staying
 
     def _leave(self, flow: Flow) -> None:
-        """Off the links."""
+        """Remove a flow from its links."""
         flow.component = None
         for link, _ in flow.load.uses:
             self._on[link].pop(flow, None)
 
     def _settle(self, flows: list[Flow]) -> None:
-        """Split flows into components and give each its rates."""
+        """Split flows into components and solve the rates of each."""
         tick = now(self._env)
         for members in self._split(flows):
             if len(members) == 1:
@@ -258,7 +258,7 @@ class Fabric:
             self._enter(_Component(members))
 
     def _split(self, flows: list[Flow]) -> list[list[Flow]]:
-        """The connected parts, each in order, the one with the first flow first."""
+        """Split flows into connected components, each sorted by number, in the order of their first flows."""
         parts: list[list[Flow]] = []
         seen: set[Flow] = set()
         for first in flows:
@@ -267,7 +267,7 @@ class Fabric:
             seen.add(first)
             links: set[int] = set()
             part = [first]
-            for flow in part:  # grows while it is walked
+            for flow in part:  # grows during the iteration
                 for link, _ in flow.load.uses:
                     if len(self._on[link]) > 1 and link not in links:
                         links.add(link)
@@ -277,7 +277,7 @@ class Fabric:
         return parts
 
     def _enter(self, component: _Component) -> None:
-        """Give the flows their component, and return when the first of them ends; one timer a tick serves all."""
+        """Register a component and schedule the end of its first flow; components share one event per tick."""
         for flow in component.flows:
             flow.component = component
         tick = component.end_tick()
@@ -289,7 +289,7 @@ class Fabric:
         self._agenda[tick].append(component)
 
     def _end(self) -> None:
-        """End the flows whose time has come, go on with those they leave behind, then call what waits for them."""
+        """End the flows that are due, solve the rates of those that share links with them, then call their `done`."""
         tick = now(self._env)
         due = [component for component in self._agenda.pop(tick) if component.valid]
         staying = self._detach(flow for component in due for flow in component.flows)
@@ -301,7 +301,7 @@ class Fabric:
 
 
 def _end(tick: int, remaining_s: float, speed: float) -> int | None:
-    """When so much is over at a speed; None for never, or later than a trace can hold."""
+    """Tick at which `remaining_s` is over at a speed; None for never, or later than a trace can hold."""
     if speed == 0 or not remaining_s / speed <= (MAX_TICK - tick) / TICKS_PER_S:
         return None
     return tick + to_ticks(remaining_s / speed)

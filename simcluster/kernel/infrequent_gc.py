@@ -1,4 +1,4 @@
-"""Garbage collection at longer intervals."""
+"""Less frequent garbage collection, for speed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ALLOCATIONS = 50_000
 @contextmanager
 def infrequent_gc() -> Iterator[None]:
     """
-    Collect cycles after 50,000 allocations more than releases, where Python does after 700.
+    Collect cycles once allocations exceed releases by 50,000; Python's default is 700.
 
-    Simulations and imports make next to no cycles and many objects that stay, which each collection would go through.
+    Simulations and imports create almost no cycles but many live objects, which every collection would traverse.
     """
     before = gc.get_threshold()
     gc.set_threshold(max(_ALLOCATIONS, before[0]) if before[0] else 0, *before[1:])

@@ -1,4 +1,4 @@
-"""One scheduler with its queue, its running requests and its KV cache: forms the steps of a replica."""
+"""One scheduler with its queue, running requests and KV cache; it forms the steps of a replica."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from simcluster.trace.columns import COMPONENT
 from simcluster.work.batch import Batch
 
 _SHIPPED = frozenset(SCHEDULERS.values())
-"""Their decisions need no check at every step; the tests check them."""
+"""Schedulers of simcluster; their decisions are not checked at run time, since tests check them."""
 
 
 class Lane:
     """
-    The requests of a replica that one scheduler decides about; `finished` is called with each that is done.
+    The requests of a replica under one scheduler.
 
     Args:
-        number: of the replica.
-        plan: of the replica; its limits and its scheduler hold for good, whatever becomes of its devices.
+        number: number of the replica.
+        plan: plan of the replica; its limits and scheduler are permanent, whatever happens to its devices.
         finished: called with every request that got its last token.
     """
 
@@ -35,7 +35,7 @@ class Lane:
         self.number = number
         self.scheduler = plan.scheduler
         self.is_checked = plan.scheduler not in _SHIPPED
-        """Whether what its scheduler decides is checked, as it comes from a caller."""
+        """Whether decisions are checked: the scheduler was passed by a caller."""
         self.max_running = plan.max_running
         self.max_tokens = plan.max_tokens
         self.admission_lag = plan.admission_lag
@@ -43,9 +43,9 @@ class Lane:
         self.waiting: deque[Request] = deque()
         self.running: dict[int, Request] = {}
         self.n_steps = 0
-        """Steps that have begun."""
+        """Number of steps begun."""
         self.ahead_has_prefill = False
-        """The step formed last carries prompts."""
+        """Whether the latest step carries prompts."""
         self._n_stages = plan.n_stages
         self.waited_as = COMPONENT["queue" if plan.n_stages == 1 else "pipeline_wait"]
         self._finished = finished
@@ -56,28 +56,28 @@ class Lane:
         return len(self.waiting) + len(self.running)
 
     def enqueue(self, request: Request, n_steps: int) -> None:
-        """Put a request in the queue when `n_steps` have begun; while others run it is seen some steps later."""
+        """Enqueue a request after `n_steps` steps; while others run, admission is `admission_lag` steps later."""
         request.replica = self.number
         request.seen_from = n_steps + self.admission_lag
         self.waiting.append(request)
 
     def can_take_part(self, request: Request) -> bool:
-        """Whether its last token is known, and fewer chunks of its prompt are under way than there are stages."""
+        """Whether the request's latest token is known and fewer of its chunks are under way than there are stages."""
         return not request.in_flight and request.chunks_under_way < self._n_stages
 
     def has_candidates(self) -> bool:
-        """Whether a request waits, or could take part in a step now."""
+        """Whether a request is waiting or could be served by a step now."""
         return bool(self.waiting) or any(map(self.can_take_part, self.running.values()))
 
     def admissible(self) -> Iterator[RequestView]:
-        """Waiting requests that the scheduler has seen by now; where none runs, it has seen all."""
+        """Waiting requests that are past the admission lag; all of them if no request is running."""
         return (request.view() for request in takewhile(self._can_be_admitted, self.waiting))
 
     def _can_be_admitted(self, request: Request) -> bool:
         return self.can_take_part(request) and (request.seen_from <= self.n_steps or not self.running)
 
     def next_step(self, instant: int) -> Step | None:
-        """Ask the scheduler and form a step of what it grants; None when it grants nothing."""
+        """Call the scheduler and form a step of what it grants; None if it grants nothing."""
         running = [request.view() for request in self.running.values() if self.can_take_part(request)]
         if not running and not self.waiting:
             return None  # all requests are in steps under way
@@ -105,7 +105,7 @@ class Lane:
         return self._form([(self.admit(number), n_tokens) for number, n_tokens in decision.grants], instant)
 
     def _preempt(self, request: Request) -> None:
-        """Take its blocks away and put it at the head of the queue; all its tokens will be computed again."""
+        """Free the blocks of a request and put it first in the queue; all its tokens will be recomputed."""
         self.kv.release(request)
         request.computed = 0
         request.preemptions += 1
@@ -114,7 +114,7 @@ class Lane:
         self.waiting.appendleft(request)
 
     def admit(self, number: int) -> Request:
-        """Return the running request of this number, admitted from the queue if it was waiting."""
+        """Return the request of this number, after moving it from the queue to running if it was waiting."""
         if number not in self.running:
             if self.waiting[0].number == number:
                 self.running[number] = self.waiting.popleft()
@@ -125,7 +125,7 @@ class Lane:
         return self.running[number]
 
     def _form(self, granted: list[tuple[Request, int]], instant: int) -> Step:
-        """Give out KV blocks, sum up the batch, and account for the time of its requests until now."""
+        """Allocate KV blocks, sum up the batch, and account for the time of its requests until now."""
         waited_as = COMPONENT["prefill_interference"] if self.ahead_has_prefill else self.waited_as
         decode_context = 0
         decoding: list[Request] = []
@@ -150,7 +150,12 @@ class Lane:
         request.in_flight = request.computed == request.prompt_tokens + request.generated
 
     def step_of(self, prompts: Prompts, n: int, decode_context: int, decoding: list[Request], instant: int) -> Step:
-        """Form the step of `n` decoding requests and these prompts, for which there must be blocks."""
+        """
+        Form the step of `n` decoding requests and these prompts.
+
+        Raises:
+            AssertionError: the scheduler granted more KV blocks than are free.
+        """
         if self.kv.available < 0:
             raise AssertionError(f"the scheduler gave out {-self.kv.available} KV blocks more than there are")
         outputs = n + len(prompts.finishing)
@@ -159,13 +164,13 @@ class Lane:
         return Step(self.n_steps, instant, batch, decoding, prompts.finishing, prompts.chunked)
 
     def release(self, request: Request) -> None:
-        """Let a request go that is done."""
+        """Remove a request that is done."""
         del self.running[request.number]
         self.kv.release(request)
         self._finished(request)
 
     def fail(self, instant: int) -> list[Request]:
-        """Lose all steps and the KV cache; returns all its requests, to be computed again elsewhere."""
+        """Drop all steps and the KV cache; returns all requests, to be recomputed elsewhere."""
         self.ahead_has_prefill = False
         lost = list(self.running.values())
         for request in lost:

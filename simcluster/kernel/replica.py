@@ -1,4 +1,4 @@
-"""A replica: one copy of the model, with the requests that it serves and the pipeline that serves them."""
+"""A replica: one copy of the model with its requests and its pipeline."""
 
 from __future__ import annotations
 
@@ -28,11 +28,21 @@ from simcluster.trace.recorder import Recorder, Segment
 
 class Replica:
     """
-    Serves requests step by step; `finished` is called with every request that got its last token.
+    Serves requests step by step.
 
-    A step is formed when the first stage is free and a request can take part, after everything else that happens at
-    that instant. Several steps are under way when there are several stages, but a request is in one of them only,
-    except for successive chunks of its prompt.
+    A step is formed when the first stage is free and a request can take part, after all other events of that tick.
+    With several stages several steps are under way, but a request is in only one of them, except for successive
+    chunks of its prompt.
+
+    Args:
+        env: the clock.
+        number: number of the replica.
+        plan: its stages, links, limits and scheduler.
+        fidelity: `auto`, or `op` to simulate every op as an event.
+        fabric: the shared links; None without a fabric.
+        recorder: takes the token rows.
+        finished: called with every request that got its last token.
+        watch: called whenever a stage has served a step.
     """
 
     def __init__(
@@ -55,7 +65,7 @@ class Replica:
         self._fabric = None if plan.pipeline.sharing == "none" else fabric
         self._deciding = False
         self._epoch = 0
-        """Times it has lost everything."""
+        """Number of failures, to recognise callbacks from before the latest one."""
         self.lane = Lane(number, plan, finished)
         op_by_op = fidelity != "auto" or plan.pipeline.sharing == "always"
         self._pipeline = self._pipeline_of(plan, op_by_op, watch)
@@ -79,7 +89,7 @@ class Replica:
         return found
 
     def _runs_of(self, plan: ReplicaPlan) -> DecodeRuns | None:
-        """Decode steps many at a time, where stage and scheduler allow that."""
+        """Set up fused runs of decode steps; None where stage or scheduler do not allow them."""
         rule, model = steady_decode_of(plan.scheduler), plan.pipeline.stages[0]
         if rule is None or plan.n_stages > 1 or not hasattr(model, "run"):
             return None
@@ -90,7 +100,7 @@ class Replica:
         return runs
 
     def _links(self, plan: PipelinePlan) -> Links | None:
-        """The links of a replica of one stage that others may use."""
+        """Shared links of a replica with one stage; None if nothing else uses them."""
         if (fabric := self._fabric) is None:
             return None
         rounds = plan.rounds[0]
@@ -104,15 +114,15 @@ class Replica:
 
     @property
     def complete_until(self) -> int | None:
-        """Before which tick all rows of this replica are recorded; None when that is now."""
+        """Tick before which all rows of this replica are recorded; None for the current tick."""
         return None if self._runs is None else self._runs.complete_until
 
     def serves(self, n_tokens: int) -> bool:
-        """Whether a request of `n_tokens`, prompt and output, is not longer than its model length."""
+        """Whether a request of `n_tokens`, prompt and output, fits `max_model_len`."""
         return self.max_model_len is None or n_tokens <= self.max_model_len
 
     def can_hold(self, n_tokens: int) -> bool:
-        """Whether its KV cache has room for all but the last of `n_tokens` of a request when it is alone."""
+        """Whether a request of `n_tokens` fits the empty KV cache; the last token needs no entry."""
         return self.lane.kv.can_hold(n_tokens - 1)
 
     def arrive(self, request: Request) -> None:
@@ -127,14 +137,14 @@ class Replica:
         self._decide_soon()
 
     def change(self, plan: ReplicaPlan) -> None:
-        """Let what starts from now on follow another plan: its devices or links are not what they were."""
+        """Apply another plan to ops and sends that start from now on, after devices or links changed."""
         self._return_ticks = plan.return_ticks
         self._pipeline.change(plan.pipeline)
         if self._runs is not None:
             self._runs.change(cast(RunModel, plan.pipeline.stages[0]), self._links(plan.pipeline))
 
     def fail(self) -> list[Request]:
-        """Stop and lose all steps and the KV cache; returns all its requests, to be computed again."""
+        """Stop and drop all steps and the KV cache; returns all its requests, to be recomputed."""
         if self._runs is not None:
             self._runs.fail()
         self._epoch += 1
@@ -142,18 +152,18 @@ class Replica:
         return self.lane.fail(now(self._env))
 
     def settle(self, horizon: int) -> None:
-        """Record what is over by the horizon, at which the simulation stops."""
+        """Record the tokens emitted before the horizon, at which the simulation stops."""
         if self._runs is not None:
             self._runs.settle(horizon)
 
     def _decide_soon(self) -> None:
-        """Form a step at the end of this instant, if the first stage is free then."""
+        """Schedule the next scheduling decision for the end of this tick."""
         if not self._deciding:
             self._deciding = True
             after(self._env, 0, DECIDE, self._decide)
 
     def _decide_when(self, others_first: bool) -> None:
-        """Decide at once when no other event is left of this instant and none must come first, else after these."""
+        """Decide at once if no other event of this tick is left (which saves an event), else at its end."""
         if not others_first and self._env.peek() > self._env.now and not self._deciding:
             self._decide()
         else:
@@ -169,15 +179,15 @@ class Replica:
                 self._pipeline.enter(step)
 
     def _first_is_free(self, step: Step) -> None:
-        """Take the next step in; for prompts that go on, the time until now is what their chunk took."""
+        """Form the next step; prompts cut into chunks are charged for their chunk until now."""
         for request in step.chunked:
             request.gather(step.in_first_stage, now(self._env))
-        # While all requests are under way there is nothing to decide; those that return will ask for it.
+        # While all requests are in steps under way there is nothing to decide; their return triggers a decision.
         if self.lane.has_candidates():
             self._decide_soon()
 
     def _last_left(self, step: Step) -> None:
-        """Give every request whose last known token was computed the next one: a step left the last stage."""
+        """Emit a token for every request whose latest token was computed by a step that left the last stage."""
         instant, lane = now(self._env), self.lane
         for request in step.chunked:
             request.chunks_under_way -= 1
@@ -199,7 +209,7 @@ class Replica:
             self._return(going_on, self._epoch)
 
     def _record(self, step: int, batch_size: int, requests: list[Request], components: list[int]) -> None:
-        """Record a token of each request, from a step of which they saw these components."""
+        """Record one token of each request, whose step is charged with these components."""
         if not requests:
             return
         self._recorder.add(
@@ -215,7 +225,7 @@ class Replica:
         )
 
     def _return(self, requests: list[Request], epoch: int) -> None:
-        """Let requests take part in a step again: their chosen tokens are back at the first stage."""
+        """Make requests schedulable again, as their sampled tokens are back at the first stage."""
         if epoch == self._epoch:
             for request in requests:
                 request.in_flight = False

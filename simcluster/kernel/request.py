@@ -1,4 +1,4 @@
-"""A request on its way through a replica: what it has, where it is, and where its time went."""
+"""The state of a request in a replica: tokens, KV blocks, and its time by component."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _INTERCONNECT = COMPONENT["interconnect"]
 
 class Request:
     """
-    The state of a request; its true output length is known to the kernel only.
+    The state of a request; policies do not see `output_tokens`, its true output length.
 
-    Its time is split into components as it passes: `accounted` is until when, `time_before_step` what was gathered
-    since its last token before the step that makes the next one, None if nothing.
+    Its time is split into components as it passes: all time until `accounted` is charged, and `time_before_step`
+    holds what was charged between its latest token and the step that makes the next one (None for nothing).
     """
 
     __slots__ = (
@@ -31,30 +31,30 @@ class Request:
         self.output_tokens = output_tokens
         self.generated = 0
         self.computed = 0
-        """Tokens in the KV cache, those of steps under way included."""
+        """Tokens in the KV cache, including those of steps under way."""
         self.blocks = 0
         self.in_flight = False
-        """Its next token is being made by a step under way, so that it cannot be scheduled."""
+        """Whether a step under way makes its next token, so that it cannot be scheduled."""
         self.chunks_under_way = 0
-        """Chunks of its prompt that are in the pipeline and make no token."""
+        """Chunks of its prompt in the pipeline that make no token."""
         self.queued = True
-        """It waits for admission, so that time until its next step is queueing."""
+        """Whether it waits for admission, so that time until its next step is charged as queueing."""
         self.seen_from = 0
-        """The number of the first step that can admit it while others run."""
+        """Number of the first step that can admit it while others run."""
         self.returning = 0
-        """Ticks that its last token takes back to the first stage."""
+        """Ticks that its latest token takes back to the first stage."""
         self.accounted = arrived
         self.time_before_step: list[int] | None = None
         self.preemptions = 0
         self.restarts = 0
-        """Failures of its replica while it was there."""
+        """Number of replica failures that it went through."""
         self.replica = -1
         self.scheduled = -1
         self.first_token = -1
         self.last_token = -1
 
     def view(self) -> RequestView:
-        """The request as a scheduler sees it."""
+        """View of the request for a scheduler."""
         prompt_tokens, generated, computed = self.prompt_tokens, self.generated, self.computed
         pending = prompt_tokens + generated - computed
         arrived_s = self.arrived / TICKS_PER_S
@@ -62,11 +62,11 @@ class Request:
 
     @property
     def only_decodes(self) -> bool:
-        """Whether its KV cache lacks its last token only."""
+        """Whether its latest token is the only one that is not in the KV cache."""
         return self.generated > 0 and self.computed + 1 == self.prompt_tokens + self.generated
 
     def account_wait(self, until: int, waited_as: int) -> None:
-        """Split the time until its step starts: the way back of its last token, then waiting."""
+        """Charge the time until its step starts: the return of its latest token, then waiting."""
         if self.scheduled < 0:
             self.scheduled = until
         if until != self.accounted:
@@ -77,7 +77,7 @@ class Request:
         self.accounted = until
 
     def lose(self, tick: int) -> None:
-        """Lose all but its tokens, as its replica fails; the time since its step began is stall."""
+        """Drop all state but the tokens, since the replica failed; time since `accounted` is charged as stall."""
         self.computed = self.blocks = self.returning = 0
         self.in_flight = False
         self.queued = True
@@ -86,19 +86,19 @@ class Request:
         self.accounted = tick
 
     def gather(self, components: list[int], tick: int) -> None:
-        """Account for a chunk of its prompt that took these components, until this tick."""
+        """Charge a chunk of its prompt, which ended at this tick, with these components."""
         for component, ticks in enumerate(components):
             self.add_time(component, ticks)
         self.accounted = tick
 
     def add_time(self, component: int, ticks: int) -> None:
-        """Add to the time before the step that makes its next token."""
+        """Charge ticks to a component, before the step that makes its next token."""
         if self.time_before_step is None:
             self.time_before_step = [0] * len(COMPONENTS)
         self.time_before_step[component] += ticks
 
     def emit(self, tick: int) -> None:
-        """Give it a token now."""
+        """Emit its next token at this tick."""
         self.generated += 1
         self.time_before_step = None
         self.accounted = self.last_token = tick

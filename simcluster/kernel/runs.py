@@ -1,11 +1,11 @@
 """
-Decode steps of a replica of one stage under a steady scheduler, many at a time.
+Fused runs of decode steps, for a replica of one stage whose scheduler declares `SteadyDecode`.
 
-While no request joins and none leaves, the scheduler decides the same again and the contexts grow by a token a step:
-the steps until the first request is done, or a KV block is missing, are found at once. An arrival meanwhile cuts such
-a run at the end of the step that is being made then; steps that are over stand. A step with prompts is found in one
-go. What goes beyond that (chunks of prompts, prompts in steps of their own, preemption, more requests than a step may
-serve) is left to the replica, step by step.
+While no request joins or leaves, the scheduler repeats its decision and every context grows by one token a step. So
+all steps until the first request is done, or KV blocks run out, are computed at once. An arrival cuts the run at the
+end of the step under way; completed steps remain valid. A step with prompts that joins a run is one event, too.
+Everything else (prompts in steps of their own, preemption, more requests than a step may serve) is left to the
+replica, which simulates step by step.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MAX_STEPS = 512
 
 
 class DecodeRun(NamedTuple):
-    """Steps of the cohort in a row; the first `n_steps` are meant to be made."""
+    """Successive steps of the cohort, of which the first `n_steps` are to be simulated."""
 
     first_step: int
     started: int
     ends: Ticks
-    """When each step ends, shape (steps,)."""
+    """Tick at which each step ends, shape (steps,)."""
     found: Run
     """Their durations and components."""
     n_steps: int
@@ -49,7 +49,7 @@ class DecodeRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Links:
-    """The links of a stage that others may use, and its exchanges as flows on them."""
+    """The shared links of a stage, and its exchanges as flows on them."""
 
     is_alone: Callable[[], bool]
     exchange: FlowExchange | None
@@ -57,16 +57,16 @@ class Links:
 
 class DecodeRuns:
     """
-    Serves a lane's requests as its replica does step by step, to the tick, with a few events for each request.
+    Serves the requests of a lane in fused runs: a few events per request, same ticks as step by step.
 
     Args:
         env: the clock.
-        lane: whose requests are served.
-        model: of the stage.
-        rule: what the scheduler does while all running requests decode.
-        recorder: of the token rows.
-        decide: called when a step may be formed; with True when other events of this instant may come first.
-        links: of the stage, if others may use them.
+        lane: queue and running requests.
+        model: service times of the stage.
+        rule: the scheduler's decision while all running requests decode.
+        recorder: takes the token rows.
+        decide: called when a step may be formed; with True if other events of this tick must come first.
+        links: shared links of the stage; None if nothing else uses them.
     """
 
     def __init__(
@@ -85,21 +85,21 @@ class DecodeRuns:
         self._n_planned = 0
         self._play: StepPlay | None = None
         self._last_end = 0
-        """When the last step ended."""
+        """Tick at which the latest step ended."""
         self._likely_steps = MAX_STEPS
-        """Of a run until something cuts it, going by the last ones: to plan many more is in vain."""
+        """Estimated length of a run, from the latest runs, so that few steps are computed in vain."""
 
     @property
     def complete_until(self) -> int | None:
-        """Before which tick all rows are recorded; None when that is now."""
+        """Tick before which all rows are recorded; None for the current tick."""
         return None if self._run is None else self._run.started
 
     def cut_for_arrival(self) -> tuple[int, bool]:
         """
-        End a run of decode steps before the first step that a request which arrives now can join.
+        End the current run before the first step that a request which arrives now can join.
 
         Returns:
-            How many steps have begun, and whether nothing needs to be decided now as one is under way.
+            Number of steps begun, and whether a run is under way, so that nothing needs to be decided now.
         """
         run, lane = self._run, self._lane
         if run is None:
@@ -112,7 +112,7 @@ class DecodeRuns:
         return run.first_step + n_begun, True
 
     def settle(self, horizon: int) -> None:
-        """Record the steps of a run that were over before the horizon, at which the simulation stops."""
+        """Record the steps of the current run that end before the horizon, at which the simulation stops."""
         if self._run is not None:
             n_steps = min(int(self._run.ends.searchsorted(horizon)), self._run.n_steps)
             if n_steps:
@@ -120,22 +120,22 @@ class DecodeRuns:
         self._dissolve()
 
     def change(self, model: RunModel, links: Links | None) -> None:
-        """Let ops that start from now on last as another model says, and exchanges as other links do."""
+        """Replace model and links for ops that start from now on."""
         self._single_out()
         self._model, self._links = model, links
         if self._play is not None:
             self._play.change(model, None if links is None else links.exchange)
 
     def refine(self) -> None:
-        """Put on the links what is under way on them: another flow is about to enter, or their capacity to change."""
+        """Turn exchanges under way into flows: another flow is about to enter the links, or capacities to change."""
         self._single_out()
         if self._play is not None:
             self._play.refine()
 
     def fail(self) -> None:
-        """Stop; tokens of steps that are over stand."""
+        """Stop after a failure; tokens of completed steps remain valid."""
         if self._run is not None and self._stop_run() is not None:
-            self._lane.n_steps += 1  # the number of the step that is lost
+            self._lane.n_steps += 1  # the step that is lost has a number too
             self._dissolve(1)
         else:
             self._dissolve()
@@ -144,7 +144,7 @@ class DecodeRuns:
             self._play = None
 
     def _single_out(self) -> None:
-        """End the run after the steps that are over now; the one under way is simulated by itself."""
+        """End the run after its completed steps; the step under way is then simulated on its own."""
         if self._run is None or (began := self._stop_run()) is None:
             return
         step, n = self._lane.n_steps, len(self._cohort)
@@ -153,7 +153,7 @@ class DecodeRuns:
         self._serve(Step(step, began, batch, [], [], []), began)
 
     def _stop_run(self) -> int | None:
-        """End the run after the steps that are over now; when the step under way began, if there is one."""
+        """End the run after its completed steps; returns when the step under way began, None without one."""
         instant, run = now(self._env), self._run
         assert run is not None
         n_steps = int(run.ends.searchsorted(instant, side="right"))
@@ -168,19 +168,19 @@ class DecodeRuns:
         return began
 
     def _dissolve(self, n_lost: int = 0) -> None:
-        """Bring all requests of the cohort up to date, as after the last step that is over."""
+        """Dissolve the cohort: write the state after the latest completed step into its requests."""
         n_lost += self._play is not None
         self._cohort.dissolve(self._lane.n_steps - n_lost, self._last_end)
 
     def decide(self, is_busy: bool) -> bool:
         """
-        Form the next step, or many, if that can be done here.
+        Form the next step or a run of steps, if they can be fused.
 
         Args:
-            is_busy: whether the stage serves a step that was not formed here.
+            is_busy: whether the stage serves a step that was formed by the replica.
 
         Returns:
-            Whether nothing is left to be decided.
+            Whether the decision is made; if not, the replica decides step by step.
         """
         if self._run is not None or self._play is not None:
             return True
@@ -204,7 +204,7 @@ class DecodeRuns:
         return False
 
     def _gather(self) -> int:
-        """Let the running requests form a cohort if all only decode and got their last token now; how many do."""
+        """Form a cohort if all running requests only decode and got their latest token now; returns its size."""
         instant, lane = now(self._env), self._lane
         running = lane.running.values()
         if not all(r.last_token == instant and r.only_decodes for r in running):
@@ -215,7 +215,7 @@ class DecodeRuns:
         return len(self._cohort)
 
     def _admissions(self, n: int, needed: int) -> list[tuple[int, int]]:
-        """Waiting requests that join the cohort's next step, with the tokens each computes."""
+        """Choose waiting requests that join the cohort's next step, with the tokens that each computes."""
         lane, rule = self._lane, self._rule
         places = min(lane.max_running, lane.in_system) - n
         tokens, blocks = lane.max_tokens - n, lane.kv.available - needed
@@ -241,7 +241,7 @@ class DecodeRuns:
         self._serve(lane.step_of(prompts, len(cohort), cohort.context(lane.n_steps), [], instant))
 
     def _serve(self, step: Step, began: int | None = None) -> None:
-        """Serve one step, which began now or before."""
+        """Serve one step, which began now or at tick `began`."""
         self._lane.n_steps += 1
         exchange = None if self._links is None else self._links.exchange
         op_by_op = began is None and not self._is_alone()
@@ -251,14 +251,14 @@ class DecodeRuns:
         return self._links is None or self._links.is_alone()
 
     def _end_step(self, play: StepPlay) -> None:
-        """Give the cohort and the prompts that were finished a token; the latter join the cohort."""
+        """Emit a token for the cohort and for finished prompts; the latter join the cohort."""
         step = play.step
         step.serve(play.service)
         step.add_exchange_delay(play.ended - play.began - play.service.ticks)
         self._play, self._lane.ahead_has_prefill = None, step.has_prefill
         instant, number, cohort = now(self._env), step.number, self._cohort
         own = [c - d for c, d in zip(step.for_prefill, step.for_decode, strict=True)]
-        more: list[tuple[int, list[int]]] = []  # what prompts see otherwise than requests that decode
+        more: list[tuple[int, list[int]]] = []  # components of prompts beyond those of decoding requests
         for place, request in enumerate(step.finishing, len(cohort)):
             gathered = request.time_before_step
             more.append((place, own if gathered is None else list(map(add, own, gathered))))
@@ -278,7 +278,7 @@ class DecodeRuns:
         self._decide(False)
 
     def _start_run(self, needed: int) -> None:
-        """Decode the cohort until its first request is done or a KV block is missing."""
+        """Decode the cohort until its first request is done or KV blocks run out."""
         cohort, lane = self._cohort, self._lane
         step, n = lane.n_steps, len(cohort)
         if not self._is_alone():
@@ -300,7 +300,7 @@ class DecodeRuns:
         self._await(DecodeRun(step, started, ends, found, len(ends)))
 
     def _await(self, run: DecodeRun) -> None:
-        """Come back at the end of the run, unless it is cut before."""
+        """Schedule the end of the run; it is cancelled if the run is cut before."""
         self._run = run
         self._n_planned += 1
         planned = self._n_planned
@@ -313,10 +313,10 @@ class DecodeRuns:
         after(self._env, int(run.ends[run.n_steps - 1]) - now(self._env), NORMAL, over)
 
     def _end_run(self, run: DecodeRun) -> None:
-        """Give each request of the cohort as many tokens as the run had steps."""
+        """Emit one token per step of the run for each request of the cohort."""
         n_steps, step = run.n_steps, run.first_step
         self._likely_steps = 2 * n_steps if n_steps == len(run.ends) else (3 * self._likely_steps + n_steps) // 4
-        # While the run is there, rows of other replicas that come after its own are held back.
+        # Until `_run` is None, the recorder holds back later rows of other replicas, which keeps rows in order.
         ends, (_, components, growing) = run.ends[:n_steps], run.found
         if growing is not None:
             growing = growing[0], growing[1][:n_steps]
@@ -331,7 +331,7 @@ class DecodeRuns:
         self._let_go(lane.n_steps, int(ends[-1]))
 
     def _let_go(self, step: int, instant: int) -> None:
-        """Let requests leave that got their last token, when `step` steps have been made."""
+        """Release the requests that have their last token after `step` steps."""
         self._last_end = instant
         for request in self._cohort.pop_finished(step, instant):
             self._lane.release(request)

@@ -21,15 +21,15 @@ from simcluster.trace.columns import Block
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run leaves besides its token rows."""
+    """Results of a run in addition to its token rows."""
 
     requests: dict[str, Any]
     """The request table: columns of `trace.REQUEST_COLUMNS` as int64 arrays, `status` and `reason` as lists."""
     duration_ticks: int
     dropped: tuple[tuple[str, int], ...]
-    """Rows of the request trace that could not be used: reason and count."""
+    """Unusable rows of the request trace: reason and count."""
     notes: tuple[str, ...]
-    """What a reader should know about the requests."""
+    """Remarks on the requests, for the reader of a result."""
 
 
 def run_scenario(
@@ -39,24 +39,24 @@ def run_scenario(
     policies: Policies = AS_IN_SCENARIO,
 ) -> Outcome:
     """
-    Simulate a scenario; token rows go to the sinks in blocks as they arise.
+    Simulate a scenario; token rows are passed to the sinks in blocks.
 
     Args:
         scenario: resolved.
         sinks: called with every block of rows.
-        watch: called whenever a stage has served a step; the result is the same, in more events.
-        policies: instead of those that the scenario names.
+        watch: called whenever a stage has served a step; it disables fused runs, so the run takes longer.
+        policies: replace those that the scenario names.
 
     Raises:
         InputError: the workload's files are not usable.
-        PolicyError: one of the policies given decides what is not possible.
+        PolicyError: one of the given policies makes an impossible decision.
     """
     horizon_s, requests = scenario.requests_spec().horizon_s, requests_of(scenario)
     planner = Planner(scenario)
     plans = []
     for number in range(len(scenario.replicas)):
         plan = planner.plan(number)
-        assert isinstance(plan, ReplicaPlan)  # all of them can run, before any event
+        assert isinstance(plan, ReplicaPlan)  # a replica can only be down after an event
         plans.append(replace(plan, scheduler=policies.scheduler_of(plan.pool) or plan.scheduler))
     engine = Engine(
         plans,

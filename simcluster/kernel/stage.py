@@ -1,9 +1,9 @@
 """
-A pipeline stage: a first-in first-out server of steps.
+A pipeline stage: a FIFO server of steps.
 
-A step takes one event, or one for every op. It begins op by op where every op is asked for, and where something else
-is on the links of the stage; and it goes on op by op from the op under way when another flow is about to enter them.
-The next step is one event again, once the stage is alone. Both ways give the same ticks.
+A step is one event, or one event per op. It is simulated op by op if the fidelity demands that, or if something else
+uses the links of the stage; and it switches to op by op, from the op under way, when another flow is about to enter
+them. The next step is one event again once the stage is alone on its links. Both ways give the same ticks.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Left = Callable[[Step], None]
 
 class StepPlay:
     """
-    A step that a stage has been serving since `began`; `over` is called at its end, which may still change.
+    A step in service at a stage since tick `began`; its end may still change.
 
     Args:
         env: the clock.
-        model: of the stage.
-        step: which is served.
+        model: service times of the stage.
+        step: the step.
         over: called at its end.
-        exchange: how its exchanges are flows while it is simulated op by op; None where they never are.
-        op_by_op: whether to begin so.
-        began: when it began, if that was before now.
+        exchange: its exchanges as flows while it is simulated op by op; None if they never are flows.
+        op_by_op: whether it starts op by op.
+        began: tick at which it began, if before now.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class StepPlay:
         self._n_awaited = 0
         self._process: simpy.Process | None = None
         self.ended = -1
-        """Tick of its end; -1 before that."""
+        """Tick at which it ended; -1 before that."""
         if op_by_op:
             self._process = env.process(self._serve(0, None))
         else:
             self._await()
 
     def flow_since(self) -> int:
-        """When what is on the links now was put on them, if it is to become a flow; else -1."""
+        """Tick at which the transfer that is to become a flow entered the links; -1 without one."""
         if self._process is not None or self._exchange is None:
             return -1
         op, exchange_at = self._op_under_way()
@@ -71,9 +71,9 @@ class StepPlay:
         return self._process is None and self._model is model
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
-        """Let ops that start after this instant last as another model says."""
+        """Replace model and exchanges for ops that start after this tick."""
         if self._exchange is not None:
-            self.refine()  # the exchange of the op under way is the new one, if it has not begun
+            self.refine()  # op by op, so that an exchange of the op under way that has not begun is the new one
         self._exchange = exchange
         if self._process is not None:
             self._changed = model
@@ -85,7 +85,7 @@ class StepPlay:
             self._await()
 
     def refine(self) -> None:
-        """Go on op by op from here: another flow is about to enter the links of the stage."""
+        """Continue op by op from here, since another flow is about to enter the links of the stage."""
         if self._process is not None:
             return
         self._n_awaited += 1
@@ -98,13 +98,13 @@ class StepPlay:
             self._process = self._env.process(self._serve(op, None, exchange_at - now(self._env)))
 
     def cancel(self) -> None:
-        """Lose the step; it will never be over."""
+        """Drop the step; `over` is not called."""
         self._n_awaited += 1
         if self._process is not None and self._process.is_alive:
             self._process.interrupt()
 
     def _op_under_way(self) -> tuple[int, int]:
-        """The last op that has started, and when its exchange begins."""
+        """Find the latest op that has started, and the tick at which its exchange begins."""
         detail = self.service.detail()
         starts = self.began + detail.starts()
         op = int(starts.searchsorted(now(self._env), side="right")) - 1
@@ -117,7 +117,7 @@ class StepPlay:
         self.service = spliced(self.service, model.service(step.number, step.batch, step.entered), first_op)
 
     def _await(self) -> None:
-        """Come back at the end, unless it changes before."""
+        """Schedule the end; an earlier schedule is cancelled."""
         self._n_awaited += 1
         awaited = self._n_awaited
 
@@ -133,9 +133,9 @@ class StepPlay:
 
     def _serve(self, first_op: int, resumed: Events | None, left_of_first: int | None = None) -> Events:
         """
-        Process: every op's launch, compute and memory fetch side by side, the wait for the last rank, the exchange.
+        SimPy process: for every op launch, overlapping compute and fetch, wait for the last rank, then exchange.
 
-        The op goes on when the later of compute and fetch is over; the earlier one's event passes meanwhile.
+        Compute and fetch are two events; the op continues at the later one.
         """
         try:
             if resumed is not None:
@@ -158,7 +158,7 @@ class StepPlay:
         self._end()
 
     def _before_exchange(self, row: tuple[int, ...], left: int | None) -> Events:
-        """Process: an op until its exchange, or what is left of that."""
+        """SimPy process: an op until its exchange, or the ticks left of that."""
         if left is not None:
             yield self._env.timeout(left)
             return
@@ -183,41 +183,41 @@ def _before_exchange(row: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 class Arrived(NamedTuple):
-    """A step that has come to a stage."""
+    """A step that has arrived at a stage."""
 
     step: Step
     tick: int
     before: list[int]
-    """Where its time went so far, as a request with a prompt in it sees it."""
+    """Ticks by component so far, as a request with a prompt in it sees them."""
 
 
 class _Served(NamedTuple):
     play: StepPlay
     arrived: Arrived
     behind_prefill: bool
-    """The step before it carried prompts."""
+    """Whether the step before it carried prompts."""
 
 
 Watcher = Callable[[Arrived], None]
-"""Called when a stage has served a step, with how it came."""
+"""Called when a stage has served a step, with the state of the step at its arrival."""
 
 
 class Stage:
     """
     One stage of a pipeline with its queue.
 
-    A stage may take the next step before it has let one go, where a service says so; steps leave in the order in
-    which they came.
+    A stage may start the next step before the current one leaves (`Service.occupied_ticks`); steps leave in the order
+    of their arrival.
 
     Args:
         env: the clock.
-        model: how long steps take.
-        freed: called with a step when the stage could take the next one.
+        model: service times.
+        freed: called with a step when the stage can take the next one.
         left: called with a step when it leaves.
-        exchange: how its exchanges are flows; None where they never are.
+        exchange: its exchanges as flows; None if they never are flows.
         op_by_op: whether every op of every step is an event.
-        is_alone: whether nothing else is on its links now; None for a stage that shares none.
-        watcher: called with every step that it has served.
+        is_alone: whether nothing else is on its links now; None if it shares no links.
+        watcher: called with every step served.
     """
 
     def __init__(
@@ -245,11 +245,11 @@ class Stage:
 
     @property
     def busy(self) -> bool:
-        """Whether it cannot take a step now."""
+        """Whether a step would have to wait."""
         return self._occupant is not None or bool(self._queue)
 
     def arrive(self, step: Step) -> None:
-        """Put a step in the queue; it starts at once when the stage is free."""
+        """Enqueue a step; it starts at once if the stage is free."""
         self._queue.append(Arrived(step, now(self._env), list(step.for_prefill) if self._watcher else []))
         if self._occupant is None:
             self._start()
@@ -273,17 +273,17 @@ class Stage:
         return all(served.play.is_whole_of(self._model) for served in self._serving)
 
     def change(self, model: StageModel, exchange: FlowExchange | None) -> None:
-        """Let ops that start from now on last as another model says, and exchanges as another plan."""
+        """Replace model and exchanges for ops that start from now on."""
         self._model, self._exchange = model, exchange
         for play in self._under_way():
             play.change(model, exchange)
 
     def refinable(self) -> list[StepPlay]:
-        """Steps whose exchanges become flows when another flow enters the links."""
+        """List the steps whose exchanges become flows when another flow enters the links."""
         return [] if self._exchange is None else self._under_way()
 
     def clear(self) -> None:
-        """Lose all steps in the stage."""
+        """Drop all steps in the stage."""
         for play in self._under_way():
             play.cancel()
         self._forget()
@@ -307,7 +307,7 @@ class Stage:
             after(self._env, occupied, NORMAL, lambda: self._free(play))
 
     def _free(self, play: StepPlay) -> None:
-        """Take the next step, if this one keeps the stage from it; it has not left yet."""
+        """Free the stage for the next step, if this step still blocks it; this step has not left yet."""
         if self._occupant is play:
             step, service = play.step, play.service
             passed = occupied_components(service.components, now(self._env) - play.began)
@@ -315,7 +315,7 @@ class Stage:
             self._let_in(step)
 
     def _let_in(self, step: Step) -> None:
-        """Let the next step follow this one."""
+        """Start the next step behind this one."""
         self._occupant = None
         self._freed(step)
         self._start_next()
@@ -325,10 +325,10 @@ class Stage:
             self._start()
 
     def _over(self, play: StepPlay) -> None:
-        """Let go of the steps that are over, in order."""
+        """Release the steps that have ended, in order."""
         while self._serving and self._serving[0].play.ended >= 0:
             self._leave(self._serving.popleft())
-        self._free(play)  # if it has to wait for one ahead of it
+        self._free(play)  # a step that has ended but waits for one ahead of it does not block the stage
 
     def _leave(self, served: _Served) -> None:
         play, arrived, behind_prefill = served
@@ -347,7 +347,7 @@ class Stage:
 
 
 def occupied_components(components: list[int], ticks: int) -> list[int]:
-    """The share of components, which sum to more, that falls on the first ticks; evenly, and summing to these."""
+    """Scale components down to a total of `ticks`, in proportion, rounded so that they sum to it."""
     total, passed, given = sum(components), 0, []
     for component in components:
         before = passed * ticks // total

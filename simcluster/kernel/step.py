@@ -1,4 +1,4 @@
-"""A step on its way through the pipeline: the requests that it serves, and where its time went so far."""
+"""A step in the pipeline: the requests that it serves, and its time by component so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERCONNECT = COMPONENT["interconnect"]
 
 
 class Prompts:
-    """The prompts of a step that is being formed: what its batch counts of them, and which go on."""
+    """The prompts of a step that is being formed: their sums for the batch, and which of them it finishes."""
 
     __slots__ = ("chunked", "context", "finishing", "pairs", "tokens")
 
@@ -24,10 +24,10 @@ class Prompts:
         self.finishing: list[Request] = []
         """Requests whose prompt ends in this step."""
         self.chunked: list[Request] = []
-        """Requests whose prompt goes on in a later one."""
+        """Requests whose prompt continues in a later step."""
 
     def add(self, request: Request, n_tokens: int) -> None:
-        """Count the last `n_tokens` computed of a request, which are of its prompt."""
+        """Count the latest `n_tokens` computed of a request, which belong to its prompt."""
         self.tokens += n_tokens
         self.pairs += n_tokens * (request.computed - n_tokens) + n_tokens * (n_tokens + 1) // 2
         self.context += request.computed
@@ -59,42 +59,42 @@ class Step:
     ) -> None:
         self.number = number
         self.entered = entered
-        """When it was formed and entered the first stage."""
+        """Tick at which it was formed and entered the first stage."""
         self.batch = batch
         self.has_prefill = batch.prefill_tokens > 0
         self.decoding = decoding
-        """Requests that had only their last token to compute and get the next one."""
+        """Requests that compute only their latest token and get the next one."""
         self.finishing = finishing
         """Requests whose prompt ends in this step and that get a token."""
         self.chunked = chunked
-        """Requests whose prompt goes on in a later step."""
+        """Requests whose prompt continues in a later step."""
         self.for_prefill = [0] * len(COMPONENTS)
         self.for_decode = [0] * len(COMPONENTS)
         self.in_first_stage: list[int] = []
-        """Its time until the first stage could take the next step, as a request with a prompt sees it."""
+        """Ticks by component until the first stage could take the next step, as a request with a prompt sees them."""
 
     def wait(self, ticks: int, *, behind_prefill: bool) -> None:
-        """Account for a wait for a stage that was busy with a step that carried prompts, or with one that did not."""
+        """Charge a wait for a busy stage; `behind_prefill`: it was busy with a step that carried prompts."""
         self.for_prefill[_PIPELINE] += ticks
         self.for_decode[_PREFILL if behind_prefill else _PIPELINE] += ticks
 
     def serve(self, service: Service, n_stages: int = 1) -> None:
-        """Account for `n_stages` stages that served it alike."""
+        """Charge the service of `n_stages` equal stages."""
         for index, ticks in enumerate(service.components):
             self.for_prefill[index] += n_stages * ticks
         for index, ticks in enumerate(service.decode_components):
             self.for_decode[index] += n_stages * ticks
 
     def travel(self, ticks: int) -> None:
-        """Account for time on the wires between stages, or waiting for them."""
+        """Charge time on the wires between stages, or waiting for them."""
         self.for_prefill[_INTERCONNECT] += ticks
         self.for_decode[_INTERCONNECT] += ticks
 
     def add_exchange_delay(self, ticks: int) -> None:
-        """Account for what its exchanges took longer than on an idle graph."""
+        """Charge the extra time of its exchanges over that on idle links."""
         self.travel(ticks)
 
     def reset(self) -> None:
-        """Forget where its time went, so that it can be accounted for anew."""
+        """Set its time to zero, so that it can be charged anew."""
         self.for_prefill = [0] * len(COMPONENTS)
         self.for_decode = [0] * len(COMPONENTS)

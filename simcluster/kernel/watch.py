@@ -1,4 +1,4 @@
-"""What a watched pipeline reports: of every step when and how long each stage served it."""
+"""Reports of a watched pipeline: when each stage served each step, and for how long."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WAIT = COMPONENT["pipeline_wait"]
 
 
 class Served(NamedTuple):
-    """A stage has served a step."""
+    """The service of a step by a stage."""
 
     replica: int
     stage: int
@@ -31,14 +31,14 @@ class Served(NamedTuple):
     finishing: tuple[int, ...]
     """Numbers of the requests whose prompt ends in this step."""
     chunked: tuple[int, ...]
-    """Numbers of the requests whose prompt goes on in a later one."""
+    """Numbers of the requests whose prompt continues in a later step."""
 
 
 Watch = Callable[[Served], None]
 
 
 def served(replica: int, stage: int, arrived: Arrived, ended: int) -> Served:
-    """Report a step that a stage has served, from how it came and what it has accounted for since."""
+    """Report a step that a stage has served, from its state at arrival and the time charged since."""
     step = arrived.step
     parts = [after - before for after, before in zip(step.for_prefill, arrived.before, strict=True)]
     began = arrived.tick + parts[_WAIT]

@@ -1,1 +1,1 @@
-"""Choices that an engine makes, as plain functions of a frozen view: schedulers, admission and routers."""
+"""Policies of a serving engine as pure functions of a frozen view: schedulers, admission and routers."""

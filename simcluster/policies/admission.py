@@ -1,4 +1,4 @@
-"""Which waiting requests join a step, in the room that the running ones leave."""
+"""Admission: which waiting requests join a step, in the room that the running ones leave."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable
 from simcluster.policies.views import RequestView, Room, blocks_for
 
 Admission = Callable[[Iterable[RequestView], Room], list[tuple[int, int]]]
-"""Gives tokens to waiting requests while tokens, KV blocks and places last."""
+"""Grants tokens to waiting requests, as far as tokens, KV blocks and places suffice: (request, tokens) pairs."""
 
 
 def chunks(waiting: Iterable[RequestView], room: Room) -> list[tuple[int, int]]:
-    """Admit in order, and cut a prompt where the tokens of a step end."""
+    """Admit in order, and cut the prompt that exceeds the token budget of the step (chunked prefill)."""
     return _admitted(waiting, room, cuts_prompts=True)
 
 
 def whole(waiting: Iterable[RequestView], room: Room) -> list[tuple[int, int]]:
-    """Admit in order, and cut no prompt but one that is longer than a whole step."""
+    """Admit in order without cutting prompts, except one that is longer than the budget of a whole step."""
     return _admitted(waiting, room, cuts_prompts=False)
 
 

@@ -1,4 +1,4 @@
-"""What a decision of a policy must keep to: each rule with its words, for policies that a caller passes."""
+"""Checks of the decisions of policies that a caller passes; an error names the policy, request and rule."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from simcluster.policies.views import Decision, RequestView, Room, RouterView, S
 
 
 class PolicyError(ValueError):
-    """A policy decided what is not possible; the message names the policy, the request and the rule."""
+    """An impossible decision of a policy; the message names the policy, the request and the rule."""
 
 
 def name_of(policy: object) -> str:
-    """The name under which a policy is reported."""
+    """Name of a policy for messages and records."""
     return str(getattr(policy, "__name__", None) or type(policy).__name__)
 
 
@@ -70,7 +70,7 @@ def _require_grants(
     policy: object, grants: list[tuple[int, int]], known: Mapping[int, RequestView], max_tokens: int, blocks: int,
     block_size: int,
 ) -> None:  # fmt: skip
-    """Check tokens and KV blocks of grants to some requests."""
+    """Check the tokens and KV blocks of grants; `known` holds the requests that may take part, by number."""
     left = max_tokens
     for (number, n_tokens), is_repeated in _with_repeats(grants):
         request = known.get(number)
@@ -89,7 +89,7 @@ def _require_grants(
 
 
 def _with_repeats(grants: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], bool]]:
-    """Each grant, and whether its request had one before."""
+    """Yield each grant, and whether its request had one before."""
     seen: set[int] = set()
     for grant in grants:
         yield grant, grant[0] in seen

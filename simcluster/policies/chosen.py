@@ -1,4 +1,4 @@
-"""Policies that a caller passes to a simulation instead of those that the scenario names."""
+"""Policies that a caller passes to a simulation, replacing those that the scenario names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from simcluster.policies.schedulers import SCHEDULERS, Scheduler
 @dataclass(frozen=True)
 class Policies:
     """
-    Schedulers and a router for `simulate`; what is left out is as the scenario says.
+    Schedulers and a router for `simulate`; those left out are taken from the scenario.
 
-    Functions travel to worker processes by value. They must be pure: the same view, the same decision.
+    Functions are sent to worker processes by value. They must be pure: the same view gives the same decision.
     """
 
     scheduler: Scheduler | str | Mapping[str, Scheduler | str] | None = None
-    """For all pools, or by the name of a pool: a function, or the name of one that comes with simcluster."""
+    """One for all pools, or a mapping from pool names: functions, or names of schedulers of simcluster."""
     router: Router | str | None = None
 
     def scheduler_of(self, pool: str) -> Scheduler | None:
         """
-        The scheduler of a pool; None for that of the scenario.
+        Return the scheduler of a pool; None for that of the scenario.
 
         Raises:
             PolicyError: no scheduler has this name.
@@ -38,7 +38,7 @@ class Policies:
 
     def chosen_router(self) -> Router | None:
         """
-        The router; None for that of the scenario.
+        Return the router; None for that of the scenario.
 
         Raises:
             PolicyError: no router has this name.
@@ -46,7 +46,7 @@ class Policies:
         return _named(self.router, ROUTERS, "router") if isinstance(self.router, str) else self.router
 
     def described(self) -> dict[str, dict[str, str]]:
-        """Name and SHA-256 of the source of each policy given, for the record of a run; nothing without any."""
+        """Return name and SHA-256 of the source of each given policy, keyed by role, for the record of a run."""
         given: dict[str, Any] = {"router": self.router}
         if isinstance(self.scheduler, Mapping):
             given |= {f"scheduler of {pool}": policy for pool, policy in sorted(self.scheduler.items())}
@@ -61,15 +61,15 @@ class Policies:
 
 
 AS_IN_SCENARIO = Policies()
-"""No policy but those that the scenario names."""
+"""Only policies that the scenario names."""
 
 
 def source_sha256(policy: Any) -> str:
     """
-    SHA-256 of a policy's source, with its defaults and the plain values that it encloses.
+    Hash a policy's source, with its defaults and the plain values of its closure (SHA-256).
 
-    Where no source can be found (a function typed at a prompt), its byte code stands for it. Functions that it calls
-    are not part of it.
+    Where no source is found (a function typed at a prompt), its byte code is hashed instead. Functions that it calls
+    are not included.
     """
     code = getattr(policy, "__code__", None)
     try:
@@ -83,7 +83,7 @@ def source_sha256(policy: Any) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether the text of a value says all of it, on every machine."""
+    """Whether the `repr` of a value is complete and the same on every machine."""
     if isinstance(value, dict):
         return all(_is_plain(part) for item in value.items() for part in item)
     if isinstance(value, list | tuple):

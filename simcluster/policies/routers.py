@@ -1,4 +1,4 @@
-"""Which replica serves an arriving request."""
+"""Routers: which replica serves an arriving request."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Router = Callable[[RouterView], int]
 
 
 def round_robin(view: RouterView) -> int:
-    """Each accepting replica in turn."""
+    """Choose the accepting replicas in turn."""
     accepting = view.accepting
     return accepting[view.number % len(accepting)].replica
 
 
 def least_loaded(view: RouterView) -> int:
-    """The accepting replica with the fewest requests waiting or running; the first of equals."""
+    """Choose the accepting replica with the fewest requests waiting or running; the first on ties."""
     return min(view.accepting, key=lambda replica: replica.in_system).replica
 
 

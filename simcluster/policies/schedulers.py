@@ -1,7 +1,7 @@
 """
-Which requests a replica's next step serves, and with how many tokens each.
+Schedulers: which requests a replica's next step serves, and with how many tokens each.
 
-A scheduler sees lengths of prompts and of what was generated so far, never how many tokens a request will ask for.
+A scheduler sees prompt lengths and tokens generated so far, never the final output length of a request.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ Scheduler = Callable[[SchedulerView], Decision]
 
 class SteadyDecode(NamedTuple):
     """
-    What a scheduler does while all running requests only decode, and tokens and blocks last.
+    The decision of a scheduler while all running requests only decode, and tokens and blocks suffice.
 
-    It grants each of them its next token and then admits waiting ones, by `admit`, in what these leave of the step;
-    or, where prompts have steps of their own, in a whole step without them, with a KV block for each kept back.
-    Decode steps of such a scheduler are simulated many at a time. So `admit` must depend on nothing but the requests
-    and the room, and must admit nothing in less room if it admits nothing in more.
+    Each running request is granted its next token; then `admit` admits waiting ones in the rest of the step. With
+    `prompts_alone` the admitted prompts get a step of their own instead, and one KV block per running request is
+    reserved. Decode steps of such a scheduler are fused. So `admit` must depend only on the requests and the room,
+    and if it admits nothing in some room, it must admit nothing in less.
     """
 
     admit: Admission
@@ -30,7 +30,7 @@ class SteadyDecode(NamedTuple):
 
 
 def steady_decode(admit: Admission, prompts_alone: bool = False) -> Callable[[Scheduler], Scheduler]:
-    """Declare that a scheduler decides as `SteadyDecode` says, which lets its decode steps be simulated together."""
+    """Declare that a scheduler decides as `SteadyDecode` says, which allows its decode steps to be fused."""
 
     def declare(scheduler: Scheduler) -> Scheduler:
         scheduler.steady_decode = SteadyDecode(admit, prompts_alone)  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ def steady_decode(admit: Admission, prompts_alone: bool = False) -> Callable[[Sc
 
 
 def steady_decode_of(scheduler: Scheduler) -> SteadyDecode | None:
-    """What a scheduler declares of its decode steps; without a declaration it is asked before every step."""
+    """Return the declaration of a scheduler; None without one, so that it is called before every step."""
     declared: SteadyDecode | None = getattr(scheduler, "steady_decode", None)
     return declared
 
@@ -50,10 +50,11 @@ def fcfs(view: SchedulerView) -> Decision:
     """
     Continuous batching with chunked prefill, first come first served, running requests first.
 
-    Running requests get what they lack within the token budget; when blocks run out the last admitted one is
-    preempted and will be computed again. While steps under way hold requests that cannot be preempted, a request that
-    lacks blocks waits for these instead of giving its own up: so the first admitted one is never preempted, and ends.
-    Then waiting requests are admitted while tokens, places and blocks last, but none in a step that preempted.
+    Running requests get their pending tokens within the token budget; when blocks run out, the last admitted one is
+    preempted and will be recomputed. While requests in steps under way hold blocks (these cannot be preempted), a
+    request that lacks blocks waits for them and keeps its own, so the first admitted request is never preempted and
+    makes progress. Then waiting requests are admitted as far as tokens, places and blocks suffice, but not in a step
+    that preempted.
 
     Source: vLLM V1's scheduler, as its documentation describes it; no priorities, no prefix cache.
     """
@@ -63,9 +64,9 @@ def fcfs(view: SchedulerView) -> Decision:
 @steady_decode(whole)
 def whole_prompts(view: SchedulerView) -> Decision:
     """
-    As `fcfs`, but a prompt is prefilled in one step or waits: it is admitted when all of it fits the token budget.
+    As `fcfs`, but without chunked prefill: a prompt is admitted only if all of it fits the token budget.
 
-    A prompt longer than the budget is admitted alone and cut, since it could never be served otherwise.
+    A prompt longer than the budget of a whole step is admitted alone and cut, since it would never fit.
 
     Source: TensorRT-LLM's in-flight batching with chunked context off, its default.
     """
@@ -75,9 +76,9 @@ def whole_prompts(view: SchedulerView) -> Decision:
 @steady_decode(chunks, prompts_alone=True)
 def prefill_first(view: SchedulerView) -> Decision:
     """
-    Prompts before everything else: while a request waits that fits, a step prefills, and none decodes in it.
+    Prefill first: while a waiting request fits, steps carry prompts only, and running requests do not decode.
 
-    A prompt that the budget cut goes on first. KV blocks for one step of all running requests are kept back.
+    A prompt that was cut by the budget continues first. One KV block per running request is reserved.
 
     Source: SGLang's scheduler without mixed chunks, its default; `max_tokens` is its chunked prefill size.
     """
@@ -97,7 +98,7 @@ def prefill_first(view: SchedulerView) -> Decision:
 
 
 def _running_first(view: SchedulerView, admit: Admission) -> Decision:
-    """Decode and unfinished prompts, then new prompts in what is left of the step."""
+    """Grant decode tokens and unfinished prompts, then admit new prompts in the rest of the step."""
     budget, free = view.max_tokens, view.free_blocks
     grants: list[tuple[int, int]] = []
     preempted: list[int] = []
@@ -128,7 +129,7 @@ def _running_first(view: SchedulerView, admit: Admission) -> Decision:
 
 
 def _room(view: SchedulerView, budget: int, free: int, n_served: int) -> Room:
-    """What is left for waiting requests in a step that serves `n_served` already."""
+    """Room for waiting requests in a step that already serves `n_served`."""
     places = min(view.max_running - view.n_running, view.max_requests - n_served)
     return Room(budget, view.max_tokens, free, view.block_size, places)
 

@@ -1,4 +1,4 @@
-"""What policies see: frozen views of requests and replicas, never how many tokens a request will ask for."""
+"""Frozen views of requests and replicas for policies; the final output length of a request is never shown."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ class RequestView(NamedTuple):
     request: int
     """Its number, in the order of arrival."""
     pending: int
-    """Tokens known but not yet in the KV cache: the prompt at first, one per step in decode."""
+    """Known tokens that are not in the KV cache yet: the prompt at first, one per step in decode."""
     computed: int
-    """Tokens in the KV cache, those of steps under way included."""
+    """Tokens in the KV cache, including those of steps under way."""
     blocks: int
     """KV blocks it holds."""
     prompt_tokens: int = 0
     generated: int = 0
-    """Output tokens it has already."""
+    """Output tokens so far."""
     arrived_s: float = 0.0
-    """When it arrived; it has waited `now_s - arrived_s` of the view."""
+    """Time of arrival; compare with `SchedulerView.now_s`."""
 
 
 class SchedulerView(NamedTuple):
     """The state of a replica at the moment a step may start."""
 
     running: Sequence[RequestView]
-    """Admitted requests that can take part now (their last token is known), in the order of admission."""
+    """Admitted requests that can take part now (their latest token is known), in the order of admission."""
     waiting: Iterable[RequestView]
-    """Requests not admitted or preempted, first come first; may be long, so read only what is needed, and once."""
+    """Queued requests (new or preempted), in queue order; may be long, so iterate once and only as far as needed."""
     n_running: int
-    """All admitted requests, those in steps under way included."""
+    """Number of admitted requests, including those in steps under way."""
     free_blocks: int
     block_size: int
     max_tokens: int
@@ -40,27 +40,31 @@ class SchedulerView(NamedTuple):
     max_running: int
     """Requests that may be admitted at once."""
     max_requests: int
-    """Requests this step may serve: with several pipeline stages an even share, so that all stages have work."""
+    """Requests that this step may serve: with several pipeline stages an even share, so that all stages have work."""
     now_s: float = 0.0
 
 
 class Decision(NamedTuple):
-    """Tokens granted per request, and requests that lose their KV blocks and go back to the head of the queue."""
+    """A scheduler's decision for one step."""
 
     grants: list[tuple[int, int]]
-    """Number of a request, running or waiting, and the tokens of it that the step computes."""
+    """(request number, tokens that the step computes), of running and waiting requests."""
     preempted: list[int]
+    """Numbers of requests that lose their KV blocks and return to the head of the queue."""
 
 
 class Room(NamedTuple):
-    """What the running requests leave of a step for the waiting ones."""
+    """The room that running requests leave in a step for waiting ones."""
 
     tokens: int
+    """Tokens left in the step."""
     max_tokens: int
     """Token budget of a whole step."""
     blocks: int
+    """KV blocks left."""
     block_size: int
     places: int
+    """Requests that may be admitted."""
 
 
 class ReplicaView(NamedTuple):
@@ -72,14 +76,14 @@ class ReplicaView(NamedTuple):
     in_system: int
     """Requests waiting or running."""
     accepts: bool
-    """It is up and could hold the request; a router must choose one that accepts."""
+    """Whether it is up and can hold the request; a router must choose a replica that accepts."""
 
 
 class RouterView(NamedTuple):
-    """An arriving request as a router sees it, with all replicas, those that are down included."""
+    """An arriving request as a router sees it, with all replicas, including those that are down."""
 
     number: int
-    """How many requests were routed before it."""
+    """Number of requests routed before it."""
     prompt_tokens: int
     replicas: tuple[ReplicaView, ...]
 

@@ -1,8 +1,8 @@
 """
 Random factors on the ops of a stage, drawn as sums over the ops of a kind.
 
-Ops of a kind are alike in every layer, so a step needs no more than the sum of their factors: that is what is drawn.
-A step that is played op by op shares the sum out.
+Ops of a kind are alike in every layer, so a step needs only the sum of their factors, and only that is drawn.
+A step that is simulated op by op splits the sum among its ops.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ class Factors:
     """
     Independent lognormal factors of mean 1, in units of 2^-16.
 
-    A sum is lognormal, of the mean and the variance that the sum of independent factors has. It is shared out in
-    proportion to independent factors. Were factors gamma distributed, the ops' own would come out independent and
-    distributed as they should, exactly, since proportions of gamma variates do not depend on their sum; at the same
-    mean and spread a lognormal differs from a gamma by its third moment.
+    A sum is drawn as a lognormal with the mean and variance of the sum of independent factors, and split among the
+    ops in proportion to independent factors. For gamma distributed factors this would be exact (proportions of gamma
+    variates are independent of their sum); a lognormal of the same mean and variance differs in its third moment.
 
     Args:
-        cv: coefficient of variation of each.
-        kinds: of every op in order, its kind.
-        seed: of the world.
-        names: the stream's.
+        cv: coefficient of variation of each factor.
+        kinds: kind of every op, in order.
+        seed: seed of the world.
+        names: names of the random stream.
 
     Source:
         Fenton, "The sum of log-normal probability distributions in scatter transmission systems", IRE Trans. Commun.
@@ -47,34 +46,34 @@ class Factors:
 
     def sums(self, block: int) -> Ticks:
         """Sums by kind of a block of steps, shape (STEPS_PER_BLOCK, kinds)."""
-        return self._looked_up(self._sums.block(block))
+        return self._take_sums(self._sums.block(block))
 
     def of_kind(self, block: int, kind: int) -> Ticks:
-        """Of each op of a kind, for a block of steps, shape (STEPS_PER_BLOCK, ops of the kind)."""
-        return self._shared_out(self.sums(block)[:, kind], self._ops.block(block)[:, self._kinds == kind])
+        """Factor of each op of a kind, for a block of steps, shape (STEPS_PER_BLOCK, ops of the kind)."""
+        return self._split(self.sums(block)[:, kind], self._ops.block(block)[:, self._kinds == kind])
 
     def at(self, step: int) -> Ticks:
-        """Of each op of a step, shape (ops,)."""
-        sums, drawn = self._looked_up(self._sums.at(step))[0], self._ops.at(step)
+        """Factor of each op of a step, shape (ops,)."""
+        sums, drawn = self._take_sums(self._sums.at(step))[0], self._ops.at(step)
         factors = np.empty(len(self._kinds), np.int64)
         for kind in np.unique(self._kinds).tolist():
             places = self._kinds == kind
-            factors[places] = self._shared_out(sums[kind : kind + 1], drawn[:, places])[0]
+            factors[places] = self._split(sums[kind : kind + 1], drawn[:, places])[0]
         return factors
 
-    def _looked_up(self, drawn: npt.NDArray[np.uint16]) -> Ticks:
-        """Sums that these draws choose, shape (steps, kinds)."""
+    def _take_sums(self, drawn: npt.NDArray[np.uint16]) -> Ticks:
+        """Look up the sums that these draws choose, shape (steps, kinds)."""
         sums = np.zeros(drawn.shape, np.int64)
         for kind, table in enumerate(self._tables):
             if table is not None:
                 sums[:, kind] = table.take(drawn[:, kind])
         return sums
 
-    def _shared_out(self, sums: Ticks, drawn: npt.NDArray[np.uint16]) -> Ticks:
+    def _split(self, sums: Ticks, drawn: npt.NDArray[np.uint16]) -> Ticks:
         """
-        Whole parts of sums, shape (rows,), in proportion to the factors of these draws, shape (rows, ops).
+        Split sums, shape (rows,), into integers in proportion to the factors of these draws, shape (rows, ops).
 
-        Division and product are of doubles, which are rounded alike everywhere.
+        Only IEEE double division, product and rounding are used, which give the same on every machine.
         """
         ends = np.cumsum(np.maximum(self._single.take(drawn), 1), axis=1)
         shares = np.rint(ends / ends[:, -1:] * sums[:, None]).astype(np.int64)

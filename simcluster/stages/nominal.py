@@ -1,4 +1,4 @@
-"""A pipeline stage's durations: its blocks in a row, in ticks, without noise."""
+"""Durations of a pipeline stage without noise, in ticks: the sum of its blocks."""
 
 from __future__ import annotations
 
@@ -23,46 +23,53 @@ FETCH_COMPONENT = {
     "gemm": "weight_fetch", "moe": "weight_fetch", "embedding": "weight_fetch", "attention_prefill": "kv_fetch",
     "attention_decode": "kv_fetch", "elementwise": "compute", "host": "compute",
 }  # fmt: skip
-"""What a fetch that takes longer than the arithmetic is, by class of op; activations count as compute."""
+"""Component of a memory-bound op's fetch time, by op kind; fetching activations counts as compute."""
 
 KNOTS = tuple(accumulate(range(150), lambda knot, _: knot + max(1, knot // 8), initial=1))
 """
-Mean contexts between which attention is a chord, an eighth apart: as long as the costs say at both ends, and straight
-in between. On the root of its size that it is fitted with, that is less than a thousandth off.
+Mean contexts, an eighth apart, between which the duration of decode attention is interpolated linearly.
+
+It equals the costs at every knot; in between, for the fitted law (a root of the size), the error stays below 0.1 %.
 """
 
 _CLEAR_S = 4 / TICKS_PER_S
-"""A difference between durations that no rounding turns around."""
-
-
-_FINEST_BITS = 20
-"""Parts of a tick are 2^-20 of it."""
+"""A difference between durations whose sign no rounding changes."""
+_MAX_FRACTION_BITS = 20
+"""Finest resolution of a `Line`: 2^-20 ticks."""
 _STEPS_AHEAD = 64
-_BATCHES_AHEAD = 256
-"""Of which the next steps are kept; so many can be under way in a pipeline."""
-
-
+_MAX_BATCHES_AHEAD = 256
+"""Batches whose next steps are cached: as many as can be under way in a pipeline."""
 _RAMP = np.arange(512)
 
 
 class Line(NamedTuple):
-    """Ticks over the sum of contexts, in whole parts of a tick, so that steps one by one are those of a run."""
+    """
+    Ticks as a linear function of the sum of contexts, in fixed-point integers.
 
-    parts: int
-    """At no context, with half a tick for rounding."""
+    Integers make single steps and vectorised runs of steps agree to the tick.
+    """
+
+    intercept: int
+    """Value at context 0 plus half a tick for rounding, in 2^-shift ticks."""
     per_context: int
+    """Slope in 2^-shift ticks per KV entry."""
     shift: int
-    """By so many bits parts are finer than ticks."""
+    """Number of fraction bits."""
 
     def at(self, context: int) -> int:
-        """Rounded."""
-        return self.parts + self.per_context * context >> self.shift
+        """Ticks at a sum of contexts, rounded."""
+        return self.intercept + self.per_context * context >> self.shift
 
     def along(self, context: int, n: int, n_steps: int) -> Ticks:
-        """Of successive steps, n entries further each, shape (n_steps,)."""
-        first, growth = self.parts + self.per_context * context, self.per_context * n
+        """
+        Ticks of successive steps in which the sum of contexts grows by n each, shape (n_steps,).
+
+        Raises:
+            OverflowError: an intermediate value does not fit in 63 bits.
+        """
+        first, growth = self.intercept + self.per_context * context, self.per_context * n
         if first > MAX_TICK or first + growth * n_steps > MAX_TICK:
-            raise OverflowError("a duration of more than ticks can hold")
+            raise OverflowError("a duration is longer than ticks can count")
         ramp = _RAMP[:n_steps] if n_steps <= len(_RAMP) else np.arange(n_steps)
         ticks: Ticks = ramp * growth
         ticks += first
@@ -71,29 +78,29 @@ class Line(NamedTuple):
 
 
 def _line(low: int, high: int, low_s: float, high_s: float) -> Line:
-    """Through two points; parts leave 128 times the greater duration in 64 bits."""
+    """Line through two points; its resolution leaves room for 128 times the longer duration in 64 bits."""
     greater = max(abs(low_s), abs(high_s)) * TICKS_PER_S
-    shift = max(0, min(_FINEST_BITS, 56 - int(greater).bit_length()))
+    shift = max(0, min(_MAX_FRACTION_BITS, 56 - int(greater).bit_length()))
     slope = (high_s - low_s) / (high - low)
     scale = TICKS_PER_S * 2**shift
     return Line(round((low_s - slope * low) * scale) + (1 << shift >> 1), round(slope * scale), shift)
 
 
 class Chord(NamedTuple):
-    """A decode attention op for so many tokens over the sum of their contexts, from one knot to the next."""
+    """Duration of a decode attention op for a fixed number of tokens, over the sum of contexts between two knots."""
 
     compute: Line
     fetch: Line
     longer: str
-    """Which of the two is the longer all along, or `either`."""
+    """`compute` or `fetch`, whichever is longer over the whole interval; `either` when they cross or are close."""
 
 
 class TimedBlocks:
     """
-    Durations of the blocks of a device in ticks, each op's rounded once.
+    Durations of a device's blocks in ticks, each op rounded once.
 
-    What depends on the numbers of tokens only is kept, since decode repeats it; and attention of the last batches is
-    kept, since all stages of a pipeline ask for the same.
+    Durations that depend on token counts only are cached, since decode repeats them; so is attention of the latest
+    batches, since all stages of a pipeline need the same.
     """
 
     def __init__(self, costs: BlockCosts) -> None:
@@ -104,10 +111,10 @@ class TimedBlocks:
         self._decode_attention = lru_cache(maxsize=64)(self._decode_attention_of)
         self._chord = lru_cache(maxsize=8192)(self._chord_of)
         self._ahead: dict[tuple[Op, int, int], list[OpRow]] = {}
-        """By op, tokens and contexts of the step that is expected next: its row and later ones, the next one last."""
+        """Rows computed in advance, the next one last; keyed by op, tokens and contexts of the step expected next."""
 
     def _rows(self, name: BlockName, tokens: Batch) -> list[OpRow]:
-        """A block for so many tokens; of its attention only what does not depend on contexts: a chord's launch."""
+        """Compute the rows of a block; of its attention only the part that does not depend on contexts."""
         rows = [_in_ticks(seconds) for seconds in self.costs.seconds(name, tokens)]
         if tokens.decode_tokens and self.costs.decode_attention is None:
             for index, op in enumerate(self.costs.ops(name)):
@@ -116,11 +123,11 @@ class TimedBlocks:
         return rows
 
     def _launch_of(self, op: Op, n: int) -> OpRow:
-        """Launching a decode attention op for so many tokens."""
+        """Launch part of a decode attention op for n tokens."""
         return OpRow(to_ticks(self.costs.attention(op, Batch(n, n)).launch), 0, 0, 0, 0)
 
     def attention(self, op: Op, batch: Batch) -> OpRow:
-        """What of an attention op depends on the contexts of a batch."""
+        """Compute the part of an attention op that depends on the contexts of a batch."""
         if op.kind != "attention_decode":
             n_tokens, pairs, context = batch.prefill_tokens, batch.prefill_pairs, batch.prefill_context
             return self._prefill_attention(op, n_tokens, pairs, context) if n_tokens else NO_WORK
@@ -128,15 +135,15 @@ class TimedBlocks:
         return self._decode_attention(op, n_tokens, batch.decode_context) if n_tokens else NO_WORK
 
     def _prefill_attention_of(self, op: Op, n_tokens: int, pairs: int, context: int) -> OpRow:
-        """A prefill attention op for so many tokens, query-key pairs and entries read."""
+        """Compute a prefill attention op from its tokens, query-key pairs and KV entries read."""
         return _in_ticks(self.costs.attention(op, Batch(0, 0, n_tokens, pairs, context)))
 
     def _decode_attention_of(self, op: Op, n: int, context: int) -> OpRow:
         """
-        A decode attention op for so many tokens and this sum of contexts.
+        Compute a decode attention op for n tokens with this sum of contexts.
 
-        One that is no chord and whose contexts have grown by a token each since it was asked for last is expected to
-        go on so: the next steps are found together, which takes hardly longer than one.
+        Without interpolation, a batch whose contexts grew by one token each since its last step is expected to go on
+        so: its next steps are computed together, which takes hardly longer than computing one.
         """
         if self.costs.decode_attention is None:
             chord = self._chord(op, n, _stretch(context // n))
@@ -149,13 +156,13 @@ class TimedBlocks:
             columns = np.stack([launch, compute, fetch, np.zeros_like(launch), exchange])
             rows = [OpRow(*row) for row in columns.T[::-1].tolist()]
         found = rows.pop()
-        if len(self._ahead) == _BATCHES_AHEAD:
+        if len(self._ahead) == _MAX_BATCHES_AHEAD:
             del self._ahead[next(iter(self._ahead))]
         self._ahead[op, n, context + n] = rows
         return found
 
     def run(self, op: Op, batch: Batch, n_steps: int) -> OpRow:
-        """A decode attention op in successive decode steps of one batch, whose contexts grow by a token each."""
+        """Compute a decode attention op over successive decode steps of one batch; contexts grow by one a step."""
         n, context = batch.decode_tokens, batch.decode_context
         if self.costs.decode_attention is not None:
             contexts = context + n * np.arange(n_steps)
@@ -169,7 +176,7 @@ class TimedBlocks:
         return _along(self._chord(op, n, stretch), context, n, n_steps)
 
     def _chord_of(self, op: Op, n: int, stretch: int) -> Chord:
-        """The chord of a decode attention op for so many tokens from a knot on."""
+        """Interpolate a decode attention op for n tokens from knot number `stretch` to the next."""
         low, high = KNOTS[stretch] * n, KNOTS[stretch + 1] * n
         first, last = (self.costs.attention(op, Batch(n, context)) for context in (low, high))
         compute, fetch = (_line(low, high, first[part], last[part]) for part in (1, 2))
@@ -179,19 +186,19 @@ class TimedBlocks:
 
 
 def _stretch(mean_context: int) -> int:
-    """The number of the knot at or before a mean context, the first or the last but one beyond them."""
+    """Find the number of the knot at or before a mean context, clipped to the first and the last but one."""
     return bisect_right(KNOTS, mean_context, 1, len(KNOTS) - 1) - 1
 
 
 def _along(chord: Chord, context: int, n: int, n_steps: int) -> OpRow:
-    """Compute and fetch along a chord, n entries further each step; the one shorter all along is left 0."""
+    """Evaluate a chord at successive steps, n entries apart; a part that is always the shorter one is left 0."""
     compute = chord.compute.along(context, n, n_steps) if chord.longer != "fetch" else 0
     fetch = chord.fetch.along(context, n, n_steps) if chord.longer != "compute" else 0
     return OpRow(0, compute, fetch, 0, 0)
 
 
 def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
-    """Two runs in a row."""
+    """Concatenate two runs."""
     parts = [
         np.concatenate([np.broadcast_to(a, n_before), np.broadcast_to(b, n_later)])
         for a, b in zip(before[1:3], later[1:3], strict=True)
@@ -200,7 +207,7 @@ def _joined(before: OpRow, n_before: int, later: OpRow, n_later: int) -> OpRow:
 
 
 def _in_ticks(seconds: OpSeconds) -> OpRow:
-    """One op's durations, each rounded once."""
+    """Round each duration of an op to ticks."""
     if seconds is IDLE:
         return NO_WORK
     launch, compute, fetch, exchange = seconds
@@ -208,7 +215,7 @@ def _in_ticks(seconds: OpSeconds) -> OpRow:
 
 
 class BlockStage:
-    """A stage as a row of blocks; the ops of equal blocks are of one kind each."""
+    """A stage as a sequence of blocks; an op that repeats in equal blocks is one kind."""
 
     def __init__(self, timed: TimedBlocks, blocks: Sequence[BlockName]) -> None:
         self._timed = timed
@@ -218,19 +225,19 @@ class BlockStage:
         ends = list(accumulate(map(len, ops.values())))
         numbers = {name: range(end - len(ops[name]), end) for name, end in zip(self._names, ends, strict=True)}
         self.kind_of_op: tuple[int, ...] = tuple(chain.from_iterable(numbers[name] for name in blocks))
-        """For every op of the stage in order its kind."""
+        """Kind of every op of the stage, in order."""
         self.fetch_components: tuple[int, ...] = tuple(COMPONENT[FETCH_COMPONENT[op.kind]] for op in kinds)
-        """By kind."""
+        """Component of a memory-bound op's fetch time, by kind."""
         self._decoding = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_decode"]
         self._prefilling = [(kind, op) for kind, op in enumerate(kinds) if op.kind == "attention_prefill"]
         self.all_ops: tuple[Op, ...] = tuple(chain.from_iterable(ops[name] for name in blocks))
-        """The ops in order, all layers."""
+        """Ops of all layers, in order."""
 
     def rows(self, tokens: Batch) -> list[OpRow]:
-        """Durations of each kind of op for so many tokens, attention left idle."""
+        """Durations of each kind of op by token counts; attention kinds only carry their launch."""
         decoding, _, prompts, *_, outputs, sequences = tokens
         vectors = Batch(decoding, 0, prompts)
-        # What the other two depend on comes again with many numbers of tokens.
+        # Host and head depend on counts that repeat across many token counts: ask with these alone to hit the cache.
         apart: dict[str, Batch] = {
             "host": Batch(0, 0, 0, 0, 0, 0, sequences),
             "head": Batch(0, 0, 0, 0, 0, outputs),
@@ -238,12 +245,12 @@ class BlockStage:
         return [row for name in self._names for row in self._timed.rows(name, apart.get(name, vectors))]
 
     def context_rows(self, batch: Batch) -> list[tuple[int, OpRow]]:
-        """Durations of the kinds of attention op for a batch, those without work left out."""
+        """Context-dependent durations of the attention kinds for a batch; kinds without work are left out."""
         ops = self._decoding if batch.decode_tokens else []
         if batch.prefill_tokens:
             ops = ops + self._prefilling
         return [(kind, self._timed.attention(op, batch)) for kind, op in ops]
 
     def run_rows(self, batch: Batch, n_steps: int) -> list[tuple[int, OpRow]]:
-        """The same in successive decode steps of one batch."""
+        """Context-dependent durations over successive decode steps of one batch."""
         return [(kind, self._timed.run(op, batch, n_steps)) for kind, op in self._decoding]

@@ -1,4 +1,4 @@
-"""A stage whose devices keep a pace of their own, which changes in time; and stalls."""
+"""A stage whose devices change their speed over time (clocks, throttling), and stall."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from simcluster.work.batch import Batch
 _COMPUTE, _WAIT, _STALL = COMPONENT["compute"], COMPONENT["wait_for_peers"], COMPONENT["stall"]
 _FETCHES = COMPONENT["weight_fetch"], COMPONENT["kv_fetch"]
 _BUSY = (_COMPUTE, *_FETCHES)
-_BUSY_COLUMNS = slice(min(_BUSY), max(_BUSY) + 1)  # they are neighbours
+_BUSY_COLUMNS = slice(min(_BUSY), max(_BUSY) + 1)  # the components are adjacent
 _HALF = ONE // 2
 
 
 class PacedStage:
     """
-    Components of a stage times the pace of its devices as it is when a step enters the pipeline.
+    Scales the components of a stage by the pace of its devices at the time when a step enters the pipeline.
 
-    Rank 0 computes and fetches by its own factors, and waits for the rank with the greatest ones. Which of the two is
-    the longer is decided before. A stall that begins while a step is served comes on top of it.
+    Rank 0 computes and fetches with its own factors, then waits for the slowest rank. Whether an op is compute- or
+    memory-bound is decided before scaling. A stall that begins during a step extends the step by its whole length.
+
+    Args:
+        stage: the stage at nominal pace.
+        pace: factors of its devices over time, and stalls.
     """
 
     def __init__(self, stage: TimedStage, pace: Pace) -> None:
@@ -33,7 +37,7 @@ class PacedStage:
         self._pace = pace
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
-        """Durations and components of this stage for one step that entered the pipeline at this tick."""
+        """Compute the service of a step that entered the pipeline at this tick."""
         inner = self._stage.service(step, batch, entered)
         interval = self._pace.at(entered)
         components = _paced(inner.components, interval)
@@ -50,7 +54,7 @@ class PacedStage:
         return Service(ticks + stall, components, decode_components, detail)
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
-        """Successive decode steps of one batch that start in the same interval, up to a stall."""
+        """Compute successive decode steps of one batch, as far as the pace stays and until a stall."""
         if n_steps == 1:
             alone = self.service(step, batch, started)
             return Run(np.array([alone.ticks], np.int64), np.array([alone.components], np.int64))
@@ -74,20 +78,20 @@ class PacedStage:
 
 @lru_cache(maxsize=64)
 def _factors(interval: PaceInterval) -> tuple[tuple[int, int, int], ...]:
-    """Components that are busy, with rank 0's own factor, and what the slowest rank has more."""
+    """List (component, rank 0's factor, excess of the slowest rank's factor) of the busy components."""
     fetch = interval.fetch, interval.fetch_more
     return ((_COMPUTE, interval.compute, interval.compute_more), *((component, *fetch) for component in _FETCHES))
 
 
 @lru_cache(maxsize=64)
 def _factor_rows(interval: PaceInterval) -> Ticks:
-    """The factors by column, shape (2, 1, busy components)."""
+    """Arrange the factors by column, shape (2, 1, busy components)."""
     columns = sorted(_factors(interval))
     return np.array([[own for _, own, _ in columns], [more for *_, more in columns]], np.int64)[:, None]
 
 
 def _paced(components: list[int], interval: PaceInterval) -> list[int]:
-    """Ticks by component at a pace."""
+    """Scale the ticks of each component by a pace."""
     paced = list(components)
     for component, own, more in _factors(interval):
         ticks = components[component]
@@ -97,7 +101,7 @@ def _paced(components: list[int], interval: PaceInterval) -> list[int]:
 
 
 def _pace_rows(components: Ticks, interval: PaceInterval) -> None:
-    """The same in place for many at once, shape (rows, components)."""
+    """Scale rows of components in place, shape (rows, components), as `_paced` does for one."""
     busy = components[:, _BUSY_COLUMNS]
     paced = busy * _factor_rows(interval)
     paced += _HALF
@@ -107,7 +111,7 @@ def _pace_rows(components: Ticks, interval: PaceInterval) -> None:
 
 
 def _detail(inner: Detail, interval: PaceInterval, stall: int) -> Detail:
-    """Op by op: differences of the running sums at a pace; a stall comes with the last op."""
+    """Scale a service op by op, rounding running sums; a stall is added to the last op."""
     components = _at_pace(inner.components, interval)
     decode_components = components
     if inner.decode_components is not inner.components:
@@ -124,7 +128,7 @@ def _detail(inner: Detail, interval: PaceInterval, stall: int) -> Detail:
 
 
 def _at_pace(components: Ticks, interval: PaceInterval) -> Ticks:
-    """Components op by op, shape (ops, components)."""
+    """Scale components op by op, shape (ops, components); they sum to the scaled sums."""
     sums = np.cumsum(components, axis=0)
     _pace_rows(sums, interval)
     return np.diff(sums, axis=0, prepend=0)

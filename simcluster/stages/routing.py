@@ -1,9 +1,9 @@
 """
-How much longer or shorter the experts of a step take by what its tokens choose, as factors on the op of the experts.
+Random MoE routing as factors on the duration of the expert op of each layer.
 
-Experts are cut among the ranks like other matrices, so all ranks are equally busy whoever is popular. What varies is
-how many distinct experts the tokens touch, and with it the weights that are fetched. A factor is relative to the mean
-over the routings of the same layer: the mean of an op stays what the costs say, see `noise.experts` for the routings.
+Experts are sharded over the ranks like other matrices, so popular experts load all ranks equally. What varies is the
+number of distinct experts that a step's tokens touch, and with it the weights fetched. Factors are relative to the
+mean over the routings of a layer, so the mean duration stays what the costs say. `noise.experts` draws the routings.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from simcluster.numerics.ticks import Ticks
 from simcluster.work.batch import Batch
 
 KNOTS = tuple(accumulate(range(240), lambda knot, _: knot + max(1, knot // 16), initial=1))
-"""Numbers of tokens for which factors are found: each up to 32, then a sixteenth apart; others take those before."""
+"""Token counts with factors of their own: each up to 32, then a sixteenth apart; others use the knot below."""
 ONE = 2**FACTOR_BITS
 
 
 class ExpertFactors:
     """
-    Factors on the time of the experts of some layers, by the number of tokens.
+    Factors on the duration of the experts of some layers, by number of tokens.
 
     Args:
-        costs: of the block of a layer with experts.
-        routings: of the layers.
+        costs: costs of an MoE block.
+        routings: routings of the layers.
     """
 
     def __init__(self, costs: BlockCosts, routings: Routings) -> None:
@@ -44,16 +44,16 @@ class ExpertFactors:
         self._at_knot = lru_cache(maxsize=512)(self._factors)
 
     def of(self, batch: Batch) -> Ticks:
-        """For a step, in units of 2^-16 and ascending, shape (layers, ROUTINGS); their mean by layer is 1."""
+        """Factors for a step in units of 2^-16, ascending, shape (layers, ROUTINGS); the mean of each layer is 1."""
         n_tokens = batch.tokens
         return self._at_knot(KNOTS[bisect_right(KNOTS, n_tokens) - 1], batch.prefill_tokens > 0)
 
     def _factors(self, n_tokens: int, has_prefill: bool) -> Ticks:
         """
-        What the block takes longer than on the average over the routings, over what its experts take then.
+        Compute 1 + (block duration − its mean over the routings) / mean duration of the experts.
 
-        The whole block is asked, as what the experts take has a part in how long its other ops take: where the host
-        launches them one by one and is slower, nothing changes.
+        The duration of the whole block is compared, since it need not follow that of the experts: where the host
+        launches ops one by one and is the bottleneck, routing changes nothing.
         """
         counts = self._routings.touched(n_tokens)
         batch = Batch(0, 0, n_tokens) if has_prefill else Batch(n_tokens)
@@ -67,31 +67,32 @@ class ExpertFactors:
 
 
 class Routing(NamedTuple):
-    """Routing of a stage: its ops of experts, what they are in the stage, and the stream that chooses routings."""
+    """Routing of the MoE layers of a stage."""
 
     ops: tuple[int, ...]
-    """Of the stage in order, one a layer."""
+    """Indices of the expert ops in the stage, one per layer."""
     kind: int
-    """All of them."""
+    """The kind of all these ops."""
     factors: ExpertFactors
     slices: Slices
+    """Random stream that chooses a routing per step and layer."""
 
     def places(self, block: int) -> Ticks:
-        """Which factors a block of steps has, counted through all layers, shape (STEPS_PER_BLOCK, layers)."""
+        """Choose routings for a block of steps: flat indices into the factors, shape (STEPS_PER_BLOCK, layers)."""
         chosen = self.slices.block(block).astype(np.int64) * ROUTINGS // SLICES
         return chosen + np.arange(len(self.ops)) * ROUTINGS
 
     def longer(self, places: Ticks, jitter: Ticks, batch: Batch) -> Ticks:
         """
-        What the experts take longer in steps of such a batch, in units of 2^-16 of their time.
+        Compute the extra duration of the experts in steps of this batch, in units of 2^-16 of their nominal duration.
 
         Args:
-            places: of the steps, shape (steps, layers).
-            jitter: factors of the same ops without routing, of the same shape.
-            batch: of each of the steps.
+            places: routings of the steps, from `places`, shape (steps, layers).
+            jitter: factors of the same ops without routing, same shape.
+            batch: what each of the steps serves.
 
         Returns:
-            Of the same shape; with `jitter` it makes the product of both.
+            jitter × routing factor − jitter, same shape; added to `jitter` it gives the product.
         """
         routed = self.factors.of(batch).take(places)
         routed *= jitter

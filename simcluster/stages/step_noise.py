@@ -1,8 +1,8 @@
 """
-The noise of a stage's steps: a factor on every op's work, and delays of the ranks at every collective.
+Noise of a stage's steps: a factor on the work of every op, and arrival delays of the ranks at every collective.
 
-What a step needs are sums over the ops of a kind, which depend on the world alone and not on what the step serves: so
-those of many steps are made at once.
+A step needs sums over the ops of a kind. These depend on the world and the step number, not on what the step serves,
+so they are computed for many steps at once.
 """
 
 from __future__ import annotations
@@ -29,41 +29,43 @@ ONE = 2**ONE_BITS
 
 
 class Skew(NamedTuple):
-    """Arrival delays of the ranks at each collective of a stage; rank 0, which makes the token, comes first."""
+    """Arrival delays of the ranks at each collective of a stage."""
 
     table: Ticks
+    """Quantiles of the delay, ascending."""
     ranks: tuple[Slices, ...]
+    """Random streams of the ranks; rank 0, which emits the token, comes first."""
     more: int = 0
-    """Ticks that rank 0 comes later besides."""
+    """Extra delay of rank 0, ticks."""
 
 
 class Small(NamedTuple):
-    """Short exchanges: factors, of which only those of collectives count, and a delay for each collective."""
+    """Noise of short exchanges: a factor per op, used at collectives only, and a delay per collective."""
 
     factors: Factors
     delays: Ticks
     which_delay: Slices
     up_to: int
-    """Ticks of the longest exchange that counts as short."""
+    """Longest exchange that counts as short, ticks."""
 
 
 class Sums(NamedTuple):
-    """Over the ops of each kind, of a block of steps."""
+    """Sums over the ops of each kind, for a block of steps."""
 
     factors: Ticks
-    """By kind, of what ops do; then of short exchanges, if these are noisy; shape (steps, kinds or 2 kinds)."""
+    """Factors of the ops' work by kind, then of short exchanges if noisy; shape (steps, kinds or 2 kinds)."""
     delays: Ticks
     """
     Ticks by kind, shape (steps, 2 or 3 kinds).
 
-    That rank 0 comes late, then those that it waits for the last rank, then what short exchanges take on top.
+    Delay of rank 0, then its wait for the last rank, then the delay of short exchanges if noisy.
     """
     greatest: int
-    """No factor of these steps is greater."""
+    """Upper bound of `factors`."""
 
 
 class Draws(NamedTuple):
-    """Of one step op by op, shape (ops,) each."""
+    """Noise of one step op by op, shape (ops,) each."""
 
     factors: Ticks
     own: Ticks
@@ -73,7 +75,7 @@ class Draws(NamedTuple):
     exchange: Ticks
     """Factor of a short exchange."""
     delay: Ticks
-    """What it takes on top."""
+    """Delay of a short exchange."""
 
 
 class StepNoise:
@@ -81,12 +83,12 @@ class StepNoise:
     Noise of one stage.
 
     Args:
-        kind_of_op: for every op in order, its kind.
-        collectives: the ops after which the ranks meet, in order.
+        kind_of_op: kind of every op, in order.
+        collectives: indices of the ops that end in a collective, ascending.
         jitter: factors per op, or None.
-        skew: delays per collective, or None.
+        skew: rank delays per collective, or None.
         small: factors and delays of short exchanges, or None.
-        routing: what the experts take longer, or None.
+        routing: MoE routing, or None.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class StepNoise:
         self._collectives = np.asarray(collectives, np.intp)
         self._kinds = kinds
         self._meets = np.bincount(kinds[self._collectives], minlength=self._n_kinds) > 0
-        """By kind, whether the ranks meet after its ops: after all of them or none."""
+        """Whether the ops of a kind end in a collective (all of them do, or none)."""
         self._meeting = _Groups(kinds[self._collectives])
         self._jitter = jitter
         self._skew = (
@@ -112,20 +114,20 @@ class StepNoise:
         )
         self.small = small if len(collectives) else None
         self._n_none = 0 if small is None else int(np.append(small.delays, 1).nonzero()[0][0])
-        """How many delays of short exchanges are none; these come first in their table."""
-        self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next one and come back
+        """Number of zero delays of short exchanges; these come first in their table."""
+        self._sums = lru_cache(maxsize=2)(self._of_block)  # a run may reach into the next block and come back
         self._delays = lru_cache(maxsize=16)(self._delays_of)
         self.step = lru_cache(maxsize=4)(self._of_one_step)
-        """Of one step and what is late in it, as `factors` and `delays`: sums of factors, their bound, ticks."""
+        """`factors` and `delays` of one step, given `late`: sums of factors, their bound, ticks by component."""
         self.routing = routing
         self._block_routed = lru_cache(maxsize=2)(self._routed_of_block)
 
     def factors(self, step: int, n_steps: int) -> tuple[Ticks, int]:
         """
-        Of successive steps the sums of factors by kind, of what ops do; then of short exchanges, if these are noisy.
+        Sums of factors by kind for successive steps: of the ops' work, then of short exchanges if noisy.
 
         Returns:
-            Shape (steps, kinds or 2 kinds); and a number that none of them exceeds.
+            The sums, shape (steps, kinds or 2 kinds), and an upper bound of them.
         """
         factors, _, greatest = self._sums(step // STEPS_PER_BLOCK)
         if step % STEPS_PER_BLOCK + n_steps <= STEPS_PER_BLOCK:
@@ -139,10 +141,10 @@ class StepNoise:
         Ticks by component that delays add to successive steps, shape (steps, components).
 
         Args:
-            step: the first.
-            n_steps: how many.
-            late: by kind, the component that rank 0 coming late adds to, or -1 for none; then that its wait for the
-                last rank adds to; then, unless left out, what short exchanges take on top.
+            step: first step.
+            n_steps: number of steps.
+            late: component that each delay is added to, or -1 to leave it out: by kind, the delay of rank 0, then its
+                wait for the last rank, then (optional) the delay of short exchanges.
         """
         return _of_steps(lambda block: self._delays(block, late), step, n_steps)
 
@@ -151,7 +153,7 @@ class StepNoise:
         return factors[0], greatest, tuple(self.delays(step, 1, late)[0].tolist())
 
     def ops(self, step: int) -> Draws:
-        """Of one step, op by op."""
+        """Noise of one step, op by op."""
         kinds = self._kinds
         factors = exchange = np.full(len(kinds), ONE, np.int64)
         own, waited, delay = np.zeros((3, len(kinds)), np.int64)
@@ -168,7 +170,7 @@ class StepNoise:
         return Draws(factors, own, waited, exchange, delay)
 
     def routed(self, step: int, n_steps: int, batch: Batch) -> Ticks:
-        """What the ops of experts of such a batch take longer by its routing, shape (steps, ops), in 2^-16."""
+        """Compute the extra factors of the expert ops due to routing, shape (steps, expert ops), in 2^-16."""
         assert self.routing is not None
         places, jitter = (
             _of_steps(lambda block, part=part: self._block_routed(block)[part], step, n_steps)  # type: ignore[misc]
@@ -177,7 +179,7 @@ class StepNoise:
         return self.routing.longer(places, jitter, batch)
 
     def _routed_of_block(self, block: int) -> tuple[Ticks, Ticks]:
-        """Routings of a block of steps, and the factors of the ops of experts without it, shape (steps, ops) each."""
+        """Routings of a block of steps, and factors of the expert ops without them; shape (steps, layers) each."""
         assert self.routing is not None
         places = self.routing.places(block)
         if self._jitter is None:
@@ -185,7 +187,7 @@ class StepNoise:
         return places, self._jitter.of_kind(block, self.routing.kind)
 
     def _of_block(self, block: int) -> Sums:
-        """The sums of a block of steps."""
+        """Compute the sums of a block of steps."""
         factors = np.broadcast_to(self._counts * ONE, (STEPS_PER_BLOCK, self._n_kinds))
         greatest = int(factors.max())
         delays = np.zeros((STEPS_PER_BLOCK, 2 * self._n_kinds), np.int64)
@@ -197,20 +199,21 @@ class StepNoise:
             own = table.take(first.block(block)) + table.dtype.type(more)
             last = others[0].padded(block)
             for rank in others[1:]:
-                np.maximum(last, rank.padded(block), out=last)  # quantiles go up, so the last slice is the last rank
+                np.maximum(last, rank.padded(block), out=last)  # tables ascend: the highest is the last rank
             waited = np.maximum(table.take(last[:, : own.shape[1]]) - own, 0)
             delays = np.hstack([self._meeting.sums(part, self._n_kinds) for part in (own, waited)])
         if self.small is not None:
-            longer = self._longer(self.small, block)
+            short_delays = self._short_delays(self.small, block)
             exchange = np.where(self._meets, self.small.factors.sums(block), self._counts * ONE)
             factors = np.hstack([factors, exchange])
-            delays = np.hstack([delays, longer])
+            delays = np.hstack([delays, short_delays])
             greatest = int(factors.max())
         return Sums(factors, delays, greatest)
 
-    def _longer(self, small: Small, block: int) -> Ticks:
-        """What short exchanges take on top by kind, which mostly is nothing, of a block of steps."""
+    def _short_delays(self, small: Small, block: int) -> Ticks:
+        """Sum the delays of short exchanges by kind, for a block of steps; shape (steps, kinds)."""
         drawn = small.which_delay.block(block)
+        # Most delays are 0, so only the others are looked up and added.
         steps, collectives = np.divmod(np.flatnonzero(drawn >= self._n_none), drawn.shape[1])
         ticks = small.delays.take(drawn[steps, collectives])
         sums = np.zeros(STEPS_PER_BLOCK * self._n_kinds, np.int64)
@@ -218,7 +221,7 @@ class StepNoise:
         return sums.reshape(STEPS_PER_BLOCK, self._n_kinds)
 
     def _delays_of(self, block: int, late: tuple[int, ...]) -> Ticks:
-        """By component, of a block of steps."""
+        """Ticks by component that delays add to a block of steps."""
         delays, places = self._sums(block).delays, np.array(late)
         found = np.zeros((STEPS_PER_BLOCK, len(COMPONENTS)), np.int64)
         for component in set(late) - {-1}:
@@ -227,7 +230,7 @@ class StepNoise:
 
 
 def _of_steps(of_block: Callable[[int], Ticks], step: int, n_steps: int) -> Ticks:
-    """Rows of successive steps, given the rows of each block of steps."""
+    """Collect the rows of successive steps from the blocks that they fall into."""
     block, row = divmod(step, STEPS_PER_BLOCK)
     found = of_block(block)[row : row + n_steps]
     if len(found) == n_steps:
@@ -236,7 +239,7 @@ def _of_steps(of_block: Callable[[int], Ticks], step: int, n_steps: int) -> Tick
 
 
 class _Groups:
-    """Columns that belong to a kind each."""
+    """Columns grouped by kind, for sums over each group."""
 
     def __init__(self, kinds: npt.NDArray[np.intp]) -> None:
         self._order = np.argsort(kinds, kind="stable")
@@ -244,15 +247,15 @@ class _Groups:
         ordered = kinds[self._order]
         starts = np.flatnonzero(np.diff(ordered, prepend=-1)).tolist()
         self._columns = [(int(ordered[start]), start, end) for start, end in pairwise([*starts, len(kinds)])]
-        """Each kind with its first column in order and the one behind its last."""
+        """(kind, start, end) of each group of ordered columns."""
 
     def narrow(self, table: Ticks, more: int = 0) -> Ticks:
-        """The same numbers in 32 bits where sums over a kind fit, which are several times as fast to add."""
+        """Convert to 32 bits where sums over a kind fit, since these are several times as fast to add."""
         most = max((end - start for _, start, end in self._columns), default=0)
         return table.astype(np.int32) if (int(table.max()) + more) * most < 2**31 else table
 
     def sums(self, drawn: Ticks, n_kinds: int) -> Ticks:
-        """Sums over the columns of each kind of what was drawn, shape (rows, kinds)."""
+        """Sum drawn values over the columns of each kind, shape (rows, kinds)."""
         drawn = drawn if self._is_sorted else drawn[:, self._order]
         sums = np.zeros((len(drawn), n_kinds), np.int64)
         for kind, start, end in self._columns:

@@ -1,10 +1,10 @@
 """
-What a pipeline stage needs for a step: durations in ticks with the world's noise, by component and op by op.
+Service times of a pipeline stage in ticks, with the noise of a world, by component and op by op.
 
-Ops of a kind are alike in every layer, so a step's time by component is a sum over kinds. Noise multiplies every op's
-work by a factor counted in 2^-16; the factors of a kind's ops are added up first, then multiplied once, in whole
-numbers, and a component is rounded once. Played op by op the running sums are rounded, so that the ops of a step add
-up to the same ticks. A stage of ranks that meet at every collective lasts
+Ops of a kind are alike in every layer, so the time of a step by component is a sum over kinds. Noise multiplies the
+work of every op by a factor in units of 2^-16; the factors of a kind are summed first, then multiplied once, in
+integers, and each component is rounded once. Op by op, the running sums are rounded instead, so that the ops of a
+step add up to the same ticks. The closed form of a stage whose ranks meet at every collective is
 sum over ops of launch + max(compute, fetch) + wait for the last rank + exchange.
 """
 
@@ -28,9 +28,9 @@ _INTERFERENCE = COMPONENT["prefill_interference"]
 _HALF = ONE // 2
 _UNIT = np.eye(len(COMPONENTS), dtype=np.int64)
 _NEVER_NOISY = (_EXCHANGE, _WAIT)
-"""Save for short exchanges."""
-_MOST = 2**62
-"""Of a product of ticks and factors, which must stay an int64."""
+"""Components without noise, except for short exchanges."""
+_MAX_PRODUCT = 2**62
+"""Upper bound of ticks × factors, which must fit an int64."""
 
 
 class OpTicks(NamedTuple):
@@ -48,7 +48,7 @@ class OpTicks(NamedTuple):
 
 
 class OpRow(NamedTuple):
-    """Durations of one op in ticks: whole numbers, or in successive steps of a run arrays of shape (steps,)."""
+    """Durations of one op in ticks: integers, or arrays of shape (steps,) for successive steps."""
 
     launch: Any
     compute: Any
@@ -61,23 +61,23 @@ NO_WORK = OpRow(0, 0, 0, 0, 0)
 
 
 class Detail(NamedTuple):
-    """A service op by op."""
+    """A service, op by op."""
 
     ops: OpTicks
     components: Ticks
     """What each op adds, as a request with a prompt in the step sees it, shape (ops, components)."""
     decode_components: Ticks
-    """As a decoding request sees it; a row may differ from the op's duration, what prompts added left out."""
+    """As a decoding request sees it, without what prompts added; a row need not sum to the op's duration."""
 
     def starts(self) -> Ticks:
-        """When each op starts, counted from the first, shape (ops,)."""
+        """Start of each op, relative to the first, shape (ops,)."""
         ticks = self.components.sum(axis=1)
         starts: Ticks = ticks.cumsum() - ticks
         return starts
 
 
 class Service:
-    """One step's stay in a stage: how long, what for, and on demand op by op."""
+    """The service of one step in a stage: its duration, by component, and on demand op by op."""
 
     __slots__ = ("_detail", "components", "decode_components", "occupied_ticks", "ticks")
 
@@ -91,15 +91,15 @@ class Service:
     ) -> None:
         self.ticks = ticks
         self.components = components
-        """As a request with a prompt in the step sees it; sums to `ticks`."""
+        """Ticks by component as a request with a prompt in the step sees it; sums to `ticks`."""
         self.decode_components = decode_components
-        """As a decoding request sees it: what the prompts added is prefill interference; sums to `ticks`."""
+        """Ticks by component as a decoding request sees it: prompts add prefill interference; sums to `ticks`."""
         self._detail = detail
         self.occupied_ticks = occupied_ticks
-        """After how long the stage can take the next step; None where that is when this one leaves."""
+        """Time until the stage can take the next step; None if it is busy until this step leaves."""
 
     def detail(self) -> Detail:
-        """Op by op; the durations add up to `ticks`."""
+        """The service op by op; the durations add up to `ticks`."""
         return self._detail()
 
     def ops(self) -> OpTicks:
@@ -108,7 +108,7 @@ class Service:
 
 
 def spliced(before: Service, after: Service, first_op: int) -> Service:
-    """The service that plays its ops as `before` up to an op, and from there on as `after`."""
+    """Join two services of one step: ops before `first_op` as in `before`, the others as in `after`."""
     old, new = before.detail(), after.detail()
     parts = [np.concatenate([o[:first_op], n[first_op:]]) for o, n in zip(old.ops, new.ops, strict=True)]
     components = np.concatenate([old.components[:first_op], new.components[first_op:]])
@@ -122,10 +122,14 @@ def spliced(before: Service, after: Service, first_op: int) -> Service:
 
 def as_decoding(alone: list[int], ticks: int) -> list[int]:
     """
-    Components of a step of so many ticks as who decodes sees it: what is beyond decoding alone is interference.
+    Components of a mixed step as a decoding request sees them: time beyond decoding alone is prefill interference.
 
-    Decoding alone may take longer than the whole, by rounding, or because its exchanges are short and were noisy: it
-    is cut to the whole then, arithmetic first.
+    Decoding alone may come out longer than the mixed step, by rounding, or because only its exchanges are short
+    enough to be noisy; it is then cut to the duration of the step, compute first.
+
+    Args:
+        alone: components of the step with its decoding requests alone.
+        ticks: duration of the mixed step.
     """
     seen = list(alone)
     seen[_INTERFERENCE] = 0
@@ -142,21 +146,21 @@ class Run(NamedTuple):
     """Successive decode steps of one batch in a stage."""
 
     ticks: Ticks
-    """Of each step, shape (steps,)."""
+    """Duration of each step, shape (steps,)."""
     components: Ticks | list[int]
-    """Of each step, shape (steps, components); or one list for all."""
+    """Ticks by component, shape (steps, components); or one list that holds for all steps."""
     growing: tuple[int, Ticks] | None = None
-    """A component, and what each step adds to it, shape (steps,), where there is one list."""
+    """With one list: a component, and what each step adds to it, shape (steps,)."""
 
 
 def _require_countable(most: int) -> None:
-    """Hold that ticks times factors stay an int64."""
-    if most >= _MOST:
+    """Require that ticks times factors fit an int64."""
+    if most >= _MAX_PRODUCT:
         raise OverflowError("a step with noise that lasts minutes is more than ticks can count")
 
 
-def _laid_out(always: Ticks, charged: Sequence[tuple[int, Any]], n_steps: int) -> Ticks:
-    """Components of successive steps, shape (steps, components): the same in all of them, and what comes on top."""
+def _components_of_run(always: Ticks, charged: Sequence[tuple[int, Any]], n_steps: int) -> Ticks:
+    """Add the charges of each step to the components that all steps share; shape (steps, components)."""
     components = np.empty((n_steps, len(always)), np.int64)
     components[:] = always
     for component, ticks in charged:
@@ -165,21 +169,20 @@ def _laid_out(always: Ticks, charged: Sequence[tuple[int, Any]], n_steps: int) -
 
 
 class StageModel(Protocol):
-    """Gives the service of a step; the same step number, batch and time always get the same answer."""
+    """Gives the service of a step; a pure function of step number, batch and time."""
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
-        """Durations and components of this stage for one step that entered the pipeline at this tick."""
+        """Compute the service of a step that entered the pipeline at this tick."""
 
 
 class RunModel(StageModel, Protocol):
-    """A stage that also knows many decode steps at once."""
+    """A stage that also computes many decode steps at once."""
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
         """
-        Successive decode steps of one batch, whose contexts grow by one token per request and step.
+        Compute successive decode steps of one batch, whose contexts grow by one token per request and step.
 
-        Each step equals what `service` gives for it. There may be fewer of them, one at least: as many as one answer
-        holds for.
+        Each step equals what `service` gives for it. Fewer than `n_steps` may be returned, at least one.
         """
 
 
@@ -188,50 +191,50 @@ class NominalStage(Protocol):
 
     @property
     def kind_of_op(self) -> Sequence[int]:
-        """For every op of the stage in order, its kind."""
+        """Kind of every op of the stage, in order."""
 
     @property
     def fetch_components(self) -> Sequence[int]:
-        """For every kind the component that a fetch longer than the arithmetic belongs to."""
+        """Component of a memory-bound op's fetch time, by kind."""
 
     def rows(self, tokens: Batch) -> Sequence[OpRow]:
-        """Durations of each kind of op for so many tokens, as far as they do not depend on contexts."""
+        """Durations of each kind of op that depend on token counts only."""
 
     def context_rows(self, batch: Batch) -> Sequence[tuple[int, OpRow]]:
-        """What comes on top for a batch, with the kinds of ops that depend on contexts."""
+        """Durations that depend on contexts, to be added to `rows`: pairs of kind and durations."""
 
     def run_rows(self, batch: Batch, n_steps: int) -> Sequence[tuple[int, OpRow]]:
-        """The same in successive decode steps of one batch; of compute and fetch the shorter may be left 0."""
+        """As `context_rows`, over successive decode steps of one batch; the shorter of compute and fetch may be 0."""
 
 
 class _Fixed(NamedTuple):
-    """What a step takes for so many tokens, whatever the contexts."""
+    """The part of a step's duration that depends on token counts only."""
 
     components: list[int]
-    """Without noise, shape (components,)."""
+    """Ticks by component without noise."""
     row: Ticks
-    """The same as an array; what is past an int64 makes an OverflowError."""
+    """The same as an int64 array."""
     ticks: int
     """Their sum."""
     noisy: _Noisy | None
-    """The same apart by what noise does to it, in a world that has some."""
+    """The same, split by how noise acts on it; None without noise."""
 
 
 class _Noisy(NamedTuple):
-    """What a step takes for so many tokens, as noise sees it."""
+    """The part of a step's duration that depends on token counts only, split by how noise acts on it."""
 
     factored: Ticks
-    """What each factor of the noise multiplies, shape (factors, components)."""
+    """Ticks that each noise factor multiplies, shape (factors, components); one op of each kind."""
     quiet: Ticks
-    """What none does, of all ops, shape (components,)."""
+    """Ticks of all ops that no factor multiplies, shape (components,)."""
     always: list[int]
     """The same as a list."""
     late: tuple[int, ...]
-    """Which component each delay adds to, shape (delays,): none, -1, where the ranks do not meet."""
+    """Component that each delay is added to, shape (delays,); -1 where the ranks do not meet."""
     most: int
-    """Sum of `factored`, one op of each kind."""
+    """Sum of `factored`."""
     routed: Ticks
-    """What routing multiplies: arithmetic or fetch of the experts of a layer, shape (components,)."""
+    """Ticks that routing multiplies: compute or fetch of the experts of a layer, shape (components,)."""
 
 
 class TimedStage:
@@ -240,7 +243,7 @@ class TimedStage:
 
     Args:
         nominal: durations without noise.
-        noise: of this stage's devices, or None.
+        noise: noise of this stage's devices, or None.
     """
 
     def __init__(self, nominal: NominalStage, noise: StepNoise | None = None) -> None:
@@ -251,7 +254,7 @@ class TimedStage:
         self._fixed = lru_cache(maxsize=8192)(self._of_tokens)
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
-        """Durations and components of this stage for one step, whenever it enters."""
+        """Compute the service of a step; it does not depend on `entered`."""
         components = self._components(step, batch)
         ticks = sum(components)
         decode_components = components
@@ -260,45 +263,45 @@ class TimedStage:
         return Service(ticks, components, decode_components, lambda: self._detail(step, batch))
 
     def run(self, step: int, batch: Batch, n_steps: int, started: int) -> Run:
-        """Successive decode steps of one batch, whenever they start."""
+        """Compute successive decode steps of one batch; they do not depend on `started`."""
         if self._noise is not None:
             components = self.components(step, batch, n_steps)
             return Run(components.sum(axis=1), components)
         fixed, charged = self._fixed_of(batch), self._charged_in_run(batch, n_steps)
         if len(charged) == 1 and type(charged[0][1]) is not int:
             return Run(charged[0][1] + fixed.ticks, fixed.components, charged[0])
-        components = _laid_out(fixed.row, charged, n_steps)
+        components = _components_of_run(fixed.row, charged, n_steps)
         return Run(components.sum(axis=1), components)
 
     def components(self, step: int, batch: Batch, n_steps: int) -> Ticks:
-        """Components of successive decode steps of one batch, shape (steps, components), for the caller to change."""
+        """Components of successive decode steps of one batch, shape (steps, components); a fresh array."""
         fixed = self._fixed_of(batch)
         if fixed.noisy is not None:
-            return self._run_in_this_world(fixed.noisy, batch, step, n_steps)
-        return _laid_out(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
+            return self._noisy_run(fixed.noisy, batch, step, n_steps)
+        return _components_of_run(fixed.row, self._charged_in_run(batch, n_steps), n_steps)
 
     def _fixed_of(self, batch: Batch) -> _Fixed:
         return self._fixed(batch.decode_tokens, batch.prefill_tokens, batch.outputs, batch.sequences)
 
     def _charged_in_run(self, batch: Batch, n_steps: int) -> list[tuple[int, Any]]:
-        """What depends on contexts in successive decode steps, without noise, with its components."""
+        """List (component, ticks) that depend on contexts in successive decode steps, without noise."""
         rows = self._nominal.run_rows(batch, n_steps)
         return [
             (where, self._counts[kind] * ticks) for kind, row in rows for where, ticks in self._charged(kind, row)
         ]
 
     def _components(self, step: int, batch: Batch) -> list[int]:
-        """Ticks of a step by component, in this world."""
+        """Ticks of a step by component, with noise."""
         fixed = self._fixed_of(batch)
         if fixed.noisy is not None:
-            return self._step_in_this_world(fixed.noisy, batch, step)
+            return self._noisy_step(fixed.noisy, batch, step)
         components = list(fixed.components)
         for kind, row in self._nominal.context_rows(batch):
             self._add(components, kind, row)
         return components
 
     def _add(self, components: list[int], kind: int, row: OpRow) -> None:
-        """Add all ops of a kind, without noise; of compute and fetch side by side the longer is charged."""
+        """Add all ops of a kind, without noise; compute and fetch overlap, so the longer is charged."""
         count = self._counts[kind]
         launch, compute, fetch, wait, exchange = row
         components[_LAUNCH] += count * launch
@@ -310,7 +313,7 @@ class TimedStage:
         components[_WAIT] += count * wait
 
     def _charged(self, kind: int, row: OpRow) -> list[tuple[int, Any]]:
-        """Components that an op's durations belong to; of compute and fetch side by side the longer is charged."""
+        """List (component, ticks) of one op; compute and fetch overlap, so the longer is charged."""
         launch, compute, fetch, wait, exchange = row
         parts: list[tuple[int, Any]] = []
         if type(compute) is int and type(fetch) is int:
@@ -329,17 +332,22 @@ class TimedStage:
         return parts
 
     def _of_tokens(self, decode_tokens: int, prefill_tokens: int, outputs: int, sequences: int) -> _Fixed:
-        """All that does not depend on contexts."""
+        """
+        Compute everything that does not depend on contexts.
+
+        Raises:
+            OverflowError: a component does not fit an int64.
+        """
         rows = self._nominal.rows(Batch(decode_tokens, 0, prefill_tokens, 0, 0, outputs, sequences))
-        components = [0] * len(COMPONENTS)  # Python's integers: a step may be longer than what noise multiplies
+        components = [0] * len(COMPONENTS)  # Python integers, which do not wrap around
         for kind, row in enumerate(rows):
             if row is not NO_WORK:
                 self._add(components, kind, row)
-        noisy = None if self._noise is None else self._noisy(rows, self._noise)
+        noisy = None if self._noise is None else self._split_by_noise(rows, self._noise)
         return _Fixed(components, np.array(components, np.int64), sum(components), noisy)
 
-    def _noisy(self, rows: Sequence[OpRow], noise: StepNoise) -> _Noisy:
-        """What noise makes longer, and what it leaves alone."""
+    def _split_by_noise(self, rows: Sequence[OpRow], noise: StepNoise) -> _Noisy:
+        """Separate the ticks that noise multiplies from those that it leaves alone."""
         n_kinds, small = len(rows), noise.small
         noisy = [[0] * len(COMPONENTS) for _ in range(2 * n_kinds if small else n_kinds)]
         quiet = [0] * len(COMPONENTS)
@@ -365,8 +373,8 @@ class TimedStage:
             routed[_LAUNCH] = 0
         return _Noisy(factored, alone, quiet, tuple(late), most, routed)
 
-    def _run_in_this_world(self, fixed: _Noisy, batch: Batch, step: int, n_steps: int) -> Ticks:
-        """Components with the noise of successive steps, shape (steps, components)."""
+    def _noisy_run(self, fixed: _Noisy, batch: Batch, step: int, n_steps: int) -> Ticks:
+        """Components of successive steps with their noise, shape (steps, components)."""
         assert self._noise is not None
         factors, greatest = self._noise.factors(step, n_steps)
         components: Ticks = factors @ fixed.factored
@@ -393,8 +401,8 @@ class TimedStage:
         components += self._noise.delays(step, n_steps, fixed.late)
         return components
 
-    def _step_in_this_world(self, fixed: _Noisy, batch: Batch, step: int) -> list[int]:
-        """The same of one step, whose few numbers are added up faster one by one."""
+    def _noisy_step(self, fixed: _Noisy, batch: Batch, step: int) -> list[int]:
+        """Components of one step with its noise; equals `_noisy_run`, but scalars are faster for one step."""
         assert self._noise is not None
         factors, greatest, delays = self._noise.step(step, fixed.late)
         summed = factors @ fixed.factored
@@ -422,20 +430,20 @@ class TimedStage:
         ]
 
     def _late_at(self, kind: int) -> tuple[int, ...]:
-        """Which component each delay adds to if the ranks meet at ops of this kind alone."""
+        """Component that each delay is added to if only ops of this kind end in a collective."""
         late = [-1] * (2 * len(self._counts))
         late[kind], late[kind + len(self._counts)] = _LAUNCH, _WAIT
         return tuple(late)
 
     def _detail(self, step: int, batch: Batch) -> Detail:
-        """Op by op."""
+        """The service op by op."""
         ops, components = self._ops(step, batch)
         if not (batch.prefill_tokens and batch.decode_tokens):
             return Detail(ops, components, components)
         return Detail(ops, components, self._ops(step, batch.decode_only())[1])
 
     def _ops(self, step: int, batch: Batch) -> tuple[OpTicks, Ticks]:
-        """Durations of the ops and their components: differences of the running sums, each rounded."""
+        """Durations of the ops and their components: differences of rounded running sums."""
         rows = list(self._nominal.rows(batch.without_contexts()))
         always = [row.exchange for row in rows]
         for kind, row in self._nominal.context_rows(batch):

@@ -45,7 +45,9 @@ def test_only_missing_seeds_run(scenario: Scenario, tmp_path: Path, monkeypatch:
     """More seeds keep the existing runs, and the result is that of one command."""
     made: list[str] = []
     real = replications.record
-    monkeypatch.setattr(replications, "record", lambda one, place: (made.append(place.name), real(one, place)))
+    monkeypatch.setattr(
+        replications, "record", lambda one, place, policies: (made.append(place.name), real(one, place))
+    )
     replicate(scenario, 2, tmp_path / "grown", jobs=1)
     replicate(scenario, 4, tmp_path / "grown", jobs=1)
     replicate(scenario, 4, tmp_path / "fresh", jobs=1)
