@@ -26,8 +26,8 @@ from simcluster.trace.columns import COMPONENTS, STATUSES, TOKEN_COLUMNS
 
 Rows = npt.NDArray[np.intp]
 
-MOST = 10
-"""Places that are told of one law; of the others only how many there are."""
+MAX_PLACES = 10
+"""Places that are listed for one law; others are counted."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Limits:
     """What a scenario lets its replicas have."""
 
     replicas: tuple[ReplicaLimits, ...]
-    """By number."""
+    """Limits by the number of the replica."""
 
     @classmethod
     def of(cls, scenario: Scenario) -> Limits:
@@ -122,10 +122,10 @@ class Tables:
         """Which requests have this status."""
         return np.array([found == status for found in self.requests["status"]], dtype=bool)
 
-    def tell(self, rows: Rows, what: Callable[[int], str]) -> list[str]:
-        """What is wrong with these rows of the token table, each with its place."""
+    def at_rows(self, rows: Rows, what: Callable[[int], str]) -> list[str]:
+        """Violations at these rows of the token table, each with its place."""
         request, token, emitted = (self.tokens[name] for name in ("request", "token", "emitted_at_ticks"))
-        return _tell(
+        return _listed(
             rows, lambda row: f"request {request[row]}, token {token[row]}, tick {emitted[row]}: {what(row)}"
         )
 
@@ -166,10 +166,10 @@ class _Columns(Mapping[str, Ticks]):
 
 def check_run(folder: Path) -> list[Violation]:
     """
-    Hold a run folder against every law, see `check`.
+    Check a run folder against every law, see `check`.
 
     Raises:
-        InputError: no complete run is there.
+        InputError: it is not a complete run folder.
     """
     run = read(folder)
     scenario = as_recorded(source.read(folder / RESOLVED))
@@ -178,9 +178,9 @@ def check_run(folder: Path) -> list[Violation]:
 
 def check(tokens: Mapping[str, Ticks], requests: Mapping[str, Any], limits: Limits) -> list[Violation]:
     """
-    Hold the tables of a run against every law; an empty list is a sound run.
+    Check the tables of a run against every law; the list is empty for a sound run.
 
-    When rows name requests or replicas that do not exist, only that is told.
+    When rows name requests or replicas that do not exist, only that is reported.
 
     Args:
         tokens: columns of the token table by name, in the order of emission.
@@ -200,12 +200,12 @@ def references(tables: Tables) -> list[str]:
     request, replica = tables.tokens["request"], tables.tokens["replica"]
     n_requests, n_replicas = len(number), len(tables.limits.replicas)
     misplaced = np.flatnonzero(number != np.arange(n_requests))
-    nobody = np.flatnonzero((request < 0) | (request >= n_requests))
+    unknown = np.flatnonzero((request < 0) | (request >= n_requests))
     nowhere = np.flatnonzero((replica < 0) | (replica >= n_replicas))
     return [
-        *_tell(misplaced, lambda row: f"row {row} of the request table is request {number[row]}"),
-        *tables.tell(nobody, lambda row: f"there are {n_requests} requests"),
-        *tables.tell(nowhere, lambda row: f"made by replica {replica[row]} of {n_replicas}"),
+        *_listed(misplaced, lambda row: f"row {row} of the request table is request {number[row]}"),
+        *tables.at_rows(unknown, lambda row: f"the run has {n_requests} requests"),
+        *tables.at_rows(nowhere, lambda row: f"made by replica {replica[row]} of {n_replicas}"),
     ]
 
 
@@ -233,7 +233,7 @@ def conservation(tables: Tables) -> list[str]:
             failed & (emitted != 0) & (requests["restarts"] == 0), lambda n: f"failed with {emitted[n]} tokens"
         ),
         *_requests(rows != emitted, lambda n: f"{rows[n]} rows for {emitted[n]} tokens"),
-        *tables.tell(wrong, lambda row: "not the number that follows"),
+        *tables.at_rows(wrong, lambda row: "not the number that follows"),
     ]
 
 
@@ -241,8 +241,8 @@ def causality(tables: Tables) -> list[str]:
     """
     A request arrives, is scheduled, gets its first token, then the others, each later than the one before.
 
-    A time is there exactly when what it is of has happened, and tokens come from the replica the request was sent to.
-    Tokens that a host held back may come together.
+    A time is set exactly when its token or step exists; tokens come from the replica the request was sent to. Tokens
+    that a host held back may come together.
     """
     requests, tokens = tables.requests, tables.tokens
     arrived, scheduled, first, last = (
@@ -270,10 +270,10 @@ def causality(tables: Tables) -> list[str]:
         *_requests(
             has_tokens & (first < scheduled), lambda n: f"first token at {first[n]}, scheduled at {scheduled[n]}"
         ),
-        *tables.tell(early, lambda row: "not later than the token before"),
-        *tables.tell(not_first, lambda row: f"the request table has the first token at {first[request[row]]}"),
-        *tables.tell(not_last, lambda row: f"the request table has the last token at {last[request[row]]}"),
-        *tables.tell(elsewhere, lambda row: f"made by replica {replica[row]}, sent to {sent_to[request[row]]}"),
+        *tables.at_rows(early, lambda row: "not later than the token before"),
+        *tables.at_rows(not_first, lambda row: f"the request table has the first token at {first[request[row]]}"),
+        *tables.at_rows(not_last, lambda row: f"the request table has the last token at {last[request[row]]}"),
+        *tables.at_rows(elsewhere, lambda row: f"made by replica {replica[row]}, sent to {sent_to[request[row]]}"),
     ]
 
 
@@ -287,12 +287,12 @@ def exact_sums(tables: Tables) -> list[str]:
     for name in COMPONENTS:
         column = tables.tokens[f"{name}_ticks"]
         is_wrong = (column < 0) & ~tables.may_catch_up if name == "stall" else column < 0
-        found += tables.tell(np.flatnonzero(is_wrong), lambda row, n=name, c=column: f"{n} lasts {c[row]} ticks")  # type: ignore[misc]
+        found += tables.at_rows(np.flatnonzero(is_wrong), lambda row, n=name, c=column: f"{n} lasts {c[row]} ticks")  # type: ignore[misc]
     sums = tables.component_sums()
     elapsed = np.empty_like(sums)
     elapsed[tables.by_request] = tables.since_previous()
     wrong = np.flatnonzero(sums != elapsed)
-    return found + tables.tell(wrong, lambda row: f"components add up to {sums[row]} of {elapsed[row]} ticks")
+    return found + tables.at_rows(wrong, lambda row: f"components add up to {sums[row]} of {elapsed[row]} ticks")
 
 
 def latencies_add_up(tables: Tables) -> list[str]:
@@ -307,7 +307,7 @@ def latencies_add_up(tables: Tables) -> list[str]:
         tables.requests[name][n] for name in ("arrived_at_ticks", "first_token_at_ticks", "last_token_at_ticks")
     )
     wrong = np.flatnonzero((ttft != first - arrived) | (e2el != last - arrived))
-    return _tell(
+    return _listed(
         wrong,
         lambda i: (
             f"request {n[i]}: ttft {ttft[i]} of {first[i] - arrived[i]} ticks, "
@@ -324,8 +324,8 @@ def one_clock(tables: Tables) -> list[str]:
     same = np.diff(tables.tokens["replica"][by_replica]) == 0
     overtaken = np.sort(by_replica[1:][same & (np.diff(step[by_replica]) < 0)])
     return [
-        *tables.tell(back, lambda row: f"comes after a token of tick {emitted[row - 1]}"),
-        *tables.tell(overtaken, lambda row: f"step {step[row]} ends after a later one"),
+        *tables.at_rows(back, lambda row: f"comes after a token of tick {emitted[row - 1]}"),
+        *tables.at_rows(overtaken, lambda row: f"step {step[row]} ends after a later one"),
     ]
 
 
@@ -342,12 +342,12 @@ def batches(tables: Tables) -> list[str]:
     apart = np.flatnonzero((batch != batch[leader]) | (emitted != emitted[leader]))
     crowded = np.sort(first[n_rows > batch[first]])
     return [
-        *tables.tell(large, lambda row: f"batch of {batch[row]}, the limit is {limit[row]}"),
-        *tables.tell(
+        *tables.at_rows(large, lambda row: f"batch of {batch[row]}, the limit is {limit[row]}"),
+        *tables.at_rows(
             apart,
             lambda row: f"batch of {batch[row]}, its step has {batch[leader[row]]} at tick {emitted[leader[row]]}",
         ),
-        *tables.tell(crowded, lambda row: f"{n_rows[of_step[row]]} tokens from a batch of {batch[row]}"),
+        *tables.at_rows(crowded, lambda row: f"{n_rows[of_step[row]]} tokens from a batch of {batch[row]}"),
     ]
 
 
@@ -377,7 +377,7 @@ def kv_blocks(tables: Tables) -> list[str]:
         # What is freed at a tick was held when the tokens of that tick were emitted.
         level[1:] -= _sums(freed[rows], moment, len(first)).cumsum()[:-1]
         at_row = dict(zip(rows[first].tolist(), level.tolist(), strict=True))
-        found += tables.tell(
+        found += tables.at_rows(
             rows[first[level > n_blocks]],
             lambda row, r=replica, n=n_blocks, levels=at_row: f"replica {r} needs {levels[row]} KV blocks of {n}",  # type: ignore[misc]
         )
@@ -388,7 +388,7 @@ def no_idling(tables: Tables) -> list[str]:
     """
     A request that two successive steps of a one-stage replica serve does not queue in between.
 
-    More cannot be told from the trace: steps that only advance prompts leave no row, and with several stages a token
+    More cannot be seen in the trace: steps that only advance prompts leave no row, and with several stages a token
     may have to wait for its turn in the first one. Requests whose replica failed are left out: their steps may be of
     two replicas.
     """
@@ -397,7 +397,9 @@ def no_idling(tables: Tables) -> list[str]:
     stayed = tables.requests["restarts"][tables.tokens["request"][ordered]] == 0
     successive = ~tables.is_first & stayed & (np.diff(step[ordered], prepend=0) == 1)
     idle = np.sort(ordered[successive & (queue[ordered] != 0) & (n_stages[ordered] == 1)])
-    return tables.tell(idle, lambda row: f"queued {queue[row]} ticks between steps {step[row] - 1} and {step[row]}")
+    return tables.at_rows(
+        idle, lambda row: f"queued {queue[row]} ticks between steps {step[row] - 1} and {step[row]}"
+    )
 
 
 INVARIANTS: dict[str, Law] = {
@@ -422,15 +424,15 @@ def _sums(values: Ticks, group: Rows, n_groups: int) -> Ticks:
 
 
 def _requests(wrong: npt.NDArray[np.bool_], what: Callable[[int], str]) -> list[str]:
-    """What is wrong with these requests."""
-    return _tell(np.flatnonzero(wrong), lambda number: f"request {number}: {what(number)}")
+    """Violations of these requests."""
+    return _listed(np.flatnonzero(wrong), lambda number: f"request {number}: {what(number)}")
 
 
-def _tell(found: Rows, what: Callable[[int], str]) -> list[str]:
-    """The first places in words, and how many more there are."""
+def _listed(found: Rows, what: Callable[[int], str]) -> list[str]:
+    """List the first places in words, and the number of others."""
     texts = [what(index) for index in _first(found)]
-    return [*texts, f"and {len(found) - MOST:,} more"] if len(found) > MOST else texts
+    return [*texts, f"and {len(found) - MAX_PLACES:,} more"] if len(found) > MAX_PLACES else texts
 
 
 def _first(found: Rows) -> Iterable[int]:
-    return (int(index) for index in found[:MOST])
+    return (int(index) for index in found[:MAX_PLACES])

@@ -1,8 +1,8 @@
 """
 A run folder: the token trace, the request table, a summary, the resolved scenario, and where it all came from.
 
-It is written beside its place under a name that says it is incomplete, and renamed when everything is there. What a
-killed run leaves is thus recognisable, and the next run to the same place removes it.
+It is written next to its place under a name that says it is incomplete, and renamed when all files are complete. What
+a killed run leaves is thus recognisable, and the next run to the same place removes it.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _by_pool(scenario: Scenario, requests: dict[str, Any]) -> dict[str, Any]:
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:
-    """What a reader of a run's summary must know besides its numbers and its assumptions."""
+    """List what a reader of a run's summary must know in addition to its numbers and assumptions."""
     failures = [f"{n:,} requests failed: {why}" for why, n in summary["failures"].items()]
     dropped = [f"{n:,} rows of the trace dropped: {why}" for why, n in summary["dropped_trace_rows"].items()]
     return [*failures, *dropped, *summary["notes"]]
@@ -264,9 +264,9 @@ def versions() -> dict[str, Any]:
 
 
 def _require_replaceable(folder: Path) -> None:
-    """Hold that nothing but a run stands at the place of a run."""
+    """Require that the place of a run is free or holds a run."""
     if folder.exists() and not (folder / "provenance.json").is_file() and any(folder.iterdir()):
-        found = "a folder that is no run"
+        found = "not a run folder"
         raise InputError([Problem(str(folder), 0, "", found, "expected a free place or a former run")])
 
 

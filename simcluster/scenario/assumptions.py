@@ -1,4 +1,4 @@
-"""What a reader of results must know that nobody measured for the case."""
+"""Assumptions of a result: what was not measured for the case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simcluster.scenario.spec import Layout
 
 def assumptions(pool: Pool, spec: Layout, noise: Noise, is_only: bool) -> Iterable[str]:
     """
-    What a reader of the results must know that was not measured for a pool.
+    List what was not measured for a pool, for the reader of its results.
 
     Args:
         pool: as resolved.
@@ -60,7 +60,7 @@ def assumptions(pool: Pool, spec: Layout, noise: Noise, is_only: bool) -> Iterab
 
 
 def _used_constants(spec: Layout, model: ModelShape) -> set[str]:
-    """Names of the calibrated constants that a pool rests on."""
+    """Names of the calibrated constants that a pool depends on."""
     weights, kv = nearest_width(spec.weights), nearest_width(spec.kv_cache)
     used = {f"gemm {weights} bit", f"attention_prefill {kv} bit", f"attention_decode {kv} bit"}
     used |= {"elementwise 16 bit", "embedding 16 bit", f"launch {spec.launch}"}

@@ -1,7 +1,7 @@
 """
 What cannot be true together in a scenario, whether it was resolved from a file or edited afterwards.
 
-The resolver builds a scenario first and asks here then, once; paths are those of the resolved scenario.
+The resolver builds a scenario first and then checks it here, once; paths are those of the resolved scenario.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _of_pool(pool: Pool, n_needed: int, used: set[str]) -> Iterator[Fault]:
     faults = [*not_a_decoder(pool.model), *shape_contradictions(pool.model)]
     if faults:
         yield from ((("model", *path), found, expected) for path, found, expected in faults)
-        return  # all that follows counts on the shape
+        return  # the checks that follow need a valid shape
     yield from _of_device(pool)
     yield from _of_ranks(pool)
     yield from _of_group(pool)

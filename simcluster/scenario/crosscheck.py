@@ -1,4 +1,4 @@
-"""Whether events and network of a scenario fit each other and its replicas, so that whatever is played has a way."""
+"""Check that events, network and replicas of a scenario fit each other, so that every message has a route."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simcluster.scenario.drawn import devices_drawn, drawn_sources
 from simcluster.scenario.resolved import Event, Fault, Group, Hop, Network, Pool, ReplicaLayout, Scenario
 
 MAX_EVENT_DEVICES = 100_000
-"""Of all events together: each is written out in the resolved scenario, which must stay readable."""
+"""Devices of all events together: each is written out in the resolved scenario, which must stay readable."""
 
 _CONCERNS = {"device_slow": "devices", "device_down": "devices", "link_slow": "link", "link_down": "link",
          "transfer": "ends"}  # fmt: skip
@@ -112,7 +112,7 @@ class _Graph:
             self.neighbours[link.a].add(link.b)
             self.neighbours[link.b].add(link.a)
         self._part: dict[str, str] = {}
-        """Of nodes that forward: the first node of the connected part that they form with others that do."""
+        """For each node that forwards, the first node of its connected component among the nodes that forward."""
         for first in self.nodes:
             self._spread(first)
 
@@ -235,7 +235,7 @@ def _of_nvls(pool: Pool, graph: _Graph) -> Iterator[Fault]:
     try:
         usable = available(group.inside.all_reduce, group.ranks_per_node, engine.launch, engine.all_reduce)
     except ValueError:
-        return  # a fault of its own
+        return  # reported elsewhere
     if not any(fit.algorithm == "nvls" for fit in usable):
         return
     others = sorted({fit.algorithm for fit in group.inside.all_reduce} - {"nvls"})

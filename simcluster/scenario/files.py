@@ -13,15 +13,15 @@ from simcluster.files.source import COMMAND_LINE, Document, Given, Path
 
 
 def find(file: str | FilePath) -> FilePath:
-    """A scenario by path, or by the name of one that comes with simcluster (`benchmark/x` in a folder of it)."""
+    """Find a scenario by path, or a shipped one by name (`benchmark/x` for one in a folder)."""
     path = FilePath(file)
     if path.suffix in (".yaml", ".yml", ".json") or _exists(path):
         return path
     known = names()
     if str(file) not in known:
         found = f"no scenario '{str(file)[:80]}'"
-        beside = path.with_name(f"{path.name}.yaml") if path.name else path
-        hint = f"did you mean '{beside}'?" if source.is_file(beside) else nearest(str(file)[:80], known)
+        with_ending = path.with_name(f"{path.name}.yaml") if path.name else path
+        hint = f"did you mean '{with_ending}'?" if source.is_file(with_ending) else nearest(str(file)[:80], known)
         raise InputError([Problem(str(file)[:200], 0, "", found, hint)])
     return folder() / f"{file}.yaml"
 
@@ -34,13 +34,13 @@ def _exists(path: FilePath) -> bool:
 
 
 def names() -> tuple[str, ...]:
-    """The scenarios that come with simcluster, sorted."""
+    """List the shipped scenarios, sorted."""
     root = folder()
     return tuple(sorted(f.relative_to(root).with_suffix("").as_posix() for f in root.rglob("*.yaml")))
 
 
 def folder() -> FilePath:
-    """Where these are."""
+    """Find the folder of the shipped scenarios."""
     return source.shipped("scenarios")
 
 
@@ -51,7 +51,7 @@ def with_settings(document: Document, settings: Sequence[str]) -> Document:
     Setting `workload.trace` replaces the drawn workload: arrivals, lengths and number of requests go.
 
     Raises:
-        InputError: a setting without `=`, without a key, or through something that is no mapping.
+        InputError: a setting without `=`, without a key, or through something that is not a mapping.
     """
     problems = []
     for setting in settings:
@@ -78,12 +78,12 @@ def with_value(document: Document, path: Path, value: Any, origin: Given = COMMA
 
     Args:
         document: of a scenario.
-        path: of the value, which need not be there.
+        path: of the value, which need not exist.
         value: what it becomes.
-        origin: where the value stands, for whoever tells what is wrong with it.
+        origin: where the value was given, for error messages.
 
     Raises:
-        InputError: the path leads through something that is no mapping.
+        InputError: the path leads through something that is not a mapping.
     """
     data = copied(document.data)
     here = data

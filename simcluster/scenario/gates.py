@@ -34,7 +34,7 @@ class Metric:
     margin: float | None = None
     """Relative change that a gate allows by default; None where none gates by default."""
     may_gate: bool = True
-    """Whether the mean over some twenty replications says enough of it."""
+    """Whether the mean over some twenty replications is precise enough."""
 
 
 _TITLES = {"ttft": "TTFT", "tpot": "TPOT", "itl": "ITL", "e2el": "E2E"}
@@ -47,7 +47,7 @@ _MARGINS = {
     "p99_e2el_ms": 0.05,
 }  # fmt: skip
 _ANECDOTES = ("p99.9", "std")
-"""Most replications never see what makes these, so that they look unchanged when they are not."""
+"""Rare causes decide these: most replications do not have them, and the metrics look unchanged when they are not."""
 
 
 def _metrics() -> dict[str, Metric]:
@@ -68,7 +68,7 @@ def _metrics() -> dict[str, Metric]:
 
 
 METRICS = _metrics()
-"""By name; latencies first."""
+"""Metrics by name; latencies first."""
 
 
 class GateError(ValueError):
@@ -117,17 +117,17 @@ def parse(text: str) -> Gate:
             in the metric's own.
 
     Raises:
-        GateError: no such metric, one that must not gate, or a threshold that is none.
+        GateError: no such metric, one that must not gate, or something that is not a threshold.
     """
     match = _GATE.fullmatch(text) if len(text) <= 200 else None
     if match is None:
-        raise GateError(f"'{text[:80]}' is no gate", _EXAMPLE)
+        raise GateError(f"'{text[:80]}' is not a gate", _EXAMPLE)
     name, fails, threshold = match.groups()
     metric = METRICS.get(name)
     if metric is None:
         raise GateError(f"unknown metric '{name[:80]}'", nearest(name[:80], METRICS))
     if not metric.may_gate:
-        found = f"a gate on {name}, which most replications never see the cause of"
+        found = f"a gate on {name}, whose causes most replications do not have"
         raise GateError(found, f"expected p99{name[name.index('_') :]} instead")
     sign: Literal[">", "<"] = ">" if fails == ">" else "<"
     if change := _CHANGE.fullmatch(threshold):
@@ -144,7 +144,7 @@ def _change(number: str, fails: str, text: str) -> float:
 
 
 _DIMENSION: dict[Unit, tuple[str, float]] = {"ms": ("time", 1e3), "%": ("ratio", 1.0), "req/s": ("rate", 1.0)}
-"""Of metrics whose limits may have a unit of their own, and what one of SI is in the metric's."""
+"""Dimension of the limits that may have a unit of their own, and the SI unit in the metric's unit, by unit."""
 
 
 def _limit(text: str, metric: Metric) -> float:
@@ -186,5 +186,5 @@ def parse_all(texts: Sequence[str]) -> tuple[Gate, ...]:
 
 
 def last_of_each(gates: Iterable[Gate]) -> tuple[Gate, ...]:
-    """Of several gates on one metric, of one direction and kind, the last, in the place of the first."""
+    """Keep the last of several gates on one metric, of one direction and kind, in the place of the first."""
     return tuple({(gate.metric, gate.fails, gate.is_change): gate for gate in gates}.values())

@@ -1,4 +1,4 @@
-"""The topology of a run, for pictures and link use: the catalogue's where it is that, else the graph it recorded."""
+"""The topology of a run, for pictures and link use: the shipped one of its name, else the graph that it recorded."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from simcluster.topology import read
 from simcluster.topology.graph import Graph
 from simcluster.topology.model import Topology, add_link, add_node, topology
 
-MOST_NODES = 1500
-"""Beyond, a picture shows nothing, and nobody asks for single links."""
+MAX_NODES = 1500
+"""Of a topology that is drawn: with more, single nodes and links cannot be seen."""
 
 
 def topology_of(scenario: Scenario) -> Topology | None:
     """
-    What a run's devices were joined by.
+    Find the topology of a run's devices; None where it is not known, or too large to draw.
 
     A run records its graph only where links are shared, change, or carry every message. Of other runs the name is
-    looked up, and taken if it has the same devices; a topology from a file of the user's is not there any more.
+    looked up, and taken if it has the same devices; a topology from another file may not exist any more.
     """
     used = {name: pool.device.name for pool in scenario.pools for name in pool.devices}
     if scenario.topology in read.names():
@@ -25,8 +25,8 @@ def topology_of(scenario: Scenario) -> Topology | None:
         if used.keys() <= set(named.devices) and (
             scenario.network is None or {n.name for n in scenario.network.nodes} <= nodes
         ):
-            return named if len(nodes) <= MOST_NODES else None
-    if scenario.network is None or len(scenario.network.nodes) > MOST_NODES:
+            return named if len(nodes) <= MAX_NODES else None
+    if scenario.network is None or len(scenario.network.nodes) > MAX_NODES:
         return None
     return _recorded(scenario.network, scenario.topology, used)
 

@@ -23,9 +23,9 @@ from simcluster.topology.measure import path as route
 from simcluster.topology.model import Topology
 
 MAX_STAGES = 1024
-"""Of all replicas of several stages together: between any two a path is searched."""
+"""Stages of all replicas with several: between any two a path is searched."""
 MAX_LAYERS = 150_000
-"""Of all replicas together: each is written out in the resolved scenario, which must stay readable."""
+"""Layers of all replicas: each is written out in the resolved scenario, which must stay readable."""
 
 Ranks = tuple[str, ...]
 """The devices of a stage."""

@@ -1,4 +1,4 @@
-"""From a scenario file to what is simulated: names become values, and everything that cannot work is told at once."""
+"""From a scenario file to what is simulated: names become values, and all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load(file: str | FilePath, settings: Sequence[str] = (), seed: int | None = 
     Read and resolve a scenario.
 
     Args:
-        file: a scenario file, a resolved scenario, or the name of a scenario that comes with simcluster.
+        file: a scenario file, a resolved scenario, or the name of a shipped one.
         settings: changes as on the command line, `a.b=c`, applied in order.
         seed: instead of the file's.
 

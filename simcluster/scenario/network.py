@@ -1,4 +1,4 @@
-"""The graph of a scenario whose links are shared, change, or carry every message; and what happens on it."""
+"""The graph of a scenario whose links are shared, change, or carry every message; and the events on it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from simcluster.topology.model import Topology
 from simcluster.topology.routes import Routes
 from simcluster.topology.sharing import links_shared
 
-_MOST_HINTS = 50
+_MAX_HINTS = 50
 """Unknown names for which a neighbour is searched."""
-_MOST_NEIGHBOURS = 10
-"""Of a node, that a message names."""
+_MAX_NEIGHBOURS = 10
+"""Neighbours of a node that an error message names."""
 
 
 def network(topology: Topology, replicas: Sequence[ReplicaLayout], needed: bool) -> Network | None:
@@ -43,14 +43,14 @@ def network(topology: Topology, replicas: Sequence[ReplicaLayout], needed: bool)
     return Network(nodes=tuple(nodes), links=tuple(links))
 
 
-def events(document: Document, happenings: Mapping[int, EventSpec], topology: Topology) -> tuple[Event, ...]:
+def events(document: Document, specs: Mapping[int, EventSpec], topology: Topology) -> tuple[Event, ...]:
     """
-    Happenings with their devices by name.
+    Resolve events: the devices of an enclosure become a list.
 
     Args:
         document: for the lines.
-        happenings: by their place in it.
-        topology: that they happen on.
+        specs: the events as written, by their place in it.
+        topology: that they are on.
 
     Raises:
         InputError: they name what the topology does not have.
@@ -58,17 +58,17 @@ def events(document: Document, happenings: Mapping[int, EventSpec], topology: To
     known = _Known(topology)
     problems = [
         document.problem(("events", number, *path), found, expected)
-        for number, given in happenings.items()
+        for number, given in specs.items()
         for path, found, expected in known.faults(given)
     ]
     if problems:
         raise InputError(problems)
-    return tuple(_event(given, known.enclosures) for given in happenings.values())
+    return tuple(_event(given, known.enclosures) for given in specs.values())
 
 
 def noise_events(noise: Noise, kinds: Mapping[str, DeviceKind], topology: Topology) -> Iterator[Event]:
     """
-    What a world of noise does to devices in use and to links between enclosures, as events at random.
+    List what noise does to devices in use and to links between enclosures, as random events.
 
     A link has the noise of the devices in use of its part of the topology: the first of them with that source.
 
@@ -124,7 +124,7 @@ class _Known:
         self._nodes = {name for name, said in nodes.items() if said["kind"] != "die"}
 
     def faults(self, given: EventSpec) -> Iterator[Fault]:
-        """Path within the event, what was found and what would be right, of names that are not there."""
+        """Path within the event, what was found and what would be right, of unknown names."""
         if given.device is not None:
             yield from self._unknown(("device",), "device", given.device, self._devices)
         if given.node is not None:
@@ -142,18 +142,18 @@ class _Known:
         ]
         yield from unknown
         if not unknown and not self._topology.plain.has_edge(a, b):
-            neighbours = ", ".join(sorted(self._nodes.intersection(self._topology.plain.adj[a]))[:_MOST_NEIGHBOURS])
+            neighbours = ", ".join(sorted(self._nodes.intersection(self._topology.plain.adj[a]))[:_MAX_NEIGHBOURS])
             yield ("link",), f"no link between {a} and {b}", f"{a} is joined to {neighbours or 'nothing'}"
 
     def _unknown(self, path: tuple[str | int, ...], what: str, name: str, known: Collection[str]) -> Iterator[Fault]:
-        """A name that is none of those known; a neighbour is searched for few names, as the search is long."""
+        """A name that is not among those known; only for few names a neighbour is searched, which takes long."""
         if name in known:
             return
         self._hints += 1
         expected = f"expected one of topology {self._topology.name}"
-        if self._hints <= _MOST_HINTS and len(known) <= 20 * _MOST_HINTS:
+        if self._hints <= _MAX_HINTS and len(known) <= 20 * _MAX_HINTS:
             hint = nearest(name[:80], known)
-            expected = hint if hint.startswith("did") or len(known) <= _MOST_HINTS else expected
+            expected = hint if hint.startswith("did") or len(known) <= _MAX_HINTS else expected
         yield path, f"no {what} '{name[:80]}'", expected
 
 

@@ -123,7 +123,7 @@ def _filled(
 
 
 def kv_tokens(stages: list[StageLayers], budget_bytes: float) -> int:
-    """Tokens whose KV entries fit beside the weights on every device; negative when not even the weights fit."""
+    """Tokens whose KV entries fit next to the weights on every device; negative when not even the weights fit."""
     room = [(budget_bytes - stage.weight_bytes, stage.kv_bytes_per_token) for stage in stages]
     if any(free < 0 for free, _ in room):
         return -1
@@ -135,7 +135,7 @@ def require_fit(
     utilization: float, n_tokens: int,
 ) -> None:  # fmt: skip
     """
-    Hold that weights and the KV entries of `n_tokens` fit into the share of memory that may be used.
+    Require that weights and the KV entries of `n_tokens` fit into the share of memory that may be used.
 
     Raises:
         Misfit: with the arithmetic, and with what would fit.

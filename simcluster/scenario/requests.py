@@ -19,7 +19,7 @@ from simcluster.scenario.spec import OF_WORKLOAD
 from simcluster.workload import Requests, WorkloadSpec, materialise
 
 MAX_TIME_S = 1e7
-"""Of any single time: a third of a year."""
+"""Largest single time: a third of a year."""
 MAX_KEPT = 4
 """Workloads whose requests are kept: few, as one of a million requests takes 24 MB."""
 

@@ -1,4 +1,4 @@
-"""Resolved scenarios as files: written, and read back with everything checked that somebody may have changed."""
+"""Resolved scenarios as files: written, and read back with everything checked that may have been edited."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def require_format(document: Document) -> None:
     raise InputError([document.problem(("format",), f"format '{found!s:.80}'", expected)])
 
 
-_LEAST = (
+_MIN = (
     (r"_(per_s|hz)(\.\w+)?$", 1e3),
     (r"(_efficiency|_per_cycle|_per_core|_bytes_per_token|memory_bytes|grid\.\w*(rows|columns|ports))$", 1e-6),
 )
-_MOST = (
+_MAX = (
     (r"(?<!_per)_s(\.\w+)?$", 3600.0),
     (r"_cycles$", 1e9),
     (r"grid\.\w*(rows|columns|ports)$", 1e6),
@@ -102,12 +102,12 @@ def _unphysical(data: Any, path: Path = ()) -> Iterator[Fault]:
     elif isinstance(data, int | float) and not isinstance(data, bool):
         name = ".".join(part for part in path if isinstance(part, str))
         if data < 0:
-            yield path, f"{data:g}", "expected no negative number"
+            yield path, f"{data:g}", "must not be negative"
             return
-        for pattern, least in _LEAST:
+        for pattern, least in _MIN:
             if data < least and re.search(pattern, name):
                 yield path, f"{data:g}", f"expected at least {least:g}"
-        for pattern, most in _MOST:
+        for pattern, most in _MAX:
             if data > most and re.search(pattern, name):
                 yield path, f"{data:g}", f"expected at most {most:g}"
 

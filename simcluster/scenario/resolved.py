@@ -41,7 +41,7 @@ from simcluster.workload import WorkloadSpec
 FORMAT = "simcluster-scenario-3"
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f\x7f]+$", max_length=200)]
-"""Of a run folder, so never a path."""
+"""A name that a run folder may have, so never a path."""
 LatencyName = Annotated[str, Field(pattern=r"^(ttft|tpot|e2el)$")]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 Bits = Annotated[float, Field(gt=0, le=64)]
@@ -71,7 +71,7 @@ class ReplicaLayout(Frozen):
 
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     return_hop: Hop | None
-    """Of the chosen token, from the last stage to the first; None with one stage."""
+    """The way of the chosen token, from the last stage to the first; None with one stage."""
     kv_blocks: Number
 
 
@@ -96,30 +96,30 @@ class EngineSettings(Frozen):
     launch: Literal["graph", "eager"]
     all_reduce: AlgorithmName
     admission_lag: Annotated[int, Field(ge=0, le=10)]
-    """Steps that begin before a request that came can take part, while others run."""
+    """Steps that begin before a request that arrived can take part, while others run."""
     host_fixed_s: Seconds
     host_per_sequence_s: Seconds
     slowdown: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     """How many times as long every op takes."""
     collective_skew_s: Seconds
-    """How long the ranks of a stage wait for their last one at every collective."""
+    """How long the ranks of a stage wait for the last of them at every collective."""
     calibration: EngineCalibration | None
-    """Of the serving engine, when one is named."""
+    """Constants of the serving engine, when one is named."""
 
 
 Day100 = Annotated[float, Field(ge=0, le=100 * 86_400)]
 Apart = Annotated[float, Field(ge=1e-3, le=100 * 86_400)]
-"""Seconds between things that happen again and again."""
+"""Seconds between repetitions."""
 
 
 class Event(Frozen):
-    """Something that happens to devices, to a link, or on the links."""
+    """A change of devices or of a link, or a transfer over links."""
 
     kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
     devices: Annotated[tuple[str, ...], Field(max_length=MAX_NODES)] = ()
     link: tuple[str, str] | None = None
     ends: tuple[str, str] | None = None
-    """Of a transfer: who sends and who receives."""
+    """The sender and the receiver of a transfer."""
     factor: Annotated[float, Field(ge=0.001, le=1000)] = 1.0
     """How many times as long a device takes; or the share of its bandwidth that a link has."""
     extra_latency_s: Seconds = 0.0
@@ -132,7 +132,7 @@ class Event(Frozen):
     mtbf_s: Annotated[float, Field(ge=1e-3, le=1e11)] | None = None
     mttr_s: Apart | None = None
     noise: Literal["", "background_load", "failures"] = ""
-    """The source of noise that it is of."""
+    """The source of noise that it comes from."""
 
 
 class NetworkNode(Frozen):
@@ -169,7 +169,7 @@ class Pool(Frozen):
     weight_bits: Bits
     kv_bits: Bits
     dense_bits: Bits
-    """Of all weights but routed experts."""
+    """Bits of all weights except routed experts."""
     block_scales: bool
     device: Device
     gpu: GpuCalibration | None
@@ -206,7 +206,7 @@ class Scenario(Frozen):
     source_seeds: Annotated[dict[str, Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MAX_NODES)] = Field(
         default_factory=dict
     )
-    """Of sources, or of a source on a device, that are drawn from another seed."""
+    """Seeds of sources, or of a source on a device, that are drawn from another seed."""
     fidelity: Literal["auto", "op", "message"]
     topology: str
     router: RouterName
@@ -218,16 +218,16 @@ class Scenario(Frozen):
     workload: dict[str, Any]
     """The workload section as it was written, with `trace` and other files by absolute path."""
     workload_sha256: str
-    """Of the files that the workload names; empty without any."""
+    """Digest of the files that the workload names; empty without any."""
     noise: Noise
     limits_ms: dict[LatencyName, Annotated[float, Field(ge=0)]]
-    """Of the service level, by latency name."""
+    """Limits of the service level, by latency name."""
     gates: Annotated[tuple[GateText, ...], Field(max_length=MAX_GATES)] = ()
-    """What fails a comparison with it; none for those that hold by default."""
+    """What fails a comparison with it; empty for the default ones."""
     steady_state: bool = False
-    """Whether latencies are also asked for as in the long run."""
+    """Whether the summary has long-run latencies too."""
     assumptions: tuple[str, ...]
-    """What the results rest on that nobody measured for this case."""
+    """What the results depend on and was not measured for this case."""
 
     @property
     def placed_replicas(self) -> tuple[tuple[Pool, ReplicaLayout], ...]:

@@ -1,4 +1,4 @@
-"""Resolve a scenario document: names become values, and everything that cannot work is told at once."""
+"""Resolve a scenario document: names become values, and all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _items(pools: Any) -> list[tuple[str, Any]]:
 
 
 class Resolver:
-    """Resolves one document, gathering problems; each part goes on as far as what it needs is there."""
+    """Resolves one document and gathers problems; each part is resolved as far as what it needs is valid."""
 
     def __init__(self, document: Document, path: FilePath) -> None:
         self._document = document
@@ -143,14 +143,14 @@ class Resolver:
         if isinstance(data, dict):
             return from_document(self._document, ("topology",))
         if not isinstance(data, str):
-            return None  # the form of the file is told elsewhere
+            return None  # reported by validation
         try:
             return self._from_file(("topology",), lambda: load_topology(data, self._folder(("topology",))))
         except entries.UnknownName as error:
             raise self._fail(("topology",), error.found, error.expected) from None
 
     def _look_up_names(self, topology: Topology | None) -> None:
-        """The form of the file is wrong somewhere; tell unknown names too, as far as they stand there as such."""
+        """Report unknown names too when the form of the file is wrong, as far as they can be read."""
         data = self._document.data if isinstance(self._document.data, dict) else {}
         noise, pools = data.get("noise"), data.get("pools")
         for path, entry in (((), data), *((("pools", name), pool) for name, pool in _items(pools))):
@@ -161,7 +161,7 @@ class Resolver:
         if isinstance(entries := data.get("events"), list) and topology is not None:
             sound = {}
             for number, entry in enumerate(entries[:MAX_EVENTS]):
-                with suppress(ValidationError):  # told elsewhere
+                with suppress(ValidationError):  # reported by validation
                     sound[number] = EventSpec.model_validate(entry)
             self._try(lambda: events(self._document, sound, topology))
 
@@ -209,7 +209,7 @@ class Resolver:
         return preset.changed(override.stated(), tuple(override.without))
 
     def _require_changes(self, override: NoiseOverride, preset: Noise) -> None:
-        """Hold that a source that is left out is in the preset and named once, and that one that is stated is."""
+        """Require that sources left out are in the preset and named once, and that stated ones have parameters."""
         problems: list[Problem] = []
         stated = override.stated()
         for source_name in SOURCES:

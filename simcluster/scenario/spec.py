@@ -35,7 +35,7 @@ Limit = Annotated[Seconds, Field(le=100 * 86_400)]
 
 
 def _not_too_often(period_s: float) -> float:
-    """A time between things that happen again and again: with shorter ones a run would do nothing else."""
+    """A period of at least 1 ms: with shorter ones a run would do little else."""
     if period_s < 1e-3:
         raise fault(f"{period_s:g} s", "expected at least 1 ms")
     return period_s
@@ -140,7 +140,7 @@ class Layout(Frozen):
     all_reduce: AlgorithmName = "auto"
     """Algorithm of the tensor-parallel all-reduce: the fastest for each size, or one by name."""
     engine: Literal["vllm", "trtllm", "sglang"] | None = None
-    """Serving engine whose scheduler, admission lag, host times and rank skew hold where they are not given here.
+    """Serving engine whose scheduler, admission lag, host times and rank skew are used where they are not given here.
     Default: `fcfs`, no lag, and the host times of the device's calibration."""
     scheduler: SchedulerName = "fcfs"
     """Which requests take part in a step, and with how many tokens."""
@@ -198,15 +198,15 @@ class NoiseOverride(Frozen):
     moe_routing: noise.MoeRouting | None = None
     """Tokens choose experts, and with them the weights that are fetched."""
     device_spread: noise.DeviceSpread | None = None
-    """Devices of a kind differ for good."""
+    """Devices of a kind differ permanently."""
     drift: noise.Drift | None = None
-    """Devices grow slower and faster, slowly."""
+    """Devices become slower and faster, slowly."""
     clock_excursions: noise.ClockExcursions | None = None
-    """A device's clock falls for a while."""
+    """A device throttles: its clock falls for a while."""
     diurnal: noise.Diurnal | None = None
-    """The heat of the day."""
+    """Diurnal temperature: devices are slower at its peak."""
     rare_stalls: noise.RareStalls | None = None
-    """A step stands still."""
+    """A step stalls, rarely."""
     host_pauses: noise.HostPauses | None = None
     """Tokens are delivered late, many at once."""
     background_load: noise.BackgroundLoad | None = None
@@ -232,10 +232,10 @@ class Slo(Frozen):
 
 
 class EventSpec(Frozen):
-    """Something that happens to devices, a link or the traffic: at a stated time, or at random again and again."""
+    """A change of devices or of a link, or a transfer: at a stated time, or at random again and again."""
 
     kind: Literal["device_slow", "device_down", "link_slow", "link_down", "transfer"]
-    """What happens."""
+    """The kind of event."""
     device: str | None = None
     """The device that is slow or down."""
     node: str | None = None
@@ -259,7 +259,7 @@ class EventSpec(Frozen):
     lasts: Annotated[Limit, Field(gt=0)] | None = None
     """How long it lasts. Default: to the end."""
     every: Period | None = None
-    """Of `transfer`: it is sent again after so long each time, at least 1 ms, and not before the last one is over."""
+    """Of `transfer`: the period after which it is sent again, at least 1 ms, and not before the last one is over."""
     mtbf: Period | None = None
     """Instead of `at`: mean time until it happens, exponential, again and again; at least 1 ms."""
     mttr: Period | None = None
@@ -279,7 +279,7 @@ class EventSpec(Frozen):
             found = "nothing" if self.device is None else "a device and a node"
             raise fault(f"{self.kind} of {found}", "expected one: 'device' or 'node'")
         if self.kind == "link_slow" and self.bandwidth is None and self.extra_latency is None:
-            raise fault("link_slow as fast as ever", "expected 'bandwidth', 'extra_latency' or both")
+            raise fault("link_slow that changes nothing", "expected 'bandwidth', 'extra_latency' or both")
         if self.from_ is not None and self.from_ == self.to:
             raise fault(f"a transfer from '{self.to[:80]}' to itself", "expected two different nodes")
         times = [key for key in _WHEN if key in given]
@@ -299,7 +299,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "link_down": (("link",), _WHEN),
     "transfer": (("from", "to", "size", "at"), ("every",)),
 }
-"""Of each kind: the keys that it needs, and others that it may have."""
+"""By kind: the keys that it needs, and others that it may have."""
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -338,16 +338,16 @@ class ScenarioFile(Frozen):
     noise: str | NoiseOverride = "none"
     """A preset by name or file, or a preset with changes."""
     events: Annotated[list[EventSpec], Field(max_length=MAX_EVENTS)] = Field(default_factory=list)
-    """What happens to devices and links meanwhile, see [events](#events)."""
+    """Events of devices and links, see [events](#events)."""
     fidelity: Literal["auto", "op", "message"] = "auto"
-    """`message` plays every message of every collective, `op` an event for every compute, fetch and exchange, `auto`
-    one for many steps where nothing interferes; `op` and `auto` give equal results."""
+    """`message` simulates every message of every collective, `op` an event for every compute, fetch and exchange,
+    `auto` one for many steps where nothing interferes; `op` and `auto` give equal results."""
     slo: Slo = Slo()
     """Latency limits, for goodput."""
     gates: Annotated[list[GateText], Field(max_length=MAX_GATES)] = Field(default_factory=list)
     """What fails a [comparison](compare.md#gates) with it, such as `p99_ttft_ms > +5%`. Default: twelve gates."""
     steady_state: bool = False
-    """Whether the summary also tells latencies in the long run, without those of the empty start, see
+    """Whether the summary also has latencies in the long run, without those of the empty start, see
     [steady state](variance.md#steady-state)."""
 
     @property

@@ -177,9 +177,7 @@ class TestRefusals:
         Path("runs/s-seed0/mine.txt").write_text("mine")
         assert replay("s.yaml") == 2
 
-        assert "runs/s-seed0: a folder that is no run; expected a free place or a former run\n" == (
-            capsys.readouterr().err
-        )
+        assert "runs/s-seed0: not a run folder; expected a free place or a former run\n" == (capsys.readouterr().err)
         assert ["mine.txt"] == [file.name for file in Path("runs/s-seed0").iterdir()]
 
     @pytest.mark.parametrize("output", ["taken/x", "/dev/null/x", "/proc/x", "x" * 300])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support import Played, linear_stage, load, plan, play, with_column
 
-from simcluster.results.invariants import INVARIANTS, MOST, Limits, ReplicaLimits, check_run
+from simcluster.results.invariants import INVARIANTS, MAX_PLACES, Limits, ReplicaLimits, check_run
 from simcluster.results.run import record
 from simcluster.scenario.load import load as load_scenario
 
@@ -191,8 +191,8 @@ def test_many_places_are_counted(run: Played) -> None:
     changed = replace(run, tokens=run.tokens | {"stall_ticks": run.tokens["stall_ticks"] + 1})
     texts = [violation.text for violation in changed.violations() if violation.invariant == "exact_sums"]
 
-    assert MOST + 1 == len(texts)
-    assert f"and {len(run.tokens['token']) - MOST:,} more" == texts[-1]
+    assert MAX_PLACES + 1 == len(texts)
+    assert f"and {len(run.tokens['token']) - MAX_PLACES:,} more" == texts[-1]
 
 
 def test_every_law_is_stated() -> None:

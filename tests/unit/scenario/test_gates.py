@@ -30,9 +30,9 @@ def test_forms(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("", "is no gate"),
-        ("p99_ttft_ms", "is no gate"),
-        ("p99_ttft_ms = 5", "is no gate"),
+        ("", "is not a gate"),
+        ("p99_ttft_ms", "is not a gate"),
+        ("p99_ttft_ms = 5", "is not a gate"),
         ("p99_ttft_ms > 5%", "or a change such as '+5%'"),
         ("p99_ttft_ms > -5%", "expected '>' with a change of +0% or more"),
         ("p99_ttft_ms < +5%", "or '<' with one of -0% to -99%"),
@@ -44,7 +44,7 @@ def test_forms(text: str, expected: str) -> None:
         ("p99_tfft_ms > +5%", "did you mean 'p99_ttft_ms'?"),
         ("std_itl_ms > +5%", "expected p99_itl_ms instead"),
         ("p99.9_ttft_ms > 1 s", "expected p99_ttft_ms instead"),
-        ("x" * 10_000, "is no gate"),
+        ("x" * 10_000, "is not a gate"),
     ],
 )
 def test_what_is_no_gate(text: str, hint: str) -> None:
