@@ -217,7 +217,7 @@ def test_any_edit_of_a_resolved_scenario(tmp_path: Path, data: Any) -> None:
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
     scenario = ends_well(lambda: load(tmp_path / "r.yaml"))
     if isinstance(scenario, Scenario) and (scenario.requests_spec().requests or 1) <= 100:
-        with contextlib.suppress(OverflowError):  # more than 106 days, which the command line tells
+        with contextlib.suppress(OverflowError):  # more than 106 days, which the command line reports
             simulate(scenario)
 
 
@@ -342,7 +342,7 @@ def test_bombs_are_refused_in_bounded_memory_and_time(name: str, tmp_path: Path)
 
 class TestFilesThatAreNone:
     def test_of_other_kinds(self, tmp_path: Path) -> None:
-        """Folders, devices, pipes, loops of links and missing files are told at once; none is waited for."""
+        """Folders, devices, pipes, loops of links and missing files are refused at once; none is waited for."""
         os.mkfifo(tmp_path / "pipe.yaml")
         (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
         (tmp_path / "folder.yaml").mkdir()
@@ -359,7 +359,7 @@ class TestFilesThatAreNone:
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
     def test_unreadable(self, tmp_path: Path) -> None:
-        """A file that may not be read is told as such."""
+        """A file that may not be read is reported as such."""
         (tmp_path / "f.yaml").write_text("a: 1")
         (tmp_path / "f.yaml").chmod(0)
         with pytest.raises(InputError, match="Permission denied"):
@@ -387,7 +387,7 @@ class TestFilesThatAreNone:
     ],
 )
 def test_what_is_not_plain_has_a_line(text: str, line: int, found: str) -> None:
-    """Control characters, and signs of YAML that are not read, also on keys, are told with their line."""
+    """Control characters, and signs of YAML that are not read, also on keys, are reported with their line."""
     with pytest.raises(InputError) as caught:
         source.parse(text, "f.yaml")
 

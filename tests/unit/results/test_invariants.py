@@ -112,7 +112,7 @@ def test_a_changed_request_is_found(run: Played, status: str, column: str, chang
     ("status", "other"), [("finished", "lost"), ("finished", "failed"), ("unfinished", "finished")]
 )
 def test_a_changed_status_is_found(run: Played, status: str, other: str) -> None:
-    """A request with another status than its tokens tell breaks conservation."""
+    """A request whose status contradicts its tokens breaks conservation."""
     number = request_with(run, status)
 
     assert "conservation" in broken(with_column(run, "requests", "status", number, other))
@@ -145,7 +145,7 @@ def test_fewer_blocks_than_are_held_are_found(run: Played) -> None:
 
 
 def test_the_blocks_that_must_be_held_are_exact_without_preemption() -> None:
-    """Where nobody is preempted and every prompt is one step, the law finds one block too few."""
+    """Where no request is preempted and every prompt is one step, the law finds one block too few."""
     run = play([plan([linear_stage(OPS)], block_size=4)], load([0, 1, 40], [9, 6, 3], [6, 8, 3]))
     context = {number: run.requests["prompt_tokens"][number] for number in range(3)}
     levels = []
@@ -187,7 +187,7 @@ def test_places_are_told_with_request_token_and_tick(run: Played) -> None:
 
 
 def test_many_places_are_counted(run: Played) -> None:
-    """Of a law that is broken everywhere the first places are told and the rest is counted."""
+    """Of a law that is broken everywhere the first places are listed and the rest is counted."""
     changed = replace(run, tokens=run.tokens | {"stall_ticks": run.tokens["stall_ticks"] + 1})
     texts = [violation.text for violation in changed.violations() if violation.invariant == "exact_sums"]
 

@@ -22,7 +22,7 @@ CLOSED = ("noise=none", "workload.arrivals={kind: closed, concurrency: 4}", "wor
 def view(
     running: list[RequestView], waiting: list[RequestView], max_tokens: int = 100, n_running: int | None = None
 ) -> SchedulerView:
-    """A replica with room for everybody."""
+    """A replica with room for all requests."""
     active = len(running) if n_running is None else n_running
     return SchedulerView(running, waiting, active, 1000, 16, max_tokens, 64, 64)
 
@@ -67,7 +67,7 @@ def test_without_an_engine_there_is_no_interval() -> None:
 
 
 def test_more_lag_never_comes_earlier() -> None:
-    """In a closed loop every step of lag delays the first tokens of those who come later, in the mean."""
+    """In a closed loop every step of lag delays the first tokens of later requests, in the mean."""
     means = []
     for lag in (0, 1, 2, 3):
         means.append(simulate(load("llama-3.1-70b-8xh100", [*CLOSED, f"deployment.admission_lag={lag}"])).summary)
@@ -87,7 +87,7 @@ def test_a_request_is_seen_after_its_lag() -> None:
 
 
 def test_whole_prompts_are_not_cut() -> None:
-    """A prompt that does not fit beside the others waits; one that never fits is cut when it is alone."""
+    """A prompt that does not fit next to the others waits; one that never fits is cut when it is alone."""
     decoding, prompt = RequestView(0, 1, 50, 4), RequestView(1, 100, 0, 0)
 
     assert Decision([(0, 1)], []) == whole_prompts(view([decoding], [prompt]))
@@ -96,7 +96,7 @@ def test_whole_prompts_are_not_cut() -> None:
 
 
 def test_prompts_come_first() -> None:
-    """While a prompt waits or is unfinished nobody decodes; then everybody does."""
+    """While a prompt waits or is unfinished no request decodes; then all do."""
     decoding, unfinished = RequestView(0, 1, 50, 4), RequestView(1, 40, 60, 4)
 
     assert [(1, 40), (2, 60)] == prefill_first(view([decoding, unfinished], [RequestView(2, 70, 0, 0)])).grants

@@ -108,7 +108,7 @@ def stage(weight_bytes: float, kv_bytes_per_token: float) -> StageLayers:
 
 
 def test_the_cache_is_as_large_as_the_fullest_stage_allows() -> None:
-    """Tokens are counted where the room beside the weights is used up first, and never when weights do not fit."""
+    """Tokens are counted where the room next to the weights is used up first, and never when weights do not fit."""
     assert 25 == kv_tokens([stage(50, 1), stage(0, 4), stage(10, 2)], 100)
     assert 0 == kv_tokens([stage(100, 1)], 100)
     assert -1 == kv_tokens([stage(0, 1), stage(101, 1)], 100)
@@ -121,10 +121,10 @@ def test_what_is_said_to_fit_does_and_one_stage_less_does_not(name: str) -> None
     budget = device.memory_bytes * 0.9
     with pytest.raises(Misfit) as caught:
         require_fit(shape, device, cut(shape, 1, 8, 16, 16), 8, 16, 16, 0.9, 2_000_000)
-    told = caught.value.expected.removeprefix("it would fit on ").replace(" or ", " ").split(",")
+    options = caught.value.expected.removeprefix("it would fit on ").replace(" or ", " ").split(",")
 
-    assert len(told) >= 2
-    for option in told:
+    assert len(options) >= 2
+    for option in options:
         words = option.split()
         bits, n_stages = float(words[words.index("at") + 1]), int(words[-2].lstrip("("))
         assert kv_tokens(cut(shape, n_stages, 8, bits, 16), budget) >= 2_000_000

@@ -105,7 +105,7 @@ pools:
         assert wafers.gpu is None and pairs.wafer is None
 
     def test_replicas_are_numbered_from_pool_to_pool(self, tmp_path: Path) -> None:
-        """A replica's number among all tells its pool."""
+        """A replica's number among all determines its pool."""
         pools = "pools: {a: {replicas: 2}, b: {}, c: {replicas: 3}}\n"
         scenario = written(tmp_path, f"model: llama-3.1-8b\ntopology: h100-8\n{pools}")
 
@@ -209,7 +209,7 @@ class TestSimulating:
     def test_a_failed_device_sends_its_requests_to_the_other_pool(
         self, device: str, dead: int, alive: int, fidelity: str
     ) -> None:
-        """When a device of one pool fails for good, all requests finish in the other, those under way included."""
+        """When a device of one pool fails permanently, all requests finish in the other, those under way included."""
         few = ["workload.requests=12", "workload.arrivals.rate=40 req/s",
                "workload.output_tokens={kind: uniform, low: 20, high: 60}"]  # fmt: skip
         event = f"events=[{{kind: device_down, device: {device}, at: 400 ms}}]"

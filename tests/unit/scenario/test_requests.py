@@ -94,7 +94,7 @@ def test_a_file_that_changes_is_read_again(made: list[int], tmp_path: Path) -> N
 
 
 def test_no_more_than_a_few_are_kept() -> None:
-    """Requests of many scenarios in one process are not kept for ever."""
+    """Requests of many scenarios in one process are not all kept."""
     for seed in range(20):
         load(POISSON, seed=seed)
 

@@ -1,4 +1,4 @@
-"""From a scenario file to what is simulated: changes on the way, and resolved files that somebody edited."""
+"""From a scenario file to what is simulated: changes on the way, and resolved files that were edited."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class TestSettings:
         ],
     )  # fmt: skip
     def test_faults(self, setting: str, expected: str) -> None:
-        """A setting that cannot be used is told as such."""
+        """A setting that cannot be used is reported as such."""
         assert [expected] == faults(POISSON, setting)
 
     def test_through_a_list(self) -> None:
@@ -107,7 +107,7 @@ class TestSettings:
 
 class TestSeed:
     def test_replaces_that_of_the_file(self) -> None:
-        """A seed given beside the file holds."""
+        """A seed given next to the file replaces that of the file."""
         assert 5 == load(POISSON, seed=5).seed
 
     def test_largest(self, tmp_path: Path) -> None:
@@ -143,13 +143,13 @@ class TestGate:
         assert "593 x 32 joined stages; at most 1,024 are laid out" in faults(POISSON, huge, deployment)[0]
 
     def test_many_wrong_devices(self, tmp_path: Path) -> None:
-        """A long list of wrong devices is told in bounded length."""
+        """A long list of wrong devices is reported in bounded length."""
         names = ", ".join(f"x{number}" for number in range(20_000))
 
         assert 100 == len(faults(POISSON, f"deployment={{replicas: 4, devices: [{names}]}}"))
 
     def test_a_broken_trace_is_told_before_the_run(self, tmp_path: Path) -> None:
-        """What is wrong inside a trace is told when the scenario is read."""
+        """What is wrong inside a trace is reported when the scenario is read."""
         (tmp_path / "t.csv").write_text("a,b\n1,2\n")
         (tmp_path / "s.yaml").write_text("model: llama-3.1-8b\ntopology: h100-8\nworkload: {trace: t.csv}\n")
 
@@ -374,14 +374,14 @@ class TestResolvedFiles:
 
 
 def test_an_unknown_name_gets_a_neighbour() -> None:
-    """A name that is nearly that of a scenario that comes along is told the right one."""
+    """For a name that is nearly that of a shipped scenario the right one is suggested."""
     assert ["chat-70b-8xh10: no scenario 'chat-70b-8xh10'; did you mean 'chat-70b-8xh100'?"] == faults(
         "chat-70b-8xh10"
     )
 
 
 def test_a_file_without_its_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name whose file is here but for the ending is told the file."""
+    """For a name that lacks only the ending of a file, the file is suggested."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("model: llama-3.1-8b\n")
     assert ["mine: no scenario 'mine'; did you mean 'mine.yaml'?"] == faults("mine")
@@ -394,7 +394,7 @@ def test_what_is_no_scenario(name: str) -> None:
 
 
 def test_finds_scenarios_in_folders() -> None:
-    """Every scenario that comes along is found by its name."""
+    """Every shipped scenario is found by its name."""
     assert all(files.find(name).is_file() for name in files.names())
 
 
@@ -414,7 +414,7 @@ class TestNoise:
         ],
     )
     def test_faults(self, changes: str, expected: str) -> None:
-        """Changes that do nothing, contradict each other or go too far are told with their place."""
+        """Changes that do nothing, contradict each other or go too far are reported with their place."""
         (fault,) = faults(POISSON, f"noise={{preset: datacenter, {changes}}}")
         assert fault.startswith(f"--set: {expected}")
 

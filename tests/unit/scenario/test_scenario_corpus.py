@@ -1,7 +1,7 @@
 """
-Scenario files, good and bad: what each resolves to, and what each bad one is told.
+Scenario files, good and bad: what each resolves to, and the errors of each bad one.
 
-Beside each valid file stands its resolved twin. `REFRESH_GOLDEN=1 pytest tests/unit/test_scenario_corpus.py` writes
+Next to each valid file is its resolved twin. `REFRESH_GOLDEN=1 pytest tests/unit/test_scenario_corpus.py` writes
 the twins anew; the review reads the difference.
 """
 
@@ -55,7 +55,7 @@ def announced(file: Path) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
 def test_resolves_to_its_twin(file: Path) -> None:
-    """A valid file resolves to the twin beside it, apart from what the catalogue brings."""
+    """A valid file resolves to the twin next to it, apart from what the catalogue brings."""
     actual = resolved(file)
     if os.environ.get("REFRESH_GOLDEN"):
         twin(file).write_text(actual, encoding="utf-8")

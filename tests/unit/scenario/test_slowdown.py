@@ -1,4 +1,4 @@
-"""`deployment.slowdown`: every op of a deployment takes so many times as long, and nothing else does."""
+"""`deployment.slowdown`: every op of a deployment takes as many times as long, and nothing else does."""
 
 from __future__ import annotations
 
