@@ -1,4 +1,4 @@
-"""From pydantic's faults to lines that people understand."""
+"""Pydantic errors as readable messages with lines."""
 
 from typing import Annotated, Literal
 

@@ -58,7 +58,7 @@ def _figure(name: str, runs: list[RunFolder]) -> Figure:
 def test_writes_the_figures_in_order(
     two: list[RunFolder], tmp_path: Path, form: Literal["svg", "png", "pdf"]
 ) -> None:
-    """All figures appear under their names, in the order of FIGURES, and nothing beside them."""
+    """All figures appear under their names, in the order of FIGURES, and nothing else."""
     files = draw(two, tmp_path / "a" / "b", form)
     assert [tmp_path / "a" / "b" / f"{name}.{form}" for name in FIGURES] == files
     assert sorted(files) == sorted((tmp_path / "a" / "b").iterdir())
@@ -339,7 +339,7 @@ def test_bars_are_means_by_component(two: list[RunFolder], kind: Kind) -> None:
 
 
 def test_what_is_below_zero_is_written_and_not_drawn(tmp_path: Path) -> None:
-    """Gaps that made up for a pause have a negative stall: it stands below their bar, whose sum is the mean."""
+    """Gaps that made up for a pause have a negative stall: it is written below their bar, whose sum is the mean."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
         more = ticks // 10 if token else 0
@@ -402,7 +402,7 @@ def test_steps_of_several_tokens_count_once(tmp_path: Path) -> None:
     assert (2, 7) == gathered.batch_extent
 
 
-def test_the_queue_is_those_who_arrived_and_were_not_scheduled(two: list[RunFolder]) -> None:
+def test_the_queue_is_requests_arrived_and_not_scheduled(two: list[RunFolder]) -> None:
     """The number of waiting requests rises at arrivals and falls when they are scheduled."""
     times_s, lengths = plot_data.plot_data(two[:1])[0].waiting
     expected = [(0, 0), (0.03, 1), (0.035, 0), (0.06, 1), (0.061, 0), (0.09, 1), (0.092, 0)]
