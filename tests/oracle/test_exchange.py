@@ -58,11 +58,11 @@ class Net:
         return self.routes.number[a, b]
 
     def phases(self, exchange: Sequence[Leg]) -> tuple[Phase, ...]:
-        """Of an exchange on this graph."""
+        """Phases of an exchange on this graph."""
         return phases(exchange, self.uses)
 
     def messages(self, exchange: Sequence[Leg]) -> tuple[MessageRound, ...]:
-        """Of an exchange on this graph."""
+        """Messages of an exchange on this graph."""
         return messages(exchange, self.routes.route, self.routes.switch)
 
     def play(self, parts: Sequence[Phase | MessageRound], done: Callable[[int], None]) -> None:

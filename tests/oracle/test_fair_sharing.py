@@ -32,7 +32,7 @@ class Coming(NamedTuple):
 
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[list[float], list[Coming]]:
-    """Up to six links, and up to a dozen flows and changes of capacity within some microseconds."""
+    """Draw up to six links, and up to a dozen flows and capacity changes within some microseconds."""
     capacities = draw(st.lists(st.floats(1e8, 1e10), min_size=1, max_size=6))
     link = st.integers(0, len(capacities) - 1)
     ticks = draw(st.lists(st.integers(0, 20 * US), min_size=1, max_size=12, unique=True))
@@ -78,7 +78,7 @@ def simulate(capacities: Sequence[float], events: Sequence[Coming]) -> tuple[lis
 
 
 def naive_ends_s(capacities: Sequence[float], events: Sequence[Coming]) -> list[float]:
-    """When each flow ends in continuous time: all flows solved together at every event, nothing rounded to ticks."""
+    """End times in continuous time: all flows are solved together at every event, without rounding to ticks."""
     left = list(capacities)
     waiting = list(events)
     ends: list[float] = []

@@ -39,7 +39,7 @@ def serve(arrivals: list[int], services: list[int], n: int = 1, router: Router =
 
 
 def waits(run: Played) -> list[int]:
-    """From arrival to the start of service."""
+    """Time from arrival to the start of service."""
     return (run.requests["scheduled_at_ticks"] - run.requests["arrived_at_ticks"]).tolist()
 
 

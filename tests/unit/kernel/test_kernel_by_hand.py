@@ -60,7 +60,7 @@ def test_a_long_prompt_goes_in_chunks(fidelity: str) -> None:
 
 
 def test_the_last_admitted_is_preempted_and_computed_again() -> None:
-    """When blocks run out the later request loses its own, waits, and computes prompt and tokens again."""
+    """When blocks run out the later request is preempted, waits, and recomputes prompt and tokens."""
     seen: list[Batch] = []
 
     def service(step: int, batch: Batch) -> int:

@@ -53,7 +53,7 @@ def test_op_by_op_lasts_as_long_as_the_service(ops: list[dict[str, tuple[int, in
 @settings(deadline=None)
 @given(ops, batches)
 def test_components_are_all_of_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
-    """As prompts see it and as decodes see it, the components are not negative and add up to the service."""
+    """Components as seen by prompts and by decodes are not negative and add up to the service."""
     service = linear_stage(ops).service(3, batch, 0)
 
     assert service.ticks == sum(service.components) == sum(service.decode_components)

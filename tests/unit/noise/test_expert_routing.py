@@ -1,4 +1,4 @@
-"""Which experts the tokens of a step choose: sampled routings against exact distributions and brute force."""
+"""Experts chosen by the tokens of a step: sampled routings against exact distributions and brute force."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def test_a_source_more_leaves_the_others_draws() -> None:
     st.integers(1, 300),
 )
 def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: int) -> None:
-    """What a step's ops of a kind draw together is the sum of what each draws, from any step on, across blocks."""
+    """The draw of all ops of a kind in a step is the sum of their own draws, from any step on, across blocks."""
     collectives = range(0, len(kinds), 2)
     jitter = Factors(0.2, kinds, 5, "op_jitter", "gpu0")
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))

@@ -57,7 +57,7 @@ def test_devices_differ_as_a_lognormal_says() -> None:
 
 
 def test_a_share_of_the_devices_is_slow() -> None:
-    """Of 4,000 devices a tenth, within 4 standard errors, is slower by a uniform factor, in arithmetic only."""
+    """A tenth of 4,000 devices, within 4 standard errors, is slower by a uniform factor, in arithmetic only."""
     noise = world("device_spread", compute=0.0, memory=0.0, outliers=0.1, outlier_least=1.1, outlier_most=1.5)
     compute, fetch, _ = zip(*(DevicePace(5, f"gpu{n}", noise, "gpu").at(0) for n in range(4000)), strict=True)
     slow = np.array([factor for factor in compute if factor > 1])

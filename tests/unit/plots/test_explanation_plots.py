@@ -143,7 +143,7 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
 
 
 def test_causes_are_reported(tmp_path: Path) -> None:
-    """Of long gaps, each is charged to what exceeds its own mean most, and the legend counts them."""
+    """Each long gap is charged to the component that exceeds its mean most, and the legend counts them."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
         long_for = {50: "queue", 100: "stall", 101: "stall"}

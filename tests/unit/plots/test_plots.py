@@ -247,7 +247,7 @@ def test_a_violin_is_the_histogram(two: list[RunFolder]) -> None:
 
 
 def test_equal_values_are_a_line_not_a_bell(tmp_path: Path) -> None:
-    """Where nothing varies, a violin has no width along the axis, and its percentiles are the value."""
+    """Without variation a violin has no width along the axis, and its percentiles are the value."""
     run = read(write_run(tmp_path / "run", [[5.0, *[2.0] * 100]]))
     figure = _figure("latency_violins", [run])
     (violin,) = _axes(figure, "ITL").patches
@@ -411,7 +411,7 @@ def test_the_queue_is_requests_arrived_and_not_scheduled(two: list[RunFolder]) -
 
 
 def test_requests_never_scheduled_wait_until_the_end(tmp_path: Path) -> None:
-    """What is not served stays in the queue; what was refused was never in it."""
+    """Requests that are not served stay in the queue; refused ones were never in it."""
     run = read(write_run(tmp_path / "run", [[1, 1], [], []], arrivals_ms=[0, 1, 2]))
     run.requests["status"][2] = "failed"
     times_s, lengths = plot_data.waiting(run.requests, 0.004)

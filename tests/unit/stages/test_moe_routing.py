@@ -171,7 +171,7 @@ def test_factors_have_mean_one_in_every_layer(tmp_path: Path, n_tokens: int, has
 
 
 def test_knots_are_a_sixteenth_apart() -> None:
-    """Up to 32 each number of tokens has factors of its own, and no knot is more than a sixteenth beyond the last."""
+    """Up to 32 each number of tokens has its own factors; no knot is more than a sixteenth above the one before."""
     assert list(range(1, 33)) == [knot for knot in KNOTS if knot <= 32]
     assert max((b - a) * 16 / a for a, b in pairwise(KNOTS) if a >= 16) <= 1
     assert KNOTS[-1] > 10**6
@@ -243,7 +243,7 @@ def test_a_model_without_experts_has_none_of_it(preset: str) -> None:
 
 
 def test_tokens_that_choose_all_experts_do_not_vary(tmp_path: Path) -> None:
-    """With as many choices as experts nothing is drawn, and the trace is that without the source."""
+    """If a token chooses all experts, nothing is drawn, and the trace is that without the source."""
     scenario = mixtral(tmp_path)
     assert scenario.model.moe is not None
     model = scenario.model.model_copy(update={"moe": scenario.model.moe.model_copy(update={"top_k": 8})})
