@@ -1,8 +1,9 @@
 """
 The traces of every shipped scenario, by their digests: a change that moves no result moves none of these.
 
-    python tests/digests.py            prints scenario, fidelity, digest as recorded and digest now
-    python tests/digests.py --write    records what is simulated now
+    python tests/digests.py                        prints scenario, fidelity, digest as recorded and digest now
+    python tests/digests.py --write                records what is simulated now
+    python tests/digests.py --write --only NAME    records it of one scenario, the others stay as they are
 
 A scenario is simulated for its first 60 requests, message by message for its first 3.
 """
@@ -57,15 +58,22 @@ def recorded() -> list[Row]:
         return [Row(**row | {"n_requests": int(row["n_requests"])}) for row in csv.DictReader(file)]
 
 
+def _place(row: Row) -> tuple[str, int]:
+    """Where a row stands in the table: scenarios by name, each with its fidelities."""
+    return row.scenario, FIDELITIES.index(row.fidelity)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, or record it; 1 when a digest differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="record the digests of today")
+    parser.add_argument("--write", action="store_true", help="record the digests of today, with --only some of them")
     parser.add_argument("--only", action="append", help="a scenario by name; may be given several times")
     options = parser.parse_args(arguments)
     names = options.only or shipped()
     if options.write:
-        rows = [row for name in names for row in rows_of(name)]
+        new = {name: list(rows_of(name)) for name in names}
+        kept = [row for row in recorded() if row.scenario not in new] if options.only else []
+        rows = sorted([*kept, *(row for of_one in new.values() for row in of_one)], key=_place)
         with FILE.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerows([Row._fields, *rows])

@@ -29,15 +29,34 @@ def _per_user(summary: Summary) -> str:
     return number(1000 / tpot if tpot else None, "tokens/s")
 
 
+def _devices(summary: Summary) -> str:
+    """How many devices of which kind; with several pools those of each."""
+    pools = summary.get("pools", {"": summary}).values()
+    return ", ".join(f"{pool['devices']} x {pool['device']}" for pool in pools)
+
+
+def _by_pool(key: str, unit: str = "") -> Callable[[Summary], str]:
+    """A value of each of several pools; nothing for a single one."""
+
+    def cell(summary: Summary) -> str:
+        pools = summary.get("pools", {}).items()
+        return ", ".join(f"{name} {number(pool[key], unit)}" for name, pool in pools) or "-"
+
+    return cell
+
+
 ROWS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("model", lambda s: s["model"]),
-    ("devices", lambda s: f"{s['devices']} x {s['device']}"),
+    ("devices", _devices),
     ("requests finished", lambda s: number(s["completed"])),
+    ("  by pool", _by_pool("completed")),
     ("  failed, unfinished", lambda s: f"{s['failed']}, {s['unfinished']}"),
     ("duration", lambda s: number(s["duration"], "s")),
     ("TTFT median", _ms("median_ttft_ms")),
     ("TTFT p99", _ms("p99_ttft_ms")),
+    ("  by pool", _by_pool("p99_ttft_ms", "ms")),
     ("TPOT mean", _ms("mean_tpot_ms")),
+    ("  by pool", _by_pool("mean_tpot_ms", "ms")),
     ("ITL median", _ms("median_itl_ms")),
     ("ITL p99", _ms("p99_itl_ms")),
     ("ITL std", _ms("std_itl_ms")),

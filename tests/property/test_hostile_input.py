@@ -33,7 +33,8 @@ STEMS = (
     "arrivals-gamma", "engine-settings", "events-device-down", "events-device-slow", "events-link-down",
     "events-link-slow", "events-node-down", "events-transfer", "events-wafers", "events-weights-streamed",
     "fidelity-message", "lengths-empirical-values", "lengths-uniform-parts", "links-shared", "model-mla", "model-moe",
-    "noise-overrides", "pipeline-of-wafers", "replicas", "slo", "tensor-over-nodes", "topology-nodes", "trace",
+    "noise-overrides", "pipeline-of-wafers", "pools", "pools-on-parts", "replicas", "slo", "tensor-over-nodes",
+    "topology-nodes", "trace",
     "trace-with-format", "weights-streamed",
 )  # fmt: skip
 
