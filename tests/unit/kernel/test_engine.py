@@ -93,7 +93,7 @@ def test_routers_see_the_current_load() -> None:
 
     loads = [(0, 0), (1, 0), (1, 1), (1, 0)]
     assert [
-        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)))
+        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)), number)
         for number, both in enumerate(loads)
     ] == seen
 

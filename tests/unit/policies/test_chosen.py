@@ -83,6 +83,32 @@ def test_a_wrong_decision_names_policy_request_and_rule(
         assert str(error.value).startswith(f"policy 'wrong', {rule}")
 
 
+def test_a_wrong_declaration_is_found() -> None:
+    """A scheduler that decides otherwise than its `steady_decode` says is reported where its steps are run together."""
+    wrong = steady_decode(admit=chunks)(deciding(last_come_first))
+    with pytest.raises(PolicyError, match=r"policy 'wrong', request \d: it declares by steady_decode that this step"):
+        with_scheduler(wrong)
+    lazy = steady_decode(admit=lambda waiting, room: [])(deciding(fcfs))
+    with pytest.raises(PolicyError, match="request 0: it declares by steady_decode that this step computes 0 of"):
+        with_scheduler(lazy)
+
+
+@pytest.mark.parametrize("fidelity", ["auto", "op"])
+def test_requests_that_are_never_served_are_reported(fidelity: str) -> None:
+    """A scheduler that grants nothing does not end a run as if nothing were amiss."""
+    idle = deciding(lambda view: Decision([], []))
+    with pytest.raises(PolicyError, match="policy 'wrong', request 0: it leaves it without tokens, and 4 requests"):
+        with_scheduler(idle, fidelity)
+
+
+def test_what_is_no_decision_is_reported() -> None:
+    """A scheduler that returns something else, or tokens that are not whole, is reported by name."""
+    with pytest.raises(PolicyError, match="policy 'wrong' returned None; expected a Decision"):
+        with_scheduler(deciding(lambda view: None))
+    with pytest.raises(PolicyError, match="request 0: it grants 1.0 tokens"):
+        with_scheduler(deciding(lambda view: Decision([(0, 1.0)], [])))
+
+
 def test_more_tokens_or_blocks_than_there_are() -> None:
     """The token budget of a step and the free KV blocks are limits of every decision."""
     everything = deciding(lambda view: Decision([(r.request, r.pending) for r in view.waiting], []))
