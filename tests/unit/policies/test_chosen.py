@@ -84,7 +84,7 @@ def test_a_wrong_decision_names_policy_request_and_rule(
 
 
 def test_a_wrong_declaration_is_found() -> None:
-    """A scheduler that decides otherwise than its `steady_decode` says is reported where its steps are run together."""
+    """A scheduler that decides otherwise than its `steady_decode` says is reported."""
     wrong = steady_decode(admit=chunks)(deciding(last_come_first))
     with pytest.raises(PolicyError, match=r"policy 'wrong', request \d: it declares by steady_decode that this step"):
         with_scheduler(wrong)
@@ -105,7 +105,7 @@ def test_what_is_no_decision_is_reported() -> None:
     """A scheduler that returns something else, or tokens that are not whole, is reported by name."""
     with pytest.raises(PolicyError, match="policy 'wrong' returned None; expected a Decision"):
         with_scheduler(deciding(lambda view: None))
-    with pytest.raises(PolicyError, match="request 0: it grants 1.0 tokens"):
+    with pytest.raises(PolicyError, match=r"request 0: it grants 1\.0 tokens"):
         with_scheduler(deciding(lambda view: Decision([(0, 1.0)], [])))
 
 
