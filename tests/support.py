@@ -1,4 +1,4 @@
-"""Replicas made of made-up stages, and runs of them in memory, for tests that need no model and no device."""
+"""Replicas of synthetic stages, and runs of them in memory, for tests that need no model and no device."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GivenService:
     """
     A stage whose service of a step is a given whole number of ticks, all of it compute.
 
-    It takes the next step after `occupied` ticks, or when it lets one go.
+    It takes the next step after `occupied` ticks, or when a step leaves.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class GivenService:
 
 
 class Overlapping:
-    """A stage that takes the next step after a share of the time that it serves one."""
+    """A stage that takes the next step after a share of its service time."""
 
     def __init__(self, stage: StageModel, share: float) -> None:
         self._stage = stage
@@ -68,9 +68,9 @@ class Overlapping:
 
 class LinearOps:
     """
-    Made-up ops: each part lasts a + b x decode context + c x prefill tokens ticks, (a, b, c).
+    Synthetic ops: each part (a, b, c) lasts a + b x decode context + c x prefill tokens, in ticks.
 
-    With `exchanged`, an exchange lasts what this makes of the ticks that do not depend on contexts.
+    `exchanged` maps the context-free ticks of an exchange to its duration.
     """
 
     PARTS = ("launch", "compute", "fetch", "wait", "exchange")
@@ -109,7 +109,7 @@ def linear_stage(
     small: Small | None = None,
     exchanged: Callable[[int], int] = lambda ticks: ticks,
 ) -> TimedStage:
-    """A real stage over made-up ops; what they fetch is weights, KV entries and activations in turn."""
+    """A `TimedStage` of synthetic ops, which fetch weights, KV entries and activations in turn."""
     noise = StepNoise(range(len(ops)), collectives, jitter, skew, small) if jitter or skew or small else None
     return TimedStage(LinearOps(ops, exchanged), noise)
 
@@ -129,7 +129,7 @@ def plan(
     admission_lag: int = 0,
 ) -> ReplicaPlan:
     """
-    A replica of these stages; the way between them takes so many ticks, and so many for each token to be sent.
+    Plan a replica of these stages; a send takes `hop_ticks`, and `wire_ticks_per_token` for each token.
 
     With `uses`, exchanges and sends are flows on these links; a third of an exchange is latency.
     """
@@ -157,10 +157,10 @@ def on_own_links(
     plan: ReplicaPlan, links: Sequence[int], share: float, ops: Sequence[Sequence[dict[str, tuple[int, int, int]]]]
 ) -> ReplicaPlan:
     """
-    The replica on links that others use at times: one for each stage, then one for each wire.
+    Put a replica on links that other flows use at times: one for each stage, then one for each wire.
 
-    `share` of their bandwidth is there; the stages must be made of `ops` with `exchanged_over(share)`, and exchanges
-    must not depend on contexts.
+    `share` is the fraction of their bandwidth that is left. The stages must be made of `ops` with
+    `exchanged_over(share)`, and exchanges must not depend on contexts.
     """
     n_stages, pipeline = plan.n_stages, plan.pipeline
 
@@ -188,12 +188,12 @@ def on_own_links(
 
 
 def _cut(ticks: int, link: int) -> tuple[int, tuple[Flowing, ...]]:
-    """An exchange of so many ticks: a third is latency, the rest a flow."""
+    """Split an exchange of `ticks` into latency, a third, and a flow."""
     return ticks // 3, (Flowing((ticks - ticks // 3) / TICKS_PER_S, ((link, 1.0),)),)
 
 
 def exchanged_over(share: float) -> Callable[[int], int]:
-    """What an exchange of so many ticks lasts alone on a link that has this share of its bandwidth."""
+    """Return the duration of an exchange, by its nominal ticks, alone on a link with this share of its bandwidth."""
 
     def exchanged(ticks: int) -> int:
         latency_ticks, (load,) = _cut(ticks, 0)
@@ -203,7 +203,7 @@ def exchanged_over(share: float) -> Callable[[int], int]:
 
 
 def _rounds(stage: StageModel, uses: Uses) -> Rounds:
-    """Exchanges of a stage as one round each, whatever the step."""
+    """Exchanges of a stage as one round each."""
 
     def rounds(op: int, batch: Batch) -> list[FlowRound]:
         ticks = int(stage.service(0, batch, 0).ops().exchange[op])
@@ -227,20 +227,20 @@ class Played:
         return check(self.tokens, self.requests, self.limits)
 
     def rows(self) -> Block:
-        """All rows of the token table in an order that does not depend on who was written first at a tick."""
+        """All rows of the token table, sorted so that the order within a tick does not matter."""
         columns = [self.tokens[name] for name in TOKEN_COLUMNS]
         order = np.lexsort([self.tokens[name] for name in ("request", "replica", "emitted_at_ticks")])
         return np.stack(columns, axis=1)[order]
 
     def emitted(self, request: int) -> list[int]:
-        """When a request's tokens were emitted."""
+        """Ticks at which a request's tokens were emitted."""
         return self.tokens["emitted_at_ticks"][self.tokens["request"] == request].tolist()
 
 
 def load(
     arrivals: Sequence[int], prompts: Sequence[int], outputs: Sequence[int], concurrency: int | None = None
 ) -> Requests:
-    """Requests by their arrivals, prompt tokens and output tokens."""
+    """Make requests from arrivals, prompt tokens and output tokens."""
     columns = (np.array(values, np.int64) for values in (arrivals, prompts, outputs))
     return Requests(*columns, concurrency)
 
@@ -257,7 +257,7 @@ def play(
     capacities_bytes_per_s: Sequence[float] = (),
     watch: Watch | None = None,
 ) -> Played:
-    """Run the kernel on these replicas."""
+    """Simulate these replicas."""
     blocks: list[Block] = []
     digest = Digest()
     sinks = [blocks.append, digest.add_tokens]
@@ -274,13 +274,13 @@ def play(
 
 
 def columns(blocks: Sequence[Block]) -> dict[str, Any]:
-    """Blocks of rows as columns by name."""
+    """Convert blocks of rows to columns by name."""
     rows = np.concatenate([np.empty((len(TOKEN_COLUMNS), 0), np.int64), *blocks], axis=1)
     return dict(zip(TOKEN_COLUMNS, rows, strict=True))
 
 
 def played(result: Result) -> Played:
-    """The run of a scenario."""
+    """Convert the result of a scenario."""
     summary = result.summary
     limits = Limits.of(result.scenario)
     duration_ticks = round(summary["duration"] * 10**12)
@@ -288,7 +288,7 @@ def played(result: Result) -> Played:
 
 
 def with_column(run: Played, table: str, name: str, row: int, value: Any) -> Played:
-    """The same run with one entry of one of its tables changed."""
+    """Copy a run with one entry of one of its tables changed."""
     tables = {"tokens": dict(run.tokens), "requests": dict(run.requests)}
     column = tables[table][name].copy()
     column[row] = value

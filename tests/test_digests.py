@@ -12,7 +12,8 @@ def test_the_table_has_every_shipped_scenario_at_every_fidelity():
     """A scenario that is added or renamed is recorded."""
     expected = [(name, fidelity) for name in digests.shipped() for fidelity in digests.FIDELITIES]
 
-    assert expected == [(row.scenario, row.fidelity) for row in ROWS]
+    recorded = [(row.scenario, row.fidelity) for row in ROWS]
+    assert expected == recorded, "record a new scenario with `python tests/digests.py --write --only NAME`"
 
 
 def test_op_by_op_and_in_closed_form_the_traces_are_the_same():

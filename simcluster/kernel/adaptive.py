@@ -111,7 +111,7 @@ class AdaptivePipeline(Tandem):
         self._await(passage.step, ticks)
 
     def _await(self, step: Step, ticks: int) -> None:
-        """Let a step leave after so many ticks, unless the closed form is taken apart before."""
+        """Let a step leave after these ticks, unless the closed form is taken apart before."""
         epoch = self._epoch
 
         def leave() -> None:

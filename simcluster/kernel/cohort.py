@@ -13,8 +13,8 @@ import numpy as np
 
 from simcluster.kernel.kv_cache import Growth
 from simcluster.kernel.request import Request
-from simcluster.numerics.ticks import Ticks
-from simcluster.policies.views import blocks_for
+from simcluster.numerics.ticks import TICKS_PER_S, Ticks
+from simcluster.policies.views import RequestView, blocks_for
 
 
 class Cohort:
@@ -53,6 +53,16 @@ class Cohort:
         self._known += request.prompt_tokens - base
         self.growth.add(base + 1 - request.prompt_tokens)
         self._members = None
+
+    def views(self, step: int) -> list[RequestView]:
+        """What a scheduler sees of the requests before this step."""
+        found = []
+        for request, offset in zip(self.requests, self._rows[1].tolist(), strict=False):
+            prompt_tokens, generated = request.prompt_tokens, step + offset
+            computed = prompt_tokens + generated - 1
+            blocks, arrived_s = blocks_for(computed, self._block_size), request.arrived / TICKS_PER_S
+            found.append(RequestView(request.number, 1, computed, blocks, prompt_tokens, generated, arrived_s))
+        return found
 
     def context(self, step: int) -> int:
         """Sum over the requests of the KV entries that each attends to in this step."""

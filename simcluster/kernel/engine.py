@@ -123,8 +123,11 @@ class Engine:
             self._n_replacing = min(self._load.concurrency, self.n_requests)
             after(self._env, 0, ARRIVE, self._replace)
         self._env.run(until=horizon_ticks)
-        if horizon_ticks is None and self._stranded:
-            self._give_up()
+        if horizon_ticks is None:
+            for replica in self._replicas:
+                replica.require_served()
+            if self._stranded:
+                self._give_up()
         if horizon_ticks is not None:
             for replica in self._replicas:
                 replica.settle(horizon_ticks)
@@ -204,6 +207,7 @@ class Engine:
                 ReplicaView(r.number, r.pool, r.in_system, r.number in able and r.number not in down)
                 for r in self._replicas
             ),
+            request.number,
         )
         chosen = self._router(view)
         if self._router not in _SHIPPED:

@@ -81,18 +81,7 @@ class Lane:
         running = [request.view() for request in self.running.values() if self.can_take_part(request)]
         if not running and not self.waiting:
             return None  # all requests are in steps under way
-        n_active = min(self.max_running, self.in_system)
-        view = SchedulerView(
-            running=running,
-            waiting=self.admissible(),
-            n_running=len(self.running),
-            free_blocks=self.kv.available,
-            block_size=self.kv.block_size,
-            max_tokens=self.max_tokens,
-            max_running=self.max_running,
-            max_requests=-(-n_active // self._n_stages),
-            now_s=instant / TICKS_PER_S,
-        )
+        view = self.view(running, instant)
         if self.is_checked:
             view = view._replace(waiting=list(view.waiting))
         decision = self.scheduler(view)
@@ -103,6 +92,21 @@ class Lane:
         if not decision.grants:
             return None
         return self._form([(self.admit(number), n_tokens) for number, n_tokens in decision.grants], instant)
+
+    def view(self, running: list[RequestView], instant: int) -> SchedulerView:
+        """Make the view of the scheduler when these requests can take part in a step."""
+        n_active = min(self.max_running, self.in_system)
+        return SchedulerView(
+            running=running,
+            waiting=self.admissible(),
+            n_running=len(self.running),
+            free_blocks=self.kv.available,
+            block_size=self.kv.block_size,
+            max_tokens=self.max_tokens,
+            max_running=self.max_running,
+            max_requests=-(-n_active // self._n_stages),
+            now_s=instant / TICKS_PER_S,
+        )
 
     def _preempt(self, request: Request) -> None:
         """Free the blocks of a request and put it first in the queue; all its tokens will be recomputed."""

@@ -21,6 +21,7 @@ from simcluster.kernel.step import Step
 from simcluster.kernel.tandem import Tandem
 from simcluster.kernel.watch import Watch
 from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
+from simcluster.policies.checks import require_served
 from simcluster.policies.schedulers import steady_decode_of
 from simcluster.stages.timed import RunModel
 from simcluster.trace.recorder import Recorder, Segment
@@ -150,6 +151,15 @@ class Replica:
         self._epoch += 1
         self._pipeline.clear()
         return self.lane.fail(now(self._env))
+
+    def require_served(self) -> None:
+        """
+        Check, when no event is left, that no request is.
+
+        Raises:
+            PolicyError: its scheduler left some; those that come with simcluster leave none.
+        """
+        require_served(self.lane.scheduler, [*self.lane.running, *(request.number for request in self.lane.waiting)])
 
     def settle(self, horizon: int) -> None:
         """Record the tokens emitted before the horizon, at which the simulation stops."""

@@ -24,7 +24,7 @@ from simcluster.kernel.lane import Lane
 from simcluster.kernel.stage import StepPlay
 from simcluster.kernel.step import Prompts, Step
 from simcluster.numerics.ticks import Ticks
-from simcluster.policies.checks import require_admissions
+from simcluster.policies.checks import require_admissions, require_steady
 from simcluster.policies.schedulers import SteadyDecode
 from simcluster.policies.views import Room
 from simcluster.stages.timed import Run, RunModel
@@ -192,6 +192,8 @@ class DecodeRuns:
             needed = cohort.growth.blocks(lane.n_steps, 1)
             if needed <= lane.kv.available:
                 grants = self._admissions(n, needed) if lane.waiting and n < lane.max_running else []
+                if lane.is_checked and not (grants and self._rule.prompts_alone):
+                    self._require_declared(grants)
                 if not grants:
                     if n:
                         self._start_run(needed)
@@ -202,6 +204,19 @@ class DecodeRuns:
                     return True
         self._dissolve()
         return False
+
+    def _require_declared(self, grants: list[tuple[int, int]]) -> None:
+        """
+        Check that a scheduler of a caller decides as it declares.
+
+        Raises:
+            PolicyError: it does not.
+        """
+        lane = self._lane
+        view = lane.view(self._cohort.views(lane.n_steps), now(self._env))
+        view = view._replace(waiting=list(view.waiting))
+        expected = [(request.request, 1) for request in view.running] + grants
+        require_steady(lane.scheduler, view, expected, lane.scheduler(view))
 
     def _gather(self) -> int:
         """Form a cohort if all running requests only decode and got their latest token now; returns its size."""

@@ -23,6 +23,8 @@ def require_decision(scheduler: object, view: SchedulerView, decision: Decision)
     Raises:
         PolicyError: it breaks a rule.
     """
+    if not isinstance(decision, Decision):
+        raise PolicyError(f"policy '{name_of(scheduler)}' returned {decision!r:.80}; expected a Decision")
     waiting = {request.request: request for request in view.waiting}
     running = {request.request: request for request in view.running}
     free = view.free_blocks
@@ -54,6 +56,35 @@ def require_admissions(
         raise _error(admission, grants[-1][0], f"admits more than the {room.places} requests there is room for")
 
 
+def require_steady(
+    scheduler: object, view: SchedulerView, expected: list[tuple[int, int]], decision: Decision
+) -> None:
+    """
+    Check that a scheduler decides as it declares by `steady_decode` while all running requests decode.
+
+    Raises:
+        PolicyError: its decision differs from `expected`, what its admission grants after a token for each.
+    """
+    require_decision(scheduler, view, decision)
+    differing = set(decision.grants).symmetric_difference(expected) | {(number, 0) for number in decision.preempted}
+    if differing:
+        number = min(differing)[0]
+        given, declared = dict(decision.grants).get(number, 0), dict(expected).get(number, 0)
+        rule = f"declares by steady_decode that this step computes {declared} of its tokens, and grants {given}"
+        raise _error(scheduler, number, rule)
+
+
+def require_served(scheduler: object, left: list[int]) -> None:
+    """
+    Check that no request is left when no event is, at which a scheduler would be asked again.
+
+    Raises:
+        PolicyError: some are.
+    """
+    if left:
+        raise _error(scheduler, min(left), f"leaves it without tokens, and {len(left)} requests in all")
+
+
 def require_replica(router: object, request: int, view: RouterView, chosen: object) -> None:
     """
     Check a router's choice.
@@ -61,7 +92,7 @@ def require_replica(router: object, request: int, view: RouterView, chosen: obje
     Raises:
         PolicyError: it is not a replica that accepts the request.
     """
-    if chosen not in {replica.replica for replica in view.accepting}:
+    if type(chosen) is not int or chosen not in {replica.replica for replica in view.accepting}:
         numbers = ", ".join(str(replica.replica) for replica in view.accepting)
         raise _error(router, request, f"chose replica {chosen!r}; expected one that accepts it: {numbers}")
 
@@ -78,8 +109,8 @@ def _require_grants(
             raise _error(policy, number, "grants tokens to a request that can take no part in this step")
         if is_repeated:
             raise _error(policy, number, "grants tokens to a request twice")
-        if not 1 <= n_tokens <= request.pending:
-            raise _error(policy, number, f"grants {n_tokens} tokens to a request with {request.pending} pending")
+        if type(n_tokens) is not int or not 1 <= n_tokens <= request.pending:
+            raise _error(policy, number, f"grants {n_tokens!r} tokens to a request with {request.pending} pending")
         left -= n_tokens
         if left < 0:
             raise _error(policy, number, f"grants more than the {max_tokens} tokens of a step")

@@ -86,6 +86,8 @@ class RouterView(NamedTuple):
     """Number of requests routed before it."""
     prompt_tokens: int
     replicas: tuple[ReplicaView, ...]
+    request: int = 0
+    """Its number, in the order of arrival; `number` counts a request again that is sent on after a failure."""
 
     @property
     def accepting(self) -> list[ReplicaView]:

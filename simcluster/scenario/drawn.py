@@ -29,7 +29,7 @@ def drawn_sources(scenario: Scenario) -> list[str]:
     """Which of `spec.DRAWN` a scenario draws from, in their order."""
     spec = scenario.requests_spec()
     drawn = {
-        "arrivals": spec.arrivals is not None and spec.arrivals.kind in ("poisson", "gamma"),
+        "arrivals": spec.arrivals is not None and spec.arrivals.kind not in ("single", "closed", "deterministic"),
         "prompt_tokens": spec.prompt_tokens is not None and spec.prompt_tokens.kind != "fixed",
         "output_tokens": spec.output_tokens is not None and spec.output_tokens.kind != "fixed",
         "spread": spec.spread_quantised,

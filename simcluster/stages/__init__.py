@@ -1,1 +1,1 @@
-"""How long a pipeline stage takes in this world: costs in ticks, with noise, slow devices and stalls."""
+"""Service times of pipeline stages: costs in ticks, with noise, slow devices and stalls."""

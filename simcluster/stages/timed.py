@@ -65,9 +65,9 @@ class Detail(NamedTuple):
 
     ops: OpTicks
     components: Ticks
-    """What each op adds, as a request with a prompt in the step sees it, shape (ops, components)."""
+    """Ticks of each op by component, as a request with a prompt in the step sees it, shape (ops, components)."""
     decode_components: Ticks
-    """As a decoding request sees it, without what prompts added; a row need not sum to the op's duration."""
+    """Ticks as a decoding request sees them, without prompts' part; a row need not sum to the op's duration."""
 
     def starts(self) -> Ticks:
         """Start of each op, relative to the first, shape (ops,)."""
@@ -169,7 +169,7 @@ def _components_of_run(always: Ticks, charged: Sequence[tuple[int, Any]], n_step
 
 
 class StageModel(Protocol):
-    """Gives the service of a step; a pure function of step number, batch and time."""
+    """The service of steps at a stage; a pure function of step number, batch and time."""
 
     def service(self, step: int, batch: Batch, entered: int) -> Service:
         """Compute the service of a step that entered the pipeline at this tick."""

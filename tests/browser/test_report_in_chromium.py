@@ -99,7 +99,7 @@ def test_it_shows_everything_and_says_nothing(
 
 
 def test_links_lead_somewhere(browser: Any, reports: dict[str, Path]) -> None:
-    """Every inner link has its target, no id is there twice, and what an SVG refers to is in it."""
+    """Every inner link has its target, no id occurs twice, and an SVG contains what it refers to."""
     page, _, _ = opened(browser, reports["interactive"])
     missing = page.evaluate(
         "[...document.querySelectorAll('a[href^=\"#\"], use')].map(e => e.getAttribute('href'))"
@@ -179,8 +179,8 @@ def _curve(page: Any) -> tuple[float, float]:
     return place[0], place[1]
 
 
-def test_hover_tells_run_and_values(browser: Any, reports: dict[str, Path]) -> None:
-    """Pointing at a curve tells whose it is and where; at a bar, its component; beside them, the place alone."""
+def test_hover_shows_run_and_values(browser: Any, reports: dict[str, Path]) -> None:
+    """Pointing at a curve shows its run and the values; at a bar, its component; elsewhere, the position alone."""
     page, said, _ = opened(browser, reports["interactive"])
     page.mouse.move(*_curve(page))
     lines = page.inner_text("#tip").splitlines()
@@ -198,8 +198,8 @@ def test_hover_tells_run_and_values(browser: Any, reports: dict[str, Path]) -> N
     assert [] == said
 
 
-def test_hover_tells_why_a_gap_was_long(browser: Any, reports: dict[str, Path]) -> None:
-    """Pointing at a dot of the longest gaps tells its component, when it ended, and how long it was."""
+def test_hover_shows_why_a_gap_was_long(browser: Any, reports: dict[str, Path]) -> None:
+    """Pointing at a dot of the longest gaps shows its component, when it ended, and how long it was."""
     page, said, _ = opened(browser, reports["interactive"])
     page.locator("#run-1-itl-causes").scroll_into_view_if_needed()
     x, y, component = page.evaluate(

@@ -170,7 +170,8 @@ def test_everything_is_entered_twice(kind: entries.Kind) -> None:
     twice = set(file["entries"]) | {row["entry"] for row in file["contested"]}
     excused = set(file.get("without_second_entry", {}))
 
-    assert set(entries.names(kind)) == twice | excused
+    named = set(entries.names(kind))
+    assert named == twice | excused, f"add {sorted(named ^ (twice | excused))} to {kind}.yaml of second_entry"
     assert not twice & excused
 
 
@@ -178,6 +179,8 @@ def test_everything_is_entered_twice(kind: entries.Kind) -> None:
 def test_every_peak_is_entered_twice(entry: str) -> None:
     """The catalogue gives a device no number format that the second reader did not find."""
     file = ENTERED["devices"]
+    if entry in file.get("without_second_entry", {}):
+        return
     entered = {field for field, value in file["entries"].get(entry, {}).items() if value != "absent"}
     entered |= {row["field"] for row in file["contested"] if row["entry"] == entry}
 

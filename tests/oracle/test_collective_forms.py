@@ -188,7 +188,7 @@ def predicted(
 
 
 def sets(shared: Path, link: str) -> list[tuple[Collective, Launch, str, str, Points]]:
-    """What each fit came from: collective, launch, requested name, library whose rows are judged, points."""
+    """List the data of each fit: collective, launch, requested name, library whose rows are judged, points."""
     if link == "infiniband-ndr":
         return [
             *(

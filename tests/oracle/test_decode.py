@@ -208,7 +208,7 @@ def ideal_stage(scenario: Scenario) -> BlockStage:
 
 
 def rounding_ticks(ops: OpTicks) -> int:
-    """By how much a sum of rounded durations may differ from the rounded sum: half a tick an op."""
+    """Bound of the difference between a sum of rounded durations and the rounded sum: half a tick an op."""
     return len(ops.compute) // 2 + 1
 
 
@@ -302,7 +302,7 @@ def test_skew_never_shortens_a_step_and_jitter_leaves_exchanges_alone() -> None:
 
 @pytest.mark.parametrize("name", ["llama-3.1-70b-8xh100", "gpt3-175b-9xwse3"])
 def test_twice_the_layers_take_twice_as_long(name: str) -> None:
-    """Of a decode step, what is neither host, embedding, head nor hop is proportional to the layers, exactly."""
+    """The part of a decode step other than host, embedding, head and hops is proportional to the layers, exactly."""
     scenario = load(name, ONE_REQUEST)
     pool = scenario.pools[0]
     stage = scenario.replicas[0].stages[0]

@@ -58,15 +58,15 @@ class Net:
         return self.routes.number[a, b]
 
     def phases(self, exchange: Sequence[Leg]) -> tuple[Phase, ...]:
-        """Of an exchange on this graph."""
+        """Phases of an exchange on this graph."""
         return phases(exchange, self.uses)
 
     def messages(self, exchange: Sequence[Leg]) -> tuple[MessageRound, ...]:
-        """Of an exchange on this graph."""
+        """Messages of an exchange on this graph."""
         return messages(exchange, self.routes.route, self.routes.switch)
 
     def play(self, parts: Sequence[Phase | MessageRound], done: Callable[[int], None]) -> None:
-        """Begin some parts that follow one another now."""
+        """Start successive parts now."""
         if not parts:
             done(int(self.env.now))
             return
@@ -86,7 +86,7 @@ class Net:
         after(self.env, to_ticks(part.latency_s), NORMAL, send)
 
     def ticks(self, *exchanges: Sequence[Phase | MessageRound]) -> list[int]:
-        """How long each lasts when all begin now."""
+        """Durations when all begin now."""
         began, ends = int(self.env.now), [-1] * len(exchanges)
         for number, parts in enumerate(exchanges):
             self.play(parts, lambda tick, number=number: ends.__setitem__(number, tick))  # type: ignore[misc]
@@ -122,7 +122,7 @@ def tree(below: dict[str, list[str]], trunks: dict[tuple[str, str], float]) -> T
 
 
 def leg(collective: Collective, algorithm: str, *groups: Sequence[str], n_bytes: float = 1e6) -> tuple[Leg, ...]:
-    """An exchange of one leg, by a made-up line."""
+    """An exchange of one leg, by a synthetic fit."""
     return (Leg(collective, line(algorithm), tuple(map(tuple, groups)), n_bytes),)
 
 
@@ -230,7 +230,7 @@ def test_two_groups_share_a_trunk(algorithm: str, trunk: float, factor: int) -> 
 
 
 def test_two_groups_share_a_nic() -> None:
-    """Two pairs whose nodes have one NIC each take twice the bytes' time, and the one left behind goes on alone."""
+    """Two pairs whose nodes have one NIC each take twice the bytes' time, and the remaining flow goes on alone."""
     net = Net(
         tree(
             {"nic0": ["a", "b"], "nic1": ["c", "d"], "wire": []},
@@ -251,7 +251,7 @@ def test_a_group_of_one_loads_nothing() -> None:
 
 
 def test_groups_on_ports_of_their_own() -> None:
-    """Two groups on one switch do not notice each other."""
+    """Two groups on one switch do not affect each other."""
     net = Net(star())
     one, two = (net.phases(leg("all_reduce", "ring", group)) for group in (net.devices[:4], net.devices[4:]))
     assert net.ticks(one) * 2 == net.ticks(one, two)

@@ -1,4 +1,4 @@
-"""The fabric against what is known: conservation, a naive solution of all flows at once, and processor sharing."""
+"""The fabric against known results: conservation, a naive solution of all flows at once, and processor sharing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Coming(NamedTuple):
 
 @st.composite
 def stories(draw: st.DrawFn) -> tuple[list[float], list[Coming]]:
-    """Up to six links, and up to a dozen flows and changes of capacity within some microseconds."""
+    """Draw up to six links, and up to a dozen flows and capacity changes within some microseconds."""
     capacities = draw(st.lists(st.floats(1e8, 1e10), min_size=1, max_size=6))
     link = st.integers(0, len(capacities) - 1)
     ticks = draw(st.lists(st.integers(0, 20 * US), min_size=1, max_size=12, unique=True))
@@ -47,7 +47,7 @@ def stories(draw: st.DrawFn) -> tuple[list[float], list[Coming]]:
     return capacities, events
 
 
-def play(capacities: Sequence[float], events: Sequence[Coming]) -> tuple[list[int], list[float], int]:
+def simulate(capacities: Sequence[float], events: Sequence[Coming]) -> tuple[list[int], list[float], int]:
     """End tick and integral of the speed, in seconds, of each flow, and how often speeds changed."""
     env = simpy.Environment(0)
     fabric = Fabric(env, capacities)
@@ -78,7 +78,7 @@ def play(capacities: Sequence[float], events: Sequence[Coming]) -> tuple[list[in
 
 
 def naive_ends_s(capacities: Sequence[float], events: Sequence[Coming]) -> list[float]:
-    """When each flow ends in continuous time: all flows solved together at every event, nothing rounded to ticks."""
+    """End times in continuous time: all flows are solved together at every event, without rounding to ticks."""
     left = list(capacities)
     waiting = list(events)
     ends: list[float] = []
@@ -111,7 +111,7 @@ def naive_ends_s(capacities: Sequence[float], events: Sequence[Coming]) -> list[
 def test_bytes_are_conserved(story: tuple[list[float], list[Coming]]) -> None:
     """The integral of a flow's speed is its time alone, to a tick for each change of speed."""
     capacities, events = story
-    ends, served_s, changes = play(capacities, events)
+    ends, served_s, changes = simulate(capacities, events)
     loads = [event.load for event in events if event.load is not None]
     assert all(end >= 0 for end in ends)
     for load, served in zip(loads, served_s, strict=True):
@@ -123,7 +123,7 @@ def test_bytes_are_conserved(story: tuple[list[float], list[Coming]]) -> None:
 def test_against_all_flows_at_once(story: tuple[list[float], list[Coming]]) -> None:
     """Ends are those of a solution of the whole graph in continuous time, to some ticks of rounding."""
     capacities, events = story
-    ends, _, changes = play(capacities, events)
+    ends, _, changes = simulate(capacities, events)
     naive = naive_ends_s(capacities, events)
     assert len(ends) == len(naive)
     for end, expected_s in zip(ends, naive, strict=True):
@@ -133,7 +133,7 @@ def test_against_all_flows_at_once(story: tuple[list[float], list[Coming]]) -> N
 @given(stories(), st.data())
 def test_taken_over_equals_started(story: tuple[list[float], list[Coming]], data: st.DataObject) -> None:
     """
-    Whoever keeps flows out of the fabric until another comes gets, bit for bit, the ends of starting all at once.
+    Flows kept out of the fabric until another one comes end, bit for bit, as if all were started at once.
 
     The latecomer's rule: a flow whose links are idle ends by itself unless something comes to its links first.
     """
@@ -174,7 +174,7 @@ def test_taken_over_equals_started(story: tuple[list[float], list[Coming]], data
         number = -1 if event.load is None else next(numbers)
         after(env, event.tick, ARRIVE, lambda number=number, event=event: begin(number, event))
     env.run()
-    assert play(capacities, events)[0] == [ends[number] for number in range(len(ends))]
+    assert simulate(capacities, events)[0] == [ends[number] for number in range(len(ends))]
 
 
 def test_processor_sharing() -> None:
@@ -185,7 +185,7 @@ def test_processor_sharing() -> None:
     sizes_s = np.where(generator.random(n_flows) < 0.5, 0.5e-6, 1.5e-6)
     ticks = np.rint(np.cumsum(gaps_s) * TICKS_PER_S).astype(int)
     events = [Coming(int(t), FlowLoad(float(s), ((0, 1.0),))) for t, s in zip(ticks, sizes_s, strict=True)]
-    ends, _, _ = play([1e9], events)
+    ends, _, _ = simulate([1e9], events)
     sojourns_s = (np.array(ends) - ticks) / TICKS_PER_S
     batches = sojourns_s[: n_flows // 30 * 30].reshape(30, -1).mean(1)
     assert abs(batches.mean() - mean_s / (1 - load)) < 4 * batches.std(ddof=1) / math.sqrt(30)

@@ -141,7 +141,7 @@ def test_a_cut_link_without_another_way_is_a_clear_failure() -> None:
     assert "gpu0 - nvswitch0" in cut.requests["reason"][0]
 
 
-def test_a_cut_link_is_gone_around(tmp_path: Path) -> None:
+def test_traffic_is_rerouted_around_a_cut_link(tmp_path: Path) -> None:
     """Over a second trunk of a quarter of the width bytes take four times as long, and every round its latency."""
     second = {
         "nodes": [*TRUNK["nodes"], {"name": "sw2", "kind": "switch", "group": "node"}],
@@ -162,7 +162,7 @@ def test_a_cut_link_is_gone_around(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changes", [[], ["deployment.all_reduce=ring"], ["deployment.all_reduce=two_shot"]])
 def test_message_is_op_within_a_tick_a_round(changes: list[str]) -> None:
-    """Played message by message, a token lasts as long as op by op, but for a tick in each round of its exchanges."""
+    """Message by message, a token lasts as long as op by op, except for a tick in each round of its exchanges."""
     op, message = (run([*changes, f"fidelity={fidelity}"]) for fidelity in ("op", "message"))
     algorithm = changes[0].split("=")[1] if changes else "one_shot"
     rounds = 161 * (ALL_REDUCE[algorithm].steps(8) + 1) + 9

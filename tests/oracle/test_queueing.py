@@ -1,4 +1,4 @@
-"""A replica that serves one request at a time is a queue, and the theory of queues knows its waits."""
+"""A replica that serves one request at a time is a queue, and queueing theory gives its waits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def exponential(n: int, mean: float, *names: str) -> list[int]:
 
 
 def one_at_a_time(n_replicas: int = 1) -> list:
-    """Servers whose service lasts as many ticks as the prompt has tokens."""
+    """Servers whose service takes one tick per prompt token."""
     return [plan([GivenService(lambda _, batch: batch.prefill_tokens)], max_running=1) for _ in range(n_replicas)]
 
 
@@ -39,7 +39,7 @@ def serve(arrivals: list[int], services: list[int], n: int = 1, router: Router =
 
 
 def waits(run: Played) -> list[int]:
-    """From arrival to the start of service."""
+    """Time from arrival to the start of service."""
     return (run.requests["scheduled_at_ticks"] - run.requests["arrived_at_ticks"]).tolist()
 
 
@@ -63,7 +63,7 @@ def kiefer_wolfowitz(arrivals: list[int], services: list[int], n_servers: int) -
 
 
 def least_work(requests: Requests, n_servers: int) -> Router:
-    """To the replica that will be free first; it knows the services, as no policy of an engine does."""
+    """Route to the replica that will be free first; unlike a policy of an engine it knows the services."""
     free_at = [0] * n_servers
     arrivals, services = requests.arrival_ticks.tolist(), requests.prompt_tokens.tolist()
 
@@ -109,7 +109,7 @@ def test_servers_in_turn_are_queues_of_their_own(n: int) -> None:
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_equal_services_in_turn_are_one_queue_of_several_servers(n: int) -> None:
-    """With equal services whoever came n places earlier is done first, so turns give Kiefer-Wolfowitz waits."""
+    """With equal services the request n places earlier is done first, so turns give Kiefer-Wolfowitz waits."""
     arrivals = poisson(1500, 1000 / n, "equal", "arrivals")
     services = [900] * 1500
 
@@ -118,7 +118,7 @@ def test_equal_services_in_turn_are_one_queue_of_several_servers(n: int) -> None
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_least_work_routing_is_one_queue_of_several_servers(n: int) -> None:
-    """Sent to whoever is free first, requests wait as in one queue before several servers, to the tick."""
+    """Sent to the replica that is free first, requests wait as in one queue before several servers, to the tick."""
     arrivals = poisson(1500, 1000 / n, "work", "arrivals")
     services = exponential(1500, 900, "work", "services")
     requests = load(arrivals, services, [1] * 1500)

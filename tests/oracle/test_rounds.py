@@ -58,7 +58,7 @@ def parts(message: Message, n_parts: int) -> list[int]:
 
 
 def after_round(arrays: list[Array], sent: tuple[Message, ...], add: bool) -> list[Array]:
-    """A round: what arrives was sent at its beginning, and is added to what is there or put in its place."""
+    """Apply a round: messages carry the values at its beginning, and are added to the receiver's or replace them."""
     after = [[part.copy() for part in array] for array in arrays]
     for message in sent:
         for part in parts(message, len(arrays[0])):

@@ -55,7 +55,7 @@ def ring_all_reduce_cycles(
 def broadcast_2d_cycles(
     wavelets: npt.ArrayLike, rows: int, columns: int, ramp_cycles: float, hop_cycles: float = 1.0
 ) -> Floats:
-    """From a corner of a rectangle to all its cores."""
+    """Broadcast from a corner of a rectangle to all its cores."""
     words = np.asarray(wavelets, dtype=np.float64)
     hops = rows + columns - 2
     return _unless_idle(words, rows * columns, words + hops * hop_cycles + 2 * ramp_cycles + 1)

@@ -1,4 +1,4 @@
-"""Random small runs: every fidelity gives the same trace, every law holds, nobody is lost."""
+"""Random small runs: every fidelity gives the same trace, every invariant holds, no request is lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ops = st.lists(
 
 @dataclass(frozen=True)
 class Case:
-    """A random small run, without anything that has to be built."""
+    """Parameters of a random small run; `simulate` builds and runs it."""
 
     stages: tuple[list[dict[str, tuple[int, int, int]]], ...]
     hop_ticks: tuple[int, ...]
@@ -57,21 +57,21 @@ class Case:
     noisy: bool = False
     seed: int = 0
     horizon_ticks: int | None = None
-    happenings: tuple[tuple[str, int, int, int, int | None, int], ...] = ()
+    events: tuple[tuple[str, int, int, int, int | None, int], ...] = ()
     """Kind, replica, stage, begin, how long, and how many times as slow."""
     again_after: int | None = None
-    """Ticks after which everything happens again, for ever."""
+    """Ticks after which every event recurs, without end; None for once."""
     shared: str = ""
     """
-    Whether replicas have flows on links: none, '', `own` links each, or `one` for all besides; or `apart` links for
-    each stage and wire, which only transfers use too.
+    Links that replicas have flows on: '' for none, `own` links each, `one` more that all share, or `apart` links for
+    each stage and wire, which only transfers share.
     """
     scheduler: str = "fcfs"
     admission_lag: int = 0
     occupied: float | None = None
-    """Share of a service after which a stage takes the next step; None where that is when it lets one go."""
+    """Share of a service after which a stage takes the next step; None if it takes it when a step leaves."""
 
-    def play(self, fidelity: str, watch: Watch | None = None) -> Played:
+    def simulate(self, fidelity: str, watch: Watch | None = None) -> Played:
         plans = [self._plan(replica, NORMAL_CONDITIONS) for replica in range(self.n_replicas)]
         arrivals, prompts, outputs = zip(*sorted(self.requests, key=lambda request: request[0]), strict=True)
         requests = load(arrivals, prompts, outputs, self.concurrency)
@@ -90,7 +90,7 @@ class Case:
         return [replica * self._links_each + place for place in range(self._links_each)]
 
     def _world(self) -> EventPlan | None:
-        if not self.happenings:
+        if not self.events:
             return None
         places = [
             ReplicaSite(
@@ -100,9 +100,9 @@ class Case:
             )
             for replica in range(self.n_replicas)
         ]
-        return EventPlan([self._happening(*given) for given in self.happenings], places, self._capacities)
+        return EventPlan([self._event(*given) for given in self.events], places, self._capacities)
 
-    def _happening(
+    def _event(
         self, kind: str, replica: int, stage: int, begin: int, lasting: int | None, factor: int
     ) -> PlannedEvent:
         def times() -> Iterator[tuple[int, int | None]]:
@@ -140,7 +140,7 @@ class Case:
             return f"{min(dead)} is down"
         if link in conditions.cut:
             return f"{link} is cut"
-        # On flows, what the link has is the fabric's business.
+        # Where replicas have flows, the fabric applies the capacity of the link.
         slower = 1 if self.shared else round(1 / conditions.share.get(link, 1))
         share = float(conditions.share.get(link, 1))
         stages = [
@@ -154,7 +154,7 @@ class Case:
         shared = ((self.n_replicas, 1.0),) if self.shared == "one" else ()
         uses = ((replica, 1.0), *shared) if self.shared else ()
         per_token = self.wire_ticks_per_token * slower
-        changes = bool(self.happenings)
+        changes = bool(self.events)
         if self.occupied is not None:
             stages = [Overlapping(stage, self.occupied) for stage in stages]
         apart = self.shared == "apart"
@@ -192,7 +192,7 @@ class Case:
 
 
 def _lasting(ops: list[dict[str, tuple[int, int, int]]], apart: bool) -> list[dict[str, tuple[int, int, int]]]:
-    """The ops and a wait that nothing shortens, which keeps every step longer than nothing, whatever the noise."""
+    """Append an op whose wait no noise shortens, so that every step lasts longer than 0."""
     if apart:
         exchanges = [op.get("exchange", (0, 0, 0)) for op in ops]
         ops = [
@@ -216,13 +216,13 @@ RESTLESS = Noise.model_construct(
         _row("rare_stalls", every_s=7e-11, exponent=0.6, shortest_s=1e-12, longest_s=3e-11),
     ),
 )
-"""Everything changes within some dozen ticks."""
+"""Noise sources that change everything within dozens of ticks."""
 
 
 some_replicas = st.integers(1, 3)
 
 
-happening = st.tuples(
+event = st.tuples(
     st.sampled_from(["device_slow", "device_down", "link_slow", "link_down", "transfer"]),
     st.integers(0, 2), st.integers(0, 3), st.integers(0, 120), st.none() | st.integers(1, 60), st.integers(1, 3),
 )  # fmt: skip
@@ -230,14 +230,14 @@ happening = st.tuples(
 
 @st.composite
 def disturbed(draw: st.DrawFn) -> Case:
-    """A random run in which devices and links change, fail and come back, and replicas may share links."""
+    """A random run in which devices and links change, fail and recover, and replicas may share links."""
     case = draw(runs())
-    happenings = tuple(draw(st.lists(happening, max_size=4)))
+    events = tuple(draw(st.lists(event, max_size=4)))
     again_after = draw(st.none() | st.integers(100, 200))
     shared = draw(shared_links)
-    # Exchanges of steps that a stage serves at once would meet on its links.
+    # Exchanges of steps that overlap in a stage would share its links.
     occupied = None if shared == "apart" else case.occupied
-    return replace(case, happenings=happenings, again_after=again_after, shared=shared, occupied=occupied)
+    return replace(case, events=events, again_after=again_after, shared=shared, occupied=occupied)
 
 
 shared_links = st.sampled_from(["", "", "own", "one", "one", "apart", "apart"])
@@ -284,21 +284,21 @@ def crossing() -> Case:
 @cases
 @given(runs(st.just(1)))
 def test_op_and_auto_agree_to_the_byte_on_one_replica(case: Case) -> None:
-    """Playing every op and playing whole services give the same trace digest and the same end on one replica."""
-    expected, actual = case.play("op"), case.play("auto")
+    """Simulating every op and whole services gives the same trace digest and the same end on one replica."""
+    expected, actual = case.simulate("op"), case.simulate("auto")
 
     assert (expected.digest, expected.duration_ticks) == (actual.digest, actual.duration_ticks)
 
 
-def test_who_was_preempted_may_come_back_at_the_next_step() -> None:
-    """After a preemption auto decides again one step later, as op does, for the preempted may find blocks by then."""
+def test_a_preempted_request_may_be_admitted_at_the_next_step() -> None:
+    """After a preemption auto decides again one step later, as op does, since the request may find blocks by then."""
     stage = [dict.fromkeys(("launch", "compute", "fetch", "wait", "exchange"), (0, 0, 0))]
     case = Case(
         stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=3, block_size=2,
         max_running=2, max_tokens=2, requests=((0, 1, 4), (0, 1, 3)),
     )  # fmt: skip
-    assert 1 == sum(case.play("op").requests["preemptions"])
-    assert case.play("op").digest == case.play("auto").digest
+    assert 1 == sum(case.simulate("op").requests["preemptions"])
+    assert case.simulate("op").digest == case.simulate("auto").digest
 
 
 def test_a_step_under_way_keeps_its_blocks_when_its_device_changes() -> None:
@@ -307,17 +307,17 @@ def test_a_step_under_way_keeps_its_blocks_when_its_device_changes() -> None:
     case = Case(
         stages=(stage,), hop_ticks=(), wire_ticks_per_token=0, return_ticks=0, n_replicas=1, n_blocks=4, block_size=1,
         max_running=2, max_tokens=2, requests=((0, 1, 3), (0, 1, 3)),
-        happenings=(("device_slow", 0, 0, 4, None, 2),),
+        events=(("device_slow", 0, 0, 4, None, 2),),
     )  # fmt: skip
-    assert 1 == sum(case.play("op").requests["preemptions"])
-    assert case.play("op").digest == case.play("auto").digest
+    assert 1 == sum(case.simulate("op").requests["preemptions"])
+    assert case.simulate("op").digest == case.simulate("auto").digest
 
 
 @cases
 @given(runs(st.integers(2, 3)))
 def test_op_and_auto_agree_on_every_row(case: Case) -> None:
-    """Playing every op and playing whole services give the same tables on several replicas, rows of a tick sorted."""
-    expected, actual = case.play("op"), case.play("auto")
+    """Simulating every op and whole services gives the same tables on several replicas, rows of a tick sorted."""
+    expected, actual = case.simulate("op"), case.simulate("auto")
 
     assert expected.rows().tolist() == actual.rows().tolist()
     for name, column in expected.requests.items():
@@ -329,29 +329,29 @@ def test_op_and_auto_agree_on_every_row(case: Case) -> None:
 @given(runs(st.integers(2, 3)))
 def test_op_and_auto_agree_to_the_byte_on_several_replicas(case: Case) -> None:
     """Rows of several replicas that are emitted at the same tick come in the same order at every fidelity."""
-    assert case.play("op").digest == case.play("auto").digest
+    assert case.simulate("op").digest == case.simulate("auto").digest
 
 
 @cases
 @given(runs())
-def test_every_law_holds(case: Case) -> None:
+def test_every_invariant_holds(case: Case) -> None:
     """No random run breaks an invariant."""
-    assert [] == case.play("auto").violations()
+    assert [] == case.simulate("auto").violations()
 
 
 @cases
 @given(runs())
 def test_the_same_run_twice_is_the_same_run(case: Case) -> None:
-    """A run has no memory and no chance in it: twice the same gives the same digest."""
-    assert case.play("auto").digest == case.play("auto").digest
+    """A run is deterministic: simulated twice it has the same digest."""
+    assert case.simulate("auto").digest == case.simulate("auto").digest
 
 
 @cases
 @given(runs())
-def test_everybody_is_served_without_a_horizon(case: Case) -> None:
-    """Without a horizon every request gets all its tokens or failed for its length; preemption loses none."""
-    played = replace(case, horizon_ticks=None).play("auto")
-    requests = played.requests
+def test_every_request_is_served_without_a_horizon(case: Case) -> None:
+    """Without a horizon every request gets all its tokens or fails for its length; preemption loses none."""
+    run = replace(case, horizon_ticks=None).simulate("auto")
+    requests = run.requests
     room = case.n_blocks * case.block_size
     n_tokens = requests["prompt_tokens"] + requests["output_tokens"]
     fits = (n_tokens <= 40) & (n_tokens - 1 <= room)
@@ -363,10 +363,10 @@ def test_everybody_is_served_without_a_horizon(case: Case) -> None:
 @cases
 @given(runs())
 def test_a_horizon_only_cuts(case: Case) -> None:
-    """Until its horizon a run is the run without one: the rows before it are the same, and there are no others."""
+    """A horizon only truncates: the rows are those of the run without it that come before it."""
     horizon = 60
-    whole = replace(case, horizon_ticks=None).play("auto")
-    cut = replace(case, horizon_ticks=horizon).play("auto")
+    whole = replace(case, horizon_ticks=None).simulate("auto")
+    cut = replace(case, horizon_ticks=horizon).simulate("auto")
     before = whole.tokens["emitted_at_ticks"] < horizon
 
     assert {name: column[before].tolist() for name, column in whole.tokens.items()} == {
@@ -430,7 +430,7 @@ def _in_stages_that_scale(case: Case, factor: int) -> Any:
 @given(runs())
 def test_first_come_is_first_scheduled_in_a_replica(case: Case) -> None:
     """The requests of a replica are first scheduled in the order of their arrival."""
-    requests = case.play("auto").requests
+    requests = case.simulate("auto").requests
     for replica in range(case.n_replicas):
         scheduled = requests["scheduled_at_ticks"][requests["replica"] == replica].tolist()
         begun = [tick for tick in scheduled if tick >= 0]
@@ -441,9 +441,9 @@ def test_first_come_is_first_scheduled_in_a_replica(case: Case) -> None:
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(disturbed())
-def test_op_and_auto_agree_whatever_happens(case: Case) -> None:
+def test_op_and_auto_agree_under_events(case: Case) -> None:
     """Under changes, failures and shared links, op and auto give the same trace to the byte and the same end."""
-    expected, actual = case.play("op"), case.play("auto")
+    expected, actual = case.simulate("op"), case.simulate("auto")
 
     assert expected.rows().tolist() == actual.rows().tolist()
     assert {k: list(v) for k, v in expected.requests.items()} == {k: list(v) for k, v in actual.requests.items()}
@@ -452,10 +452,10 @@ def test_op_and_auto_agree_whatever_happens(case: Case) -> None:
 
 @cases
 @given(disturbed())
-def test_watching_changes_nothing_and_tells_all(case: Case) -> None:
+def test_watching_changes_nothing_and_reports_every_step(case: Case) -> None:
     """A watched run is the same run; its stages serve one step after another, and every token ends one of them."""
     seen: list[Served] = []
-    watched, expected = case.play("auto", seen.append), case.play("auto")
+    watched, expected = case.simulate("auto", seen.append), case.simulate("auto")
 
     assert (expected.digest, expected.duration_ticks) == (watched.digest, watched.duration_ticks)
     free_at: dict[tuple[int, int], int] = {}
@@ -476,16 +476,16 @@ def test_watching_changes_nothing_and_tells_all(case: Case) -> None:
 
 @cases
 @given(disturbed())
-def test_every_law_holds_whatever_happens(case: Case) -> None:
-    """No change, failure or shared link breaks an invariant."""
-    assert [] == case.play("auto").violations()
+def test_every_invariant_holds_under_events(case: Case) -> None:
+    """No slowdown, failure or shared link breaks an invariant."""
+    assert [] == case.simulate("auto").violations()
 
 
 @cases
 @given(disturbed())
-def test_nobody_is_lost_whatever_happens(case: Case) -> None:
+def test_no_request_is_lost_under_events(case: Case) -> None:
     """Every request ends finished with all its tokens, failed with a reason, or, at a horizon only, unfinished."""
-    requests = case.play("auto").requests
+    requests = case.simulate("auto").requests
     has_all = (requests["tokens_emitted"] == requests["output_tokens"]).tolist()
     for status, reason, complete in zip(requests["status"], requests["reason"], has_all, strict=True):
         assert (status == "finished") == complete
@@ -493,35 +493,35 @@ def test_nobody_is_lost_whatever_happens(case: Case) -> None:
         assert status != "unfinished" or case.horizon_ticks is not None
 
 
-def test_random_runs_meet_what_they_are_for() -> None:
+def test_random_runs_cover_the_rare_cases() -> None:
     """Among the random runs there are preempted requests, chunked prompts, refused ones, and ties of arrivals."""
-    met = set()
+    seen = set()
 
     @settings(deadline=None, max_examples=150, database=None, derandomize=True)
     @given(runs())
     def look(case: Case) -> None:
-        requests = case.play("auto").requests
+        requests = case.simulate("auto").requests
         finished = np.array([status == "finished" for status in requests["status"]])
         if requests["preemptions"].any():
-            met.add("preempted")
+            seen.add("preempted")
         if (requests["prompt_tokens"][finished] > case.max_tokens).any():
-            met.add("chunked")
-        met.update(requests["status"])
+            seen.add("chunked")
+        seen.update(requests["status"])
         arrivals = [arrival for arrival, _, _ in case.requests]
         if len(set(arrivals)) < len(arrivals):
-            met.add("tied")
+            seen.add("tied")
 
     look()
 
-    assert met >= {"preempted", "chunked", "finished", "failed", "unfinished", "tied"}
+    assert seen >= {"preempted", "chunked", "finished", "failed", "unfinished", "tied"}
 
 
-def standstill() -> Case:
+def livelock() -> Case:
     """
     Four stages, seven requests, and KV blocks for one long one.
 
-    The blocks that the first admitted request lacks are held by requests in steps under way. It waits for them: were
-    it to give up its own and be computed again, the others would do the same in turn, for ever.
+    The blocks that the first admitted request lacks are held by requests in steps under way. It waits for them:
+    if it were preempted instead, the others would be preempted in turn, without end.
     """
     op = {"launch": (2, 0, 0), "compute": (4, 0, 0), "fetch": (4, 0, 0), "wait": (2, 0, 0), "exchange": (4, 1, 1)}
     return Case(
@@ -532,17 +532,17 @@ def standstill() -> Case:
     )  # fmt: skip
 
 
-def test_a_full_pipeline_does_not_stand_still() -> None:
-    """Requests in a pipeline that all lack blocks do not preempt each other for ever: all get their tokens."""
-    assert {"finished"} == set(standstill().play("op").requests["status"])
+def test_a_full_pipeline_does_not_livelock() -> None:
+    """Requests in a pipeline that all lack blocks do not preempt each other without end: all get their tokens."""
+    assert {"finished"} == set(livelock().simulate("op").requests["status"])
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=5000)
 @given(runs())
 def test_many_random_runs(case: Case) -> None:
-    """Fidelity and laws, on many more random runs."""
-    expected, actual = case.play("op"), case.play("auto")
+    """Fidelities and invariants, on many more random runs."""
+    expected, actual = case.simulate("op"), case.simulate("auto")
 
     assert expected.rows().tolist() == actual.rows().tolist()
     assert [] == actual.violations()
@@ -552,8 +552,8 @@ def test_many_random_runs(case: Case) -> None:
 @settings(deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 @given(disturbed())
 def test_soak(case: Case) -> None:
-    """In a thousand random runs with failures every law holds, nobody is lost, and op and auto agree to the byte."""
-    expected, actual = case.play("op"), case.play("auto")
+    """In a thousand random runs with failures every invariant holds, no request is lost, and op and auto agree."""
+    expected, actual = case.simulate("op"), case.simulate("auto")
 
     assert expected.digest == actual.digest
     assert [] == actual.violations()

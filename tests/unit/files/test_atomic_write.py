@@ -17,7 +17,7 @@ def test_a_finished_file_replaces_the_former_and_can_be_read_by_all(tmp_path: Pa
 
 
 def test_after_an_error_the_former_stays(tmp_path: Path) -> None:
-    """What was half written is gone, and what was there is untouched."""
+    """The partly written file is removed, and the former one is unchanged."""
     (tmp_path / "a").write_text("old")
     with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a") as file:
         file.write(b"half")

@@ -24,14 +24,14 @@ def test_keeps_the_line_of_every_value() -> None:
         ("9" * 30, "9" * 30), ("'5'", "5"),
     ],
 )  # fmt: skip
-def test_reads_scalars_as_people_mean_them(text: str, value: object) -> None:
+def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
     """Scalars follow YAML 1.2, not PyYAML's 1.1."""
     found = source.parse(f"a: {text}").data["a"]
 
     assert (value, type(value)) == (found, type(found))
 
 
-def test_tells_every_repeated_key() -> None:
+def test_reports_every_repeated_key() -> None:
     """Repeated keys are faults, all reported together, instead of the last one winning."""
     with pytest.raises(InputError) as error:
         source.parse("a: 1\na: {b: 2}\nc: 3\nc: 4\n", "f.yaml")

@@ -1,4 +1,4 @@
-"""From pydantic's faults to lines that people understand."""
+"""Pydantic errors as readable messages with lines."""
 
 from typing import Annotated, Literal
 
@@ -45,7 +45,7 @@ KEYS = "shape, noise, share, numbers, count, names"
 
 
 def faults(text: str) -> list[str]:
-    """What is wrong with a file."""
+    """List the faults of a file."""
     with pytest.raises(InputError) as caught:
         validate(source.parse(text, "f.yaml"), File)
     return [str(problem) for problem in caught.value.problems]
@@ -103,7 +103,7 @@ def test_what_a_program_wrote_is_read_as_json() -> None:
 
 
 def test_a_flood_of_faults_is_cut() -> None:
-    """Of very many problems the first are reported, and their number."""
+    """Only the first of very many problems are reported, and their number."""
     reported = faults("\n".join(f"k{number}: 1" for number in range(1000)))
 
     assert source.MAX_PROBLEMS + 1 == len(reported)

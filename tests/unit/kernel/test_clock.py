@@ -1,4 +1,4 @@
-"""The order of what happens at one tick."""
+"""The order of events at one tick."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simcluster.kernel.clock import ARRIVE, DECIDE, NORMAL, after, now
 
 @pytest.mark.parametrize("order", list(itertools.permutations([NORMAL, ARRIVE, DECIDE])))
 def test_work_ends_then_requests_arrive_then_steps_are_formed(order: tuple[int, ...]) -> None:
-    """At one tick the order is by what happens, however it was put into the queue."""
+    """At one tick events are ordered by kind, not by when they were scheduled."""
     env = simpy.Environment()
     happened: list[int] = []
     for priority in order:
@@ -22,8 +22,8 @@ def test_work_ends_then_requests_arrive_then_steps_are_formed(order: tuple[int, 
     assert [NORMAL, ARRIVE, DECIDE] == happened
 
 
-def test_a_decision_waits_for_what_happens_meanwhile() -> None:
-    """A decision asked for at a tick comes after arrivals that are caused later at the same tick."""
+def test_a_decision_waits_for_arrivals_of_the_same_tick() -> None:
+    """A decision scheduled at a tick comes after arrivals that are scheduled later at the same tick."""
     env = simpy.Environment()
     happened: list[str] = []
     after(env, 1, NORMAL, lambda: after(env, 0, ARRIVE, lambda: happened.append("arrived")))
@@ -34,7 +34,7 @@ def test_a_decision_waits_for_what_happens_meanwhile() -> None:
 
 
 def test_the_clock_stays_a_whole_number() -> None:
-    """After 10^18 ticks and one more the clock is exactly there, and an int."""
+    """After 10^18 + 1 ticks the clock is exact, and an int."""
     env = simpy.Environment()
     seen: list[int] = []
     after(env, 10**18, NORMAL, lambda: after(env, 1, NORMAL, lambda: seen.append(now(env))))

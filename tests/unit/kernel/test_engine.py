@@ -38,8 +38,8 @@ def test_too_long_for_the_cache_is_refused() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 5])
-def test_a_closed_loop_replaces_who_is_done(concurrency: int) -> None:
-    """So many requests arrive at 0, and each later one at the tick at which one before it has ended."""
+def test_a_closed_loop_replaces_finished_requests(concurrency: int) -> None:
+    """As many requests as the concurrency arrive at 0, and each later one when an earlier one ends."""
     run = play([plan([TEN], max_running=3)], load([0] * 9, [1] * 9, [2, 1, 3] * 3, concurrency))
     arrived, last = run.requests["arrived_at_ticks"], run.requests["last_token_at_ticks"]
 
@@ -48,7 +48,7 @@ def test_a_closed_loop_replaces_who_is_done(concurrency: int) -> None:
 
 
 def test_a_closed_loop_goes_on_after_a_refusal() -> None:
-    """Who is refused in a closed loop is replaced at once."""
+    """A refused request of a closed loop is replaced at once."""
     run = play([plan([TEN])], load([0] * 4, [1, 99, 99, 1], [1] * 4, 1), max_model_len=10)
 
     assert ["finished", "failed", "failed", "finished"] == run.requests["status"]
@@ -56,7 +56,7 @@ def test_a_closed_loop_goes_on_after_a_refusal() -> None:
 
 
 def test_a_horizon_leaves_requests_unfinished() -> None:
-    """At the horizon the run stops: what would happen then or later does not, and the duration is the horizon."""
+    """At the horizon the run stops: events at or after it are not simulated, and the duration is the horizon."""
     run = play([plan([TEN])], load([0, 15, 99], [1, 1, 1], [3, 1, 1]), horizon_ticks=30)
 
     assert ["unfinished"] * 3 == run.requests["status"]
@@ -73,7 +73,7 @@ def test_a_horizon_after_the_end_does_nothing() -> None:
     assert ["finished"] == run.requests["status"]
 
 
-def test_a_closed_loop_at_its_horizon_has_requests_that_never_came() -> None:
+def test_a_closed_loop_at_its_horizon_has_requests_that_never_arrived() -> None:
     """Requests that had not arrived at the horizon of a closed loop have no time of arrival."""
     run = play([plan([TEN])], load([0] * 3, [1] * 3, [2] * 3, 1), horizon_ticks=25)
 
@@ -81,7 +81,7 @@ def test_a_closed_loop_at_its_horizon_has_requests_that_never_came() -> None:
     assert [] == run.violations()
 
 
-def test_routers_see_the_load_of_the_moment() -> None:
+def test_routers_see_the_current_load() -> None:
     """A router sees prompt and load of every replica, ends of the same tick counted as gone."""
     seen: list[RouterView] = []
 
@@ -93,13 +93,13 @@ def test_routers_see_the_load_of_the_moment() -> None:
 
     loads = [(0, 0), (1, 0), (1, 1), (1, 0)]
     assert [
-        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)))
+        RouterView(number, 3 + number, tuple(ReplicaView(r, "", load, True) for r, load in enumerate(both)), number)
         for number, both in enumerate(loads)
     ] == seen
 
 
 def test_an_empty_run_is_a_run() -> None:
-    """Without requests that can be served there is no token, no time, and no broken law."""
+    """Without requests that can be served there is no token, no time, and no violation."""
     run = play([plan([TEN])], load([4], [9], [9]), max_model_len=5)
 
     assert 0 == run.duration_ticks

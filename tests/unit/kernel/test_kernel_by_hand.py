@@ -1,4 +1,4 @@
-"""Short runs of one replica, followed by hand with a pencil: batching, chunks, preemption, components."""
+"""Short runs of one replica, computed by hand: batching, chunks, preemption, components."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_long_prompt_goes_in_chunks(fidelity: str) -> None:
 
 
 def test_the_last_admitted_is_preempted_and_computed_again() -> None:
-    """When blocks run out the later request loses its own, waits, and computes prompt and tokens again."""
+    """When blocks run out the later request is preempted, waits, and recomputes prompt and tokens."""
     seen: list[Batch] = []
 
     def service(step: int, batch: Batch) -> int:
@@ -69,7 +69,7 @@ def test_the_last_admitted_is_preempted_and_computed_again() -> None:
 
     run = play([plan([GivenService(service)], n_blocks=5, block_size=2)], load([0, 0], [4, 4], [4, 2]))
 
-    # Both prompts take 4 of 5 blocks; the first decode takes the fifth, so the second request gives way until the
+    # Both prompts take 4 of 5 blocks; the first decode takes the fifth, so the second request is preempted until the
     # first one is done, then computes its prompt and its first token again: 5 tokens.
     assert [(0, 0, 0, 10), (1, 0, 0, 10), (0, 1, 1, 20), (0, 2, 2, 30), (0, 3, 3, 40), (1, 1, 4, 50)] == tokens_of(
         run
@@ -79,8 +79,8 @@ def test_the_last_admitted_is_preempted_and_computed_again() -> None:
     assert 30 == run.tokens["queue_ticks"][-1]
 
 
-def test_the_preempted_go_before_those_who_wait() -> None:
-    """Who lost its blocks is admitted again before a request that was waiting all the time."""
+def test_preempted_requests_go_before_waiting_ones() -> None:
+    """A preempted request is admitted again before a request that was waiting all the time."""
     one = plan([GivenService(lambda step, batch: 10)], n_blocks=5, block_size=2, max_running=2)
     run = play([one], load([0, 0, 1], [4, 4, 4], [4, 2, 1]))
 
@@ -96,14 +96,14 @@ def test_a_place_is_taken_in_the_order_of_arrival() -> None:
     assert [0, 10, 15] == run.requests["scheduled_at_ticks"].tolist()
 
 
-def test_who_arrives_as_a_step_ends_is_in_the_next_one() -> None:
+def test_a_request_that_arrives_as_a_step_ends_is_in_the_next_one() -> None:
     """At one tick work ends first, then requests arrive, then the next step is formed."""
     run = play([plan([GivenService(lambda step, batch: 10)])], load([0, 10], [1, 1], [2, 1]))
 
     assert [(0, 0, 0, 10), (0, 1, 1, 20), (1, 0, 1, 20)] == tokens_of(run)
 
 
-def test_with_stages_the_requests_are_dealt_to_as_many_steps() -> None:
+def test_requests_are_spread_over_as_many_steps_as_stages() -> None:
     """Two stages and four requests: two steps of two requests each are under way at a time."""
     stages = [GivenService(lambda step, batch: 10), GivenService(lambda step, batch: 10)]
     run = play([plan(stages)], load([0] * 4, [1] * 4, [3] * 4))
@@ -112,7 +112,7 @@ def test_with_stages_the_requests_are_dealt_to_as_many_steps() -> None:
     assert [20, 30, 40, 50, 60, 70] == sorted(set(run.tokens["emitted_at_ticks"].tolist()))
 
 
-def test_the_way_back_is_interconnect() -> None:
+def test_the_return_of_a_token_is_interconnect() -> None:
     """With two stages a token's way between them and back to the first is interconnect, to the tick."""
     stages = [GivenService(lambda step, batch: 10), GivenService(lambda step, batch: 10)]
     run = play([plan(stages, [3], return_ticks=4)], load([0], [1], [3]))
@@ -121,7 +121,7 @@ def test_the_way_back_is_interconnect() -> None:
     assert [23, 50, 77] == run.emitted(0)
 
 
-def test_an_arrival_behind_makes_nobody_earlier() -> None:
+def test_a_later_arrival_makes_no_request_earlier() -> None:
     """A request waiting for a place starts at the same tick whether or not another one arrives behind it."""
     stages = [GivenService(lambda step, batch: 10), GivenService(lambda step, batch: 10)]
     two = plan(stages, return_ticks=100, max_running=1)

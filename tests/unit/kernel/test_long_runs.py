@@ -1,4 +1,4 @@
-"""What no trace can hold is told, not wrapped around."""
+"""Times past what a trace can hold are errors and do not wrap around."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ batches = st.builds(
 
 @settings(deadline=None)
 @given(ops, batches)
-def test_playing_the_ops_lasts_as_long_as_the_service(
-    ops: list[dict[str, tuple[int, int, int]]], batch: Batch
-) -> None:
+def test_op_by_op_lasts_as_long_as_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
     """Op by op, a service lasts the sum of launch + max(compute, fetch) + wait + exchange."""
     service = linear_stage(ops).service(0, batch, 0)
     values = (1, batch.decode_context, batch.prefill_tokens)
@@ -55,7 +53,7 @@ def test_playing_the_ops_lasts_as_long_as_the_service(
 @settings(deadline=None)
 @given(ops, batches)
 def test_components_are_all_of_the_service(ops: list[dict[str, tuple[int, int, int]]], batch: Batch) -> None:
-    """As prompts see it and as decodes see it, the components are not negative and add up to the service."""
+    """Components as seen by prompts and by decodes are not negative and add up to the service."""
     service = linear_stage(ops).service(3, batch, 0)
 
     assert service.ticks == sum(service.components) == sum(service.decode_components)
@@ -75,12 +73,12 @@ def test_of_compute_and_fetch_the_longer_one_is_charged() -> None:
 
 
 def ignore(step: Step) -> None:
-    """Do nothing about a step that leaves room for the next one."""
+    """Ignore that the stage is free for the next step."""
 
 
 @pytest.mark.parametrize("op_by_op", [True, False])
 def test_steps_are_served_in_the_order_of_arrival(op_by_op: bool) -> None:
-    """Steps that find the stage busy wait their turn, and the wait is split by what was ahead."""
+    """Steps that find the stage busy wait in order, and the wait is charged by what was ahead."""
     env = simpy.Environment()
     left: list[tuple[int, int]] = []
     leave = lambda step: left.append((step.number, env.now))  # noqa: E731
@@ -98,8 +96,8 @@ def test_steps_are_served_in_the_order_of_arrival(op_by_op: bool) -> None:
 
 
 @pytest.mark.parametrize("op_by_op", [True, False])
-def test_a_stage_takes_the_next_step_before_it_lets_one_go(op_by_op: bool) -> None:
-    """A stage that is free again after 4 of 10 ticks lets steps go 4 apart; none leaves before the one ahead."""
+def test_a_stage_takes_the_next_step_before_one_leaves(op_by_op: bool) -> None:
+    """Steps leave a stage that is free after 4 of 10 ticks 4 apart; none leaves before the one ahead."""
     env = simpy.Environment()
     freed: list[tuple[int, int]] = []
     left: list[tuple[int, int]] = []

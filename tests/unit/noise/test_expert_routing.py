@@ -1,4 +1,4 @@
-"""Which experts the tokens of a step choose: sampled routings against exact distributions and brute force."""
+"""Experts chosen by the tokens of a step: sampled routings against exact distributions and brute force."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_favourites_are_chosen_as_by_gumbel_top_k(n: int, k: int, n_tokens: int)
     assert sampled.var(axis=1, ddof=1).mean() == pytest.approx(brute.var(axis=1, ddof=1).mean(), rel=0.1, abs=1e-3)
 
 
-def test_who_is_chosen_how_often() -> None:
+def test_how_often_each_expert_is_chosen() -> None:
     """Two of three experts: chances by enumerating the orders of choice, within 4.5 standard errors."""
     choices = _Choices("three", moe(3, 2), 1.5, LAYERS)
     n_tokens = 30
@@ -106,7 +106,7 @@ def test_who_is_chosen_how_often() -> None:
 
 
 def test_one_token_touches_its_own_experts() -> None:
-    """A single token touches k experts whatever is popular."""
+    """A single token touches k experts at every popularity."""
     assert {8} == set(Routings("m", moe(256, 8), 0.8, (3,)).touched(1).ravel().tolist())
 
 

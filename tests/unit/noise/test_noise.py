@@ -138,7 +138,7 @@ def test_ranks_meet_when_the_last_exponential_has_passed(n_ranks: int) -> None:
 
 
 def test_sources_are_of_kinds_of_devices() -> None:
-    """A source is there on the kinds of devices its row names and nowhere else."""
+    """A source acts only on the kinds of devices that its row names."""
     noise = Noise(
         name="x",
         rows=(
@@ -165,7 +165,7 @@ def test_changing_a_source_leaves_the_others() -> None:
     assert {"mean_s": 2e-6, "first_rank_s": 0.0} == new.values("arrival_skew", "wafer")
 
 
-def test_more_devices_shift_nobody_elses_noise() -> None:
+def test_more_devices_do_not_shift_the_noise_of_others() -> None:
     """One request has the same trace, to the byte, alone in its replica or with seven idle replicas next to it."""
     settings = [
         "deployment.tensor_parallel_size=1", "deployment.weights=8 bit", "model=llama-3.1-8b", "noise=datacenter",
@@ -197,7 +197,7 @@ def test_a_source_more_leaves_the_others_draws() -> None:
     st.integers(1, 300),
 )
 def test_sums_by_kind_are_sums_of_the_ops(kinds: list[int], step: int, n_steps: int) -> None:
-    """What a step's ops of a kind draw together is the sum of what each draws, from any step on, across blocks."""
+    """The draw of all ops of a kind in a step is the sum of their own draws, from any step on, across blocks."""
     collectives = range(0, len(kinds), 2)
     jitter = Factors(0.2, kinds, 5, "op_jitter", "gpu0")
     ranks = tuple(Slices(len(collectives), 5, "arrival_skew", f"gpu{rank}") for rank in range(3))

@@ -1,4 +1,4 @@
-"""Samplers of the noise worlds against theory and against the figures that were measured."""
+"""Samplers of the noise worlds against theory and against measured figures."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_devices_differ_as_a_lognormal_says() -> None:
 
 
 def test_a_share_of_the_devices_is_slow() -> None:
-    """Of 4,000 devices a tenth, within 4 standard errors, is slower by a uniform factor, in arithmetic only."""
+    """A tenth of 4,000 devices, within 4 standard errors, is slower by a uniform factor, in arithmetic only."""
     noise = world("device_spread", compute=0.0, memory=0.0, outliers=0.1, outlier_least=1.1, outlier_most=1.5)
     compute, fetch, _ = zip(*(DevicePace(5, f"gpu{n}", noise, "gpu").at(0) for n in range(4000)), strict=True)
     slow = np.array([factor for factor in compute if factor > 1])
@@ -68,7 +68,7 @@ def test_a_share_of_the_devices_is_slow() -> None:
 
 
 def test_drift_has_its_spread_and_its_memory() -> None:
-    """Over 40,000 steps the log of the pace is normal with the stated deviation, and forgets in the stated time."""
+    """Over 40,000 steps the log of the pace is normal with the stated deviation and correlation time."""
     noise = world("drift", compute=0.03, memory=0.0, time_s=2.0)
     pace = DevicePace(7, "gpu0", noise, "gpu")
     step = TICKS_PER_S // 5
@@ -111,8 +111,8 @@ def test_stalls_are_truncated_pareto() -> None:
     assert passes(begins[1:] - ends[:-1], stats.expon(scale=5.0))
 
 
-def test_pauses_come_every_so_often_and_last_a_cut_normal_time() -> None:
-    """Pauses of a host begin at equal distances and last a normal time, cut at both ends."""
+def test_pauses_are_periodic_and_last_a_truncated_normal_time() -> None:
+    """Pauses of a host begin at equal intervals and last a normal time, truncated at both ends."""
     found = host_pauses(3, "gpu0", 11.5, 0.38, 0.03, 0.34, 0.45)
     while len(found.begins) < 2000:
         found.reach(found.begins[-1] if found.begins else 0)
@@ -125,7 +125,7 @@ def test_pauses_come_every_so_often_and_last_a_cut_normal_time() -> None:
 
 
 def test_the_day_is_a_sine() -> None:
-    """The diurnal temperature swings arithmetic by half the swing either way, and its mean is nothing."""
+    """The diurnal temperature swings arithmetic by half the swing either way, and its mean is 0."""
     noise = world("diurnal", swing=0.02, period_s=240.0)
     pace = DevicePace(1, "gpu0", noise, "gpu")
     factors = np.array([pace.at(n * TICKS_PER_S)[0] for n in range(240)])
@@ -318,7 +318,7 @@ def test_a_replica_more_leaves_the_others_noise() -> None:
 
 
 @pytest.mark.parametrize("source", [*PACED, "small_messages", "arrival_skew"])
-def test_taking_a_source_away_leaves_the_others_draws(source: str) -> None:
+def test_removing_a_source_leaves_the_draws_of_others(source: str) -> None:
     """A stream belongs to its source: the paces and slices of the others are as before."""
     full = read_noise("datacenter")
     less = full.changed({}, (source,))  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ noise: {preset: none, op_jitter: {cv: 1 %}, arrival_skew: {mean: 4 us}}
 events: [{kind: device_slow, device: gpu2, times_slower: 3, at: 100 ms, lasts: 300 ms}]
 """
 ALONE = SCENARIO.replace("tensor_parallel_size: 4", "replicas: 2").replace("events:", "# ")
-"""On single devices that nothing happens to."""
+"""On single devices without events."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_all_figures_of_replications(runs: list[RunFolder], tmp_path: Path) -> N
 
 
 def test_one_run_has_no_bands(runs: list[RunFolder], tmp_path: Path) -> None:
-    """Of one run there is no spread over replications to draw, and the rest is there."""
+    """One run has no spread over replications to draw; the rest is drawn."""
     files = draw_explanation(runs[:1], explain(runs[:1]), tmp_path, "svg")
 
     assert "latency_bands" not in [file.stem for file in files]
@@ -143,7 +143,7 @@ def test_bars_of_percentiles_are_conditional_means(runs: list[RunFolder]) -> Non
 
 
 def test_causes_are_reported(tmp_path: Path) -> None:
-    """Of long gaps, each is charged to what exceeds its own mean most, and the legend counts them."""
+    """Each long gap is charged to the component that exceeds its mean most, and the legend counts them."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
         long_for = {50: "queue", 100: "stall", 101: "stall"}
@@ -164,7 +164,7 @@ def test_causes_are_reported(tmp_path: Path) -> None:
 
 
 def test_intervals_are_those_of_the_events(runs: list[RunFolder]) -> None:
-    """What happened is told with its times."""
+    """Events are marked with their times."""
     assert [(0.1, 0.4, "device slow: gpu2")] == labelled_intervals(runs[0])
 
 

@@ -58,7 +58,7 @@ def _figure(name: str, runs: list[RunFolder]) -> Figure:
 def test_writes_the_figures_in_order(
     two: list[RunFolder], tmp_path: Path, form: Literal["svg", "png", "pdf"]
 ) -> None:
-    """All figures appear under their names, in the order of FIGURES, and nothing beside them."""
+    """All figures appear under their names, in the order of FIGURES, and nothing else."""
     files = draw(two, tmp_path / "a" / "b", form)
     assert [tmp_path / "a" / "b" / f"{name}.{form}" for name in FIGURES] == files
     assert sorted(files) == sorted((tmp_path / "a" / "b").iterdir())
@@ -247,7 +247,7 @@ def test_a_violin_is_the_histogram(two: list[RunFolder]) -> None:
 
 
 def test_equal_values_are_a_line_not_a_bell(tmp_path: Path) -> None:
-    """Where nothing varies, a violin has no width along the axis, and its percentiles are the value."""
+    """Without variation a violin has no width along the axis, and its percentiles are the value."""
     run = read(write_run(tmp_path / "run", [[5.0, *[2.0] * 100]]))
     figure = _figure("latency_violins", [run])
     (violin,) = _axes(figure, "ITL").patches
@@ -339,7 +339,7 @@ def test_bars_are_means_by_component(two: list[RunFolder], kind: Kind) -> None:
 
 
 def test_what_is_below_zero_is_written_and_not_drawn(tmp_path: Path) -> None:
-    """Gaps that made up for a pause have a negative stall: it stands below their bar, whose sum is the mean."""
+    """Gaps that made up for a pause have a negative stall: it is written below their bar, whose sum is the mean."""
 
     def split(request: int, token: int, ticks: int) -> dict[str, int]:
         more = ticks // 10 if token else 0
@@ -402,7 +402,7 @@ def test_steps_of_several_tokens_count_once(tmp_path: Path) -> None:
     assert (2, 7) == gathered.batch_extent
 
 
-def test_the_queue_is_those_who_arrived_and_were_not_scheduled(two: list[RunFolder]) -> None:
+def test_the_queue_is_requests_arrived_and_not_scheduled(two: list[RunFolder]) -> None:
     """The number of waiting requests rises at arrivals and falls when they are scheduled."""
     times_s, lengths = plot_data.plot_data(two[:1])[0].waiting
     expected = [(0, 0), (0.03, 1), (0.035, 0), (0.06, 1), (0.061, 0), (0.09, 1), (0.092, 0)]
@@ -411,7 +411,7 @@ def test_the_queue_is_those_who_arrived_and_were_not_scheduled(two: list[RunFold
 
 
 def test_requests_never_scheduled_wait_until_the_end(tmp_path: Path) -> None:
-    """What is not served stays in the queue; what was refused was never in it."""
+    """Requests that are not served stay in the queue; refused ones were never in it."""
     run = read(write_run(tmp_path / "run", [[1, 1], [], []], arrivals_ms=[0, 1, 2]))
     run.requests["status"][2] = "failed"
     times_s, lengths = plot_data.waiting(run.requests, 0.004)

@@ -1,4 +1,4 @@
-"""Policies that a caller passes: what they may do, what is refused, and what a run records of them."""
+"""Policies that a caller passes: what they may do, what is refused, and what a run records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONE = ["workload.requests=6", "workload.output_tokens.value=5", "noise=none"]
 
 
 def last_come_first(view: SchedulerView) -> Decision:
-    """The youngest waiting request is admitted first."""
+    """Admit the youngest waiting request first."""
     return fcfs(view._replace(waiting=sorted(view.waiting, key=lambda request: -request.request)))
 
 
@@ -33,7 +33,7 @@ def youngest(waiting: list[RequestView], room: Room) -> list[tuple[int, int]]:
 
 @steady_decode(admit=youngest)
 def last_come_first_together(view: SchedulerView) -> Decision:
-    """The same, with decode steps that are simulated together."""
+    """As `last_come_first`, with fused decode steps."""
     return last_come_first(view)
 
 
@@ -48,14 +48,14 @@ def test_requests_are_admitted_in_any_order(scheduler: Callable[[SchedulerView],
 
 
 def with_scheduler(scheduler: Callable[[SchedulerView], Decision], fidelity: str = "auto") -> Played:
-    """Four requests that come while the first is served in the only place."""
+    """Simulate four requests that arrive while the first one occupies the only place."""
     ops = [{"compute": (30, 1, 2)}, {"wait": (1, 0, 0)}]
     one = replace(plan([linear_stage(ops)], max_running=1, block_size=4, n_blocks=20), scheduler=scheduler)
     return play([one], load([0, 1, 2, 3], [3, 2, 4, 1], [3, 2, 2, 3]), fidelity=fidelity)
 
 
 def deciding(decide: Callable[[SchedulerView], Decision]) -> Callable[[SchedulerView], Decision]:
-    """A scheduler that decides once like that, and is found out."""
+    """Make a scheduler that makes this wrong decision once."""
 
     def wrong(view: SchedulerView) -> Decision:
         return decide(view)
@@ -81,6 +81,32 @@ def test_a_wrong_decision_names_policy_request_and_rule(
         with pytest.raises(PolicyError) as error:
             with_scheduler(deciding(decide), fidelity)
         assert str(error.value).startswith(f"policy 'wrong', {rule}")
+
+
+def test_a_wrong_declaration_is_found() -> None:
+    """A scheduler that decides otherwise than its `steady_decode` says is reported."""
+    wrong = steady_decode(admit=chunks)(deciding(last_come_first))
+    with pytest.raises(PolicyError, match=r"policy 'wrong', request \d: it declares by steady_decode that this step"):
+        with_scheduler(wrong)
+    lazy = steady_decode(admit=lambda waiting, room: [])(deciding(fcfs))
+    with pytest.raises(PolicyError, match="request 0: it declares by steady_decode that this step computes 0 of"):
+        with_scheduler(lazy)
+
+
+@pytest.mark.parametrize("fidelity", ["auto", "op"])
+def test_requests_that_are_never_served_are_reported(fidelity: str) -> None:
+    """A scheduler that grants nothing does not end a run as if nothing were amiss."""
+    idle = deciding(lambda view: Decision([], []))
+    with pytest.raises(PolicyError, match="policy 'wrong', request 0: it leaves it without tokens, and 4 requests"):
+        with_scheduler(idle, fidelity)
+
+
+def test_what_is_no_decision_is_reported() -> None:
+    """A scheduler that returns something else, or tokens that are not whole, is reported by name."""
+    with pytest.raises(PolicyError, match="policy 'wrong' returned None; expected a Decision"):
+        with_scheduler(deciding(lambda view: None))
+    with pytest.raises(PolicyError, match=r"request 0: it grants 1\.0 tokens"):
+        with_scheduler(deciding(lambda view: Decision([(0, 1.0)], [])))
 
 
 def test_more_tokens_or_blocks_than_there_are() -> None:
@@ -111,7 +137,7 @@ def test_a_router_must_choose_a_replica_that_accepts() -> None:
 
 
 def test_names_and_pools() -> None:
-    """Policies may be named, and schedulers given by pool; unknown names are refused with a neighbour."""
+    """Policies may be named, and schedulers given by pool; unknown names are refused with the nearest known one."""
     named = Policies(scheduler="prefill_first", router="least_loaded")
     assert "prefill_first" == named.scheduler_of("any").__name__
     assert named.chosen_router() is least_loaded
@@ -134,8 +160,8 @@ def test_the_source_is_part_of_the_digest() -> None:
     assert {"scheduler": known} == given["policies"]
 
 
-def test_what_a_function_encloses_counts() -> None:
-    """The same source around other values has another hash; around the same ones the same."""
+def test_values_of_a_closure_are_hashed() -> None:
+    """The same source with other closure values has another hash; with equal values the same."""
 
     def ordered(by: dict[int, int]) -> Callable[[SchedulerView], Decision]:
         return lambda view: fcfs(view._replace(running=sorted(view.running, key=lambda r: by.get(r.request, 0))))

@@ -1,4 +1,4 @@
-"""Which replica an arriving request goes to."""
+"""Routers: which replica an arriving request goes to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def views(draw: st.DrawFn) -> RouterView:
 
 @given(views())
 def test_every_router_names_a_replica_that_accepts(seen: RouterView) -> None:
-    """Whatever arrives, it is sent to a replica that is up and can hold it."""
+    """Every request is sent to a replica that is up and can hold it."""
     for router in ROUTERS.values():
         assert router(seen) in {replica.replica for replica in seen.accepting}
 

@@ -1,4 +1,4 @@
-"""The schedulers by themselves: what a decision may be, whatever the state of the replica."""
+"""The schedulers alone: properties of their decisions in every state of a replica."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def views(draw: st.DrawFn) -> SchedulerView:
     )
 
 
-def told(view: SchedulerView, decision: Decision) -> tuple[list[RequestView], list[RequestView], list[RequestView]]:
-    """Whom of the running it grants tokens, whom it admits, whom it preempts."""
+def split(view: SchedulerView, decision: Decision) -> tuple[list[RequestView], list[RequestView], list[RequestView]]:
+    """Split a decision into running requests granted tokens, admitted requests, and preempted ones."""
     seen = {s.request: s for s in (*view.running, *view.waiting)}
     running = {s.request for s in view.running}
     granted = [seen[number] for number, _ in decision.grants]
@@ -55,7 +55,7 @@ def told(view: SchedulerView, decision: Decision) -> tuple[list[RequestView], li
 def test_tokens_places_and_requests_are_never_exceeded(view: SchedulerView) -> None:
     """A decision keeps to the tokens and requests of a step and to the places of the replica."""
     decision = fcfs(view)
-    _, admitted, preempted = told(view, decision)
+    _, admitted, preempted = split(view, decision)
 
     assert sum(n for _, n in decision.grants) <= view.max_tokens
     assert len(decision.grants) <= view.max_requests
@@ -63,7 +63,7 @@ def test_tokens_places_and_requests_are_never_exceeded(view: SchedulerView) -> N
 
 
 def _taken(view: SchedulerView, decision: Decision) -> dict[int, int]:
-    """Blocks that everybody who is granted tokens takes."""
+    """Blocks that each granted request allocates, by number."""
     seen = {s.request: s for s in (*view.running, *view.waiting)}
     return {
         number: blocks_for(seen[number].computed + n, view.block_size) - seen[number].blocks
@@ -74,7 +74,7 @@ def _taken(view: SchedulerView, decision: Decision) -> dict[int, int]:
 @cases
 @given(views())
 def test_blocks_are_never_exceeded(view: SchedulerView) -> None:
-    """What a decision grants fits into the free blocks and those of whom it preempts."""
+    """Grants fit into the free blocks and those of the preempted requests."""
     decision = fcfs(view)
     seen = {s.request: s for s in (*view.running, *view.waiting)}
 
@@ -87,7 +87,7 @@ def test_blocks_are_never_exceeded(view: SchedulerView) -> None:
 @given(views())
 def test_first_come_is_first_served(view: SchedulerView) -> None:
     """Grants follow the order of admission, admissions the queue, and preemption takes the last admitted first."""
-    granted, admitted, preempted = told(view, fcfs(view))
+    granted, admitted, preempted = split(view, fcfs(view))
 
     assert list(view.running)[: len(granted)] == granted
     assert list(view.waiting)[: len(admitted)] == admitted
@@ -98,9 +98,9 @@ def test_first_come_is_first_served(view: SchedulerView) -> None:
 @cases
 @given(views())
 def test_running_requests_come_first(view: SchedulerView) -> None:
-    """Nobody is admitted while a running request lacks tokens, or in a step that preempts."""
+    """No request is admitted while a running one lacks tokens, or in a step that preempts."""
     decision = fcfs(view)
-    _, admitted, preempted = told(view, decision)
+    _, admitted, preempted = split(view, decision)
     grants = dict(decision.grants)
 
     if admitted:
@@ -122,9 +122,9 @@ def test_only_the_last_grant_may_be_a_part(view: SchedulerView) -> None:
 @cases
 @given(views())
 def test_the_step_is_as_full_as_it_may_be(view: SchedulerView) -> None:
-    """Who is not served without a preemption would exceed tokens, requests, places or blocks, or waits for these."""
+    """A request left out without a preemption would exceed tokens, requests, places or blocks, or waits for these."""
     decision = fcfs(view)
-    granted, admitted, preempted = told(view, decision)
+    granted, admitted, preempted = split(view, decision)
     if preempted:
         return
     tokens_left = view.max_tokens - sum(n for _, n in decision.grants)
@@ -145,8 +145,8 @@ def test_the_step_is_as_full_as_it_may_be(view: SchedulerView) -> None:
 
 @cases
 @given(views())
-def test_with_nothing_under_way_somebody_is_served(view: SchedulerView) -> None:
-    """When no step is under way and somebody is there, somebody is granted tokens: no replica gets stuck."""
+def test_with_nothing_under_way_a_request_is_served(view: SchedulerView) -> None:
+    """When no step is under way and the replica has requests, one is granted tokens: no replica gets stuck."""
     alone = view._replace(n_running=len(view.running), max_running=max(1, len(view.running)))
     held = sum(s.blocks for s in view.running)
     needed = max(
@@ -158,17 +158,17 @@ def test_with_nothing_under_way_somebody_is_served(view: SchedulerView) -> None:
         assert fcfs(alone).grants
 
 
-def test_the_last_admitted_gives_way_by_hand() -> None:
-    """Three running requests with full blocks and none free: the last one goes, and the first two go on."""
+def test_the_last_admitted_is_preempted_by_hand() -> None:
+    """Three running requests with full blocks and none free: the last two are preempted, and the first continues."""
     running = [RequestView(number, 1, 4, 1) for number in range(3)]
     view = SchedulerView(running, [RequestView(3, 4, 0, 0)], 3, 0, 4, 100, 10, 10)
 
-    # The first takes the block of the last; the second has nobody behind it any more and goes too.
+    # The first takes the block of the last; the second has none behind it to preempt and loses its own.
     assert Decision([(0, 1)], [2, 1]) == fcfs(view)
 
 
-def test_who_lacks_blocks_waits_for_steps_under_way_by_hand() -> None:
-    """The first lacks a block and nobody behind it can give one, but a third is in a step: nobody is preempted."""
+def test_a_request_that_lacks_blocks_waits_for_steps_under_way_by_hand() -> None:
+    """The first lacks a block and none behind it can be preempted, but a third is in a step: none is preempted."""
     running = [RequestView(0, 1, 4, 1)]
     view = SchedulerView(running, [RequestView(2, 4, 0, 0)], 2, 0, 4, 100, 10, 10)
 

@@ -1,4 +1,4 @@
-"""Factors on ops that are drawn as sums: against the exact distribution of the sum, and shared out among the ops."""
+"""Factors on ops that are drawn as sums: against the exact distribution of the sum, and split among the ops."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_sum_is_distributed_as_the_sum_of_independent_factors(cv: float, n: in
 
 
 def test_ops_have_a_factor_each() -> None:
-    """Shared out, factors are lognormal as stated, and those of two ops are unrelated, within 4 standard errors."""
+    """Split among the ops, factors are lognormal, and those of two ops uncorrelated, within 4 standard errors."""
     factors = Factors(0.05, [0] * N_OPS, 3, "op_jitter", "gpu0")
     drawn = np.vstack([factors.of_kind(block, 0) for block in range(12)]) / 2**FACTOR_BITS
     sigma = math.sqrt(math.log1p(0.05**2))
@@ -56,7 +56,7 @@ def test_ops_have_a_factor_each() -> None:
 
 
 def test_ops_add_up_to_what_was_drawn() -> None:
-    """The parts of a sum are whole, none is negative, and together they are the sum, whatever the spread."""
+    """The parts of a sum are integers, not negative, and add up to the sum, at every spread."""
     for cv in (0.01, 3.0):
         factors = Factors(cv, [0, 1, 1, 2, 1], 3, "op_jitter", "gpu0")
         sums = factors.sums(1)

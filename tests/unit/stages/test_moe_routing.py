@@ -63,7 +63,7 @@ def without(scenario: Scenario) -> Scenario:
     return scenario.model_copy(update={"noise": scenario.noise.changed({}, ("moe_routing",))})
 
 
-def test_the_fetch_of_the_experts_follows_who_is_touched(tmp_path: Path) -> None:
+def test_the_fetch_of_the_experts_follows_the_touched_ones(tmp_path: Path) -> None:
     """By hand: each layer's experts take the costs' time for the touched ones over its mean, times the even time."""
     scenario = mixtral(tmp_path)
     noisy, quiet = stage(scenario), stage(without(scenario))
@@ -100,7 +100,7 @@ def test_only_the_fetch_of_weights_changes(tmp_path: Path) -> None:
 
 
 def test_a_run_is_its_steps_and_a_step_its_ops(tmp_path: Path) -> None:
-    """With jitter besides and across blocks of draws, a run, each step alone, and its ops have the same ticks."""
+    """With jitter too, and across blocks of draws, a run, each step alone, and its ops have the same ticks."""
     scenario = mixtral(tmp_path, "noise={preset: none, moe_routing: {sigma: 80 %}, op_jitter: {cv: 90 %}}")
     model = stage(scenario)
     first, batch = 240, decode(3)
@@ -172,7 +172,7 @@ def test_factors_have_mean_one_in_every_layer(tmp_path: Path, n_tokens: int, has
 
 
 def test_knots_are_a_sixteenth_apart() -> None:
-    """Up to 32 each number of tokens has factors of its own, and no knot is more than a sixteenth beyond the last."""
+    """Up to 32 each number of tokens has its own factors; no knot is more than a sixteenth above the one before."""
     assert list(range(1, 33)) == [knot for knot in KNOTS if knot <= 32]
     assert max((b - a) * 16 / a for a, b in pairwise(KNOTS) if a >= 16) <= 1
     assert KNOTS[-1] > 10**6
@@ -192,7 +192,7 @@ def test_the_draws_of_other_sources_stay(tmp_path: Path) -> None:
 
 
 def test_a_replica_more_leaves_the_routing(tmp_path: Path) -> None:
-    """The first replica serves its request in the same ticks whether a second one is there or not."""
+    """The first replica serves its request in the same ticks with or without a second one."""
     settings = ["workload.requests=1", "workload.output_tokens.value=30"]
     one, two = (
         simulate(mixtral(tmp_path, *settings, f"deployment.replicas={n}")).summary["trace_digest"] for n in (1, 2)
@@ -219,7 +219,7 @@ def test_op_and_auto_give_the_same_trace(tmp_path: Path, stages: int, noise: str
 
 @pytest.mark.parametrize("stages", [1, 2])
 def test_message_by_message_the_experts_take_as_long(tmp_path: Path, stages: int) -> None:
-    """With every message played, tokens have the same arithmetic and fetches; exchanges are rounded on their own."""
+    """Message by message, tokens have the same arithmetic and fetches; exchanges are rounded on their own."""
     settings = [f"deployment.pipeline_parallel_size={stages}", f"noise={ROUTED_ONLY}"]
     auto, message = (
         simulate(mixtral(tmp_path, *settings, f"fidelity={fidelity}")).tokens() for fidelity in ("auto", "message")
@@ -231,7 +231,7 @@ def test_message_by_message_the_experts_take_as_long(tmp_path: Path, stages: int
 
 @pytest.mark.parametrize("preset", ["datacenter", "noisy", "workstation", "shared-network"])
 def test_a_model_without_experts_has_none_of_it(preset: str) -> None:
-    """A dense model has the trace that it has without the source, and says nothing of it."""
+    """A dense model has the trace that it has without the source, and does not mention it."""
     changes = ["workload.requests=4", "workload.output_tokens={kind: fixed, value: 10}"]
     full = load("chat-70b-8xh100", [*changes, f"noise={preset}"])
     less = load("chat-70b-8xh100", [*changes, f"noise={{preset: {preset}, without: [moe_routing]}}"])
@@ -251,7 +251,7 @@ def with_moe(scenario: Scenario, moe: Moe) -> Scenario:
 
 
 def test_tokens_that_choose_all_experts_do_not_vary(tmp_path: Path) -> None:
-    """With as many choices as experts nothing is drawn, and the trace is that without the source."""
+    """If a token chooses all experts, nothing is drawn, and the trace is that without the source."""
     scenario = mixtral(tmp_path)
     assert scenario.pools[0].model.moe is not None
     scenario = with_moe(scenario, scenario.pools[0].model.moe.model_copy(update={"top_k": 8}))
@@ -283,7 +283,7 @@ def test_on_a_wafer_it_is_streamed_experts_that_vary() -> None:
     assert digests[1][0] != digests[1][1]
 
 
-def test_it_can_be_redrawn_and_is_all_the_spread_there_is(tmp_path: Path) -> None:
+def test_it_can_be_redrawn_and_explains_all_variance(tmp_path: Path) -> None:
     """In a world with nothing else drawn the source has the whole variance, total and first order."""
     scenario = mixtral(tmp_path)
     found = what_if(scenario, 3, jobs=1)
@@ -295,7 +295,7 @@ def test_it_can_be_redrawn_and_is_all_the_spread_there_is(tmp_path: Path) -> Non
     assert effect.first.value == pytest.approx(1)
 
 
-def test_a_redrawn_world_routes_otherwise(tmp_path: Path) -> None:
+def test_a_redrawn_world_routes_differently(tmp_path: Path) -> None:
     """Another seed of the source changes weight fetches only; the seed of the run changes nothing then."""
     scenario = mixtral(tmp_path)
     other = scenario.model_copy(update={"source_seeds": {"moe_routing": 9}})
@@ -308,7 +308,7 @@ def test_a_redrawn_world_routes_otherwise(tmp_path: Path) -> None:
     assert len({simulate(s).summary["trace_digest"] for s in held}) == 1
 
 
-def test_too_many_experts_are_told(tmp_path: Path) -> None:
+def test_too_many_experts_are_refused(tmp_path: Path) -> None:
     """More experts than are sampled is a fault of the scenario, unless the source is left out."""
     scenario = mixtral(tmp_path)
     assert scenario.pools[0].model.moe is not None

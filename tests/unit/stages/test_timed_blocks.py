@@ -1,4 +1,4 @@
-"""Durations of blocks do not depend on what was asked for before."""
+"""Durations of blocks do not depend on earlier queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COSTS = {
 @pytest.mark.parametrize("name", COSTS)
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([100, 101, 5000]), st.integers(1, 80)), max_size=6))
 def test_steps_in_a_row_are_steps_alone(name: str, runs: list[tuple[int, int, int]]) -> None:
-    """Attention in successive steps of batches, which are found together, is what each step alone takes."""
+    """Attention of successive steps, computed together, equals that of each step alone."""
     costs = COSTS[name]
     timed = TimedBlocks(costs)
     op = next(op for op in costs.ops("dense") if op.kind == "attention_decode")

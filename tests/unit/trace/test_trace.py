@@ -18,7 +18,7 @@ sizes = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 5)), max_size=12)
 
 
 def segments(sizes: Sizes) -> list[Segment]:
-    """Segments with numbered entries, each with a head start for its last request."""
+    """Segments with numbered entries, each with time before the step for its last request."""
     found = []
     for n, (steps, requests) in enumerate(sizes):
         components = 100 * n + np.arange(steps * len(COMPONENTS)).reshape(steps, -1)
@@ -106,5 +106,5 @@ def test_the_digest_sees_the_request_table() -> None:
 
 
 def test_columns_are_keys_and_components() -> None:
-    """Behind the keys there is a column of ticks for every component, in their order."""
+    """After the keys comes a column of ticks for every component, in their order."""
     assert tuple(f"{name}_ticks" for name in COMPONENTS) == TOKEN_COLUMNS[N_KEYS:]
