@@ -176,7 +176,7 @@ def test_idling_is_found_on_one_stage_only(run: Played) -> None:
     assert set() == broken(replace(changed, limits=with_limits(changed.limits, [{"n_stages": 2}] * 2)))
 
 
-def test_places_are_told_with_request_token_and_tick(run: Played) -> None:
+def test_places_are_reported_with_request_token_and_tick(run: Played) -> None:
     """A violation names the request, the token and the tick, and what is wrong there."""
     row = row_of(run)
     changed = with_column(run, "tokens", "queue_ticks", row, -7)

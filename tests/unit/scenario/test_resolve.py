@@ -148,7 +148,7 @@ class TestGate:
 
         assert 100 == len(faults(POISSON, f"deployment={{replicas: 4, devices: [{names}]}}"))
 
-    def test_a_broken_trace_is_told_before_the_run(self, tmp_path: Path) -> None:
+    def test_a_broken_trace_is_reported_before_the_run(self, tmp_path: Path) -> None:
         """What is wrong inside a trace is reported when the scenario is read."""
         (tmp_path / "t.csv").write_text("a,b\n1,2\n")
         (tmp_path / "s.yaml").write_text("model: llama-3.1-8b\ntopology: h100-8\nworkload: {trace: t.csv}\n")
@@ -431,7 +431,7 @@ class TestNoise:
             (", without: [drift, op_jitter, rare_stalls, arrival_skew]", "datacenter (without 4 sources)"),
         ],
     )
-    def test_the_name_tells_what_was_changed(self, changes: str, expected: str) -> None:
+    def test_the_name_says_what_was_changed(self, changes: str, expected: str) -> None:
         """A world is called by its preset and what a scenario changed of it."""
         noise = load(POISSON, [f"noise={{preset: datacenter{changes}}}"]).noise
         assert expected == noise.name

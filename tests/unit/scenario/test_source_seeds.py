@@ -101,7 +101,7 @@ def test_one_device_is_redrawn_alone(scenario: Scenario) -> None:
     assert not np.array_equal(waited, waited_after)
 
 
-def test_a_run_tells_its_seeds(scenario: Scenario) -> None:
+def test_a_run_records_its_seeds(scenario: Scenario) -> None:
     """Another seed of a source is another scenario: its digest and its trace differ."""
     other = redrawn(scenario, arrivals=99)
 
