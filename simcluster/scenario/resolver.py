@@ -60,7 +60,7 @@ class Resolver:
         try:
             file = validate(self._document, ScenarioFile)
         except InputError as error:
-            self._problems += error.problems
+            self._problems += error.problems[: source.MAX_PROBLEMS + 1 - len(self._problems)]
             self._look_up_names(topology)
             raise InputError(self._problems) from None
         models = self._models(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -314,6 +314,12 @@ def _some_pools(pools: dict[str, PoolSpec]) -> dict[str, PoolSpec]:
     return pools
 
 
+def _without_null(schema: dict[str, Any]) -> None:
+    """Let editors report a key without a value: it may be left out, and not be empty."""
+    schema["anyOf"] = [one for one in schema["anyOf"] if one != {"type": "null"}]
+    schema.pop("default", None)
+
+
 class ScenarioFile(Frozen):
     """One scenario: a model, on a topology, deployed in some way, under a workload, in a noise world."""
 
@@ -323,7 +329,7 @@ class ScenarioFile(Frozen):
     """Of the drawn workload and of the noise world."""
     source_seeds: Annotated[dict[SourceName, Seed], Field(max_length=MAX_NODES)] = Field(default_factory=dict)
     """Seeds of single sources instead, see [what-if](variance.md#what-if)."""
-    model: str | ModelFile | None = None
+    model: Annotated[str | ModelFile | None, Field(json_schema_extra=_without_null)] = None
     """A model of the catalogue, or a file; required unless every pool names its own."""
     topology: FileName | dict[str, object]
     """A topology by name, a file, or one written in place."""

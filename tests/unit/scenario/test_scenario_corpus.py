@@ -114,7 +114,7 @@ def test_invalid_files_tell_everything(
     assert printed.out == ""
 
 
-def test_five_mistakes_are_reported_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_mistakes_are_found_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Five mistakes in one file are five lines, each with its place, its finding and what would be right."""
     monkeypatch.chdir(FILES / "scenarios" / "invalid")
 
