@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -34,8 +33,7 @@ def _looks(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
     return tuple(int(part) for part in parts)
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The options of the command, as click parsed them."""
 
     settings: tuple[str, ...]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -36,8 +35,7 @@ def _timeline_file(context: click.Context, parameter: click.Parameter, value: st
     return value
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The options of the command, as click parsed them."""
 
     output: Path
