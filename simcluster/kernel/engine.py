@@ -88,6 +88,7 @@ class Engine:
             Replica(self._env, number, plan, fidelity, fabric, self._recorder, self._finished, watch)
             for number, plan in enumerate(plans)
         ]
+        self._max_model_len = max(replica.max_model_len for replica in self._replicas)
         self._n_arrived = 0
         self._n_routed = 0
         self._n_replacing = 0
@@ -174,17 +175,16 @@ class Engine:
         load = self._load
         request = Request(number, now(self._env), int(load.prompt_tokens[number]), int(load.output_tokens[number]))
         self.requests.append(request)
-        n_tokens = request.prompt_tokens + request.output_tokens
-        if not any(replica.serves(n_tokens) for replica in self._replicas):
-            longest = max(replica.max_model_len or 0 for replica in self._replicas)
-            self._refuse(request, f"longer than max_model_len ({longest} tokens)")
+        if request.prompt_tokens + request.output_tokens > self._max_model_len:
+            self._refuse(request, f"longer than max_model_len ({self._max_model_len} tokens)")
             return
         self._route(request)
 
     def _route(self, request: Request) -> None:
         """Send a request to a replica that is up and can hold it; queue it while none is up."""
         down: Container[int] = self._events.down if self._events is not None else ()
-        fitting = [replica for replica in self._replicas if self._fits(replica, request)]
+        n_tokens = request.prompt_tokens + request.output_tokens
+        fitting = [replica for replica in self._replicas if n_tokens <= replica.longest_tokens]
         if any(r.number not in down for r in (fitting or self._replicas)):
             number = self._n_routed
             self._n_routed += 1
@@ -247,8 +247,7 @@ class Engine:
 
     @staticmethod
     def _fits(replica: Replica, request: Request) -> bool:
-        n_tokens = request.prompt_tokens + request.output_tokens
-        return replica.serves(n_tokens) and replica.can_hold(n_tokens)
+        return request.prompt_tokens + request.output_tokens <= replica.longest_tokens
 
     def _refuse(self, request: Request, reason: str) -> None:
         self.failures[request.number] = reason

@@ -21,10 +21,6 @@ class KvCache:
         self.available = n_blocks
         """Free blocks; below 0 if more were allocated than exist."""
 
-    def can_hold(self, n_tokens: int) -> bool:
-        """Whether a request of `n_tokens` fits when it is alone."""
-        return blocks_for(n_tokens, self.block_size) <= self.n_blocks
-
     def grow(self, request: Request, n_tokens: int) -> None:
         """Add `n_tokens` computed tokens to a request and allocate their blocks."""
         request.computed += n_tokens

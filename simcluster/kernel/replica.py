@@ -20,6 +20,7 @@ from simcluster.kernel.runs import DecodeRuns, Links
 from simcluster.kernel.step import Step
 from simcluster.kernel.tandem import Tandem
 from simcluster.kernel.watch import Watch
+from simcluster.numerics.ticks import MAX_TICK
 from simcluster.plans.replica_plan import PipelinePlan, ReplicaPlan
 from simcluster.policies.checks import require_served
 from simcluster.policies.schedulers import steady_decode_of
@@ -60,7 +61,10 @@ class Replica:
         self._env = env
         self.number = number
         self.pool = plan.pool
-        self.max_model_len = plan.max_model_len
+        self.max_model_len = plan.max_model_len or MAX_TICK
+        # All tokens but the last one need a KV entry.
+        self.longest_tokens = min(self.max_model_len, plan.n_blocks * plan.block_size + 1)
+        """Prompt and output tokens of the longest request that it can serve."""
         self._return_ticks = plan.return_ticks
         self._recorder = recorder
         self._fabric = None if plan.pipeline.sharing == "none" else fabric
@@ -117,14 +121,6 @@ class Replica:
     def complete_until(self) -> int | None:
         """Tick before which all rows of this replica are recorded; None for the current tick."""
         return None if self._runs is None else self._runs.complete_until
-
-    def serves(self, n_tokens: int) -> bool:
-        """Whether a request of `n_tokens`, prompt and output, fits `max_model_len`."""
-        return self.max_model_len is None or n_tokens <= self.max_model_len
-
-    def can_hold(self, n_tokens: int) -> bool:
-        """Whether a request of `n_tokens` fits the empty KV cache; the last token needs no entry."""
-        return self.lane.kv.can_hold(n_tokens - 1)
 
     def arrive(self, request: Request) -> None:
         """Put a request in the queue."""

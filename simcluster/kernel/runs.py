@@ -259,17 +259,18 @@ class DecodeRuns:
         """Serve one step, which began now or at tick `began`."""
         self._lane.n_steps += 1
         exchange = None if self._links is None else self._links.exchange
-        op_by_op = began is None and not self._is_alone()
+        op_by_op = began is None and self._links is not None and not self._links.is_alone()
         self._play = StepPlay(self._env, self._model, step, self._end_step, exchange, op_by_op, began)
-
-    def _is_alone(self) -> bool:
-        return self._links is None or self._links.is_alone()
 
     def _end_step(self, play: StepPlay) -> None:
         """Emit a token for the cohort and for finished prompts; the latter join the cohort."""
-        step = play.step
-        step.serve(play.service)
-        step.add_exchange_delay(play.ended - play.began - play.service.ticks)
+        step, service = play.step, play.service
+        delay = play.ended - play.began - service.ticks
+        if delay:
+            step.serve(service)
+            step.add_exchange_delay(delay)
+        else:  # no need to add to nothing
+            step.for_prefill, step.for_decode = service.components, service.decode_components
         self._play, self._lane.ahead_has_prefill = None, step.has_prefill
         instant, number, cohort = now(self._env), step.number, self._cohort
         own = [c - d for c, d in zip(step.for_prefill, step.for_decode, strict=True)]
@@ -296,7 +297,7 @@ class DecodeRuns:
         """Decode the cohort until its first request is done or KV blocks run out."""
         cohort, lane = self._cohort, self._lane
         step, n = lane.n_steps, len(cohort)
-        if not self._is_alone():
+        if self._links is not None and not self._links.is_alone():
             lane.kv.take(needed)
             batch = Batch(n, cohort.context(step), 0, 0, 0, n, n)
             self._serve(Step(step, now(self._env), batch, [], [], []))

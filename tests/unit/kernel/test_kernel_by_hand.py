@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from support import GivenService, Played, linear_stage, load, plan, play
 
-from simcluster.kernel.kv_cache import KvCache
 from simcluster.work.batch import Batch
 
 FIDELITIES = ["auto", "op"]
@@ -132,7 +131,8 @@ def test_a_later_arrival_makes_no_request_earlier() -> None:
 
 
 def test_a_request_fits_alone_or_not_at_all() -> None:
-    """A cache can hold a request alone when its tokens fit into its blocks."""
-    small = KvCache(n_blocks=3, block_size=4)
+    """A replica serves a request if its tokens but the last one fit into the empty cache, and else refuses it."""
+    small = plan([GivenService(lambda step, batch: 1)], n_blocks=3, block_size=4)
+    run = play([small], load([0, 0], [12, 13], [1, 1]))
 
-    assert [True, True, False] == [small.can_hold(n) for n in (1, 12, 13)]
+    assert ["finished", "failed"] == run.requests["status"]
