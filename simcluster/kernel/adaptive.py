@@ -152,7 +152,7 @@ class AdaptivePipeline(Tandem):
         while True:
             start, service = way.starts[2 * stage], services[self._kind.item(2 * stage)]
             if start > instant:
-                self._chain.put_in_queue(step, stage, at)
+                self._chain.put_in_stage(step, stage, at)
                 return
             step.wait(start - at, behind_prefill=way.behind_prefill)
             left = start + service.ticks
@@ -188,8 +188,8 @@ class AdaptivePipeline(Tandem):
             if position.transit is not None:
                 step.travel(position.arrived - position.transit.left)
                 bounds[2 * position.stage - 1] = position.arrived - self._delays.item(2 * position.stage - 1)
-            at, server = position.arrived, 2 * position.stage
-            while True:
+            at = position.arrived
+            for server in range(2 * position.stage, n_servers):
                 began = max(at, bounds[server])
                 starts[server] = began
                 if server % 2:
@@ -199,9 +199,6 @@ class AdaptivePipeline(Tandem):
                     step.serve(services[self._kind.item(server)])
                 bounds[server] = began + ticks[server]
                 at = bounds[server] + self._delays.item(server)
-                server += 1
-                if server == n_servers:
-                    break
             self._on_way.append(_Way(step, behind_prefill, accounted, position, starts, ticks))
             self._await(step, at - instant)
             self._empty_at, behind_prefill = at, step.has_prefill

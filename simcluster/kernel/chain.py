@@ -103,12 +103,8 @@ class Chain:
         for crossing in self._crossings:
             crossing.clear()
 
-    def put_in_queue(self, step: Step, stage: int, arrived: int) -> None:
-        """Let a step wait for a stage to which it came then."""
-        self._stages[stage].put(step, arrived, None)
-
-    def put_in_stage(self, step: Step, stage: int, arrived: int, began: int) -> None:
-        """Let a stage serve a step, accounted for until it began, since then."""
+    def put_in_stage(self, step: Step, stage: int, arrived: int, began: int | None = None) -> None:
+        """Let a step wait for a stage; where `began` is given, it was accounted for until then and served since."""
         self._stages[stage].put(step, arrived, began)
 
     def put_on_wire(self, wire: int, transit: Transit) -> None:

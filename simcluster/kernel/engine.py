@@ -129,7 +129,7 @@ class Engine:
                 replica.require_served()
             if self._stranded:
                 self._give_up()
-        if horizon_ticks is not None:
+        else:
             for replica in self._replicas:
                 replica.settle(horizon_ticks)
         self._recorder.close()
@@ -183,8 +183,7 @@ class Engine:
     def _route(self, request: Request) -> None:
         """Send a request to a replica that is up and can hold it; queue it while none is up."""
         down: Container[int] = self._events.down if self._events is not None else ()
-        n_tokens = request.prompt_tokens + request.output_tokens
-        fitting = [replica for replica in self._replicas if n_tokens <= replica.longest_tokens]
+        fitting = self._fitting(request)
         if any(r.number not in down for r in (fitting or self._replicas)):
             number = self._n_routed
             self._n_routed += 1
@@ -241,13 +240,13 @@ class Engine:
         here = any(r.in_system for r in self._replicas)
         open_loop = self._load.concurrency is None
         to_come = self._n_arrived < self.n_requests and (open_loop or self._n_replacing > 0)
-        wait = any(self._fits(replica, request) for request in self._stranded for replica in self._replicas
-                   if replica.number not in lost)  # fmt: skip
+        wait = any(r.number not in lost for request in self._stranded for r in self._fitting(request))
         return not here and not to_come and not wait
 
-    @staticmethod
-    def _fits(replica: Replica, request: Request) -> bool:
-        return request.prompt_tokens + request.output_tokens <= replica.longest_tokens
+    def _fitting(self, request: Request) -> list[Replica]:
+        """The replicas that could hold a request, those that are down included."""
+        n_tokens = request.prompt_tokens + request.output_tokens
+        return [replica for replica in self._replicas if n_tokens <= replica.longest_tokens]
 
     def _refuse(self, request: Request, reason: str) -> None:
         self.failures[request.number] = reason

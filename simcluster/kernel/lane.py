@@ -82,8 +82,6 @@ class Lane:
         if not running and not self.waiting:
             return None  # all requests are in steps under way
         view = self.view(running, instant)
-        if self.is_checked:
-            view = view._replace(waiting=list(view.waiting))
         decision = self.scheduler(view)
         if self.is_checked:
             require_decision(self.scheduler, view, decision)
@@ -98,7 +96,7 @@ class Lane:
         n_active = min(self.max_running, self.in_system)
         return SchedulerView(
             running=running,
-            waiting=self.admissible(),
+            waiting=list(self.admissible()) if self.is_checked else self.admissible(),
             n_running=len(self.running),
             free_blocks=self.kv.available,
             block_size=self.kv.block_size,

@@ -147,10 +147,13 @@ class DecodeRuns:
         """End the run after its completed steps; the step under way is then simulated on its own."""
         if self._run is None or (began := self._stop_run()) is None:
             return
-        step, n = self._lane.n_steps, len(self._cohort)
-        self._lane.kv.take(self._cohort.growth.blocks(step, 1))
-        batch = Batch(n, self._cohort.context(step), 0, 0, 0, n, n)
-        self._serve(Step(step, began, batch, [], [], []), began)
+        self._lane.kv.take(self._cohort.growth.blocks(self._lane.n_steps, 1))
+        self._serve(Step(self._lane.n_steps, began, self._batch(), [], [], []), began)
+
+    def _batch(self) -> Batch:
+        """The batch of the next step of the cohort alone."""
+        n = len(self._cohort)
+        return Batch(n, self._cohort.context(self._lane.n_steps), 0, 0, 0, n, n)
 
     def _stop_run(self) -> int | None:
         """End the run after its completed steps; returns when the step under way began, None without one."""
@@ -214,7 +217,6 @@ class DecodeRuns:
         """
         lane = self._lane
         view = lane.view(self._cohort.views(lane.n_steps), now(self._env))
-        view = view._replace(waiting=list(view.waiting))
         expected = [(request.request, 1) for request in view.running] + grants
         require_steady(lane.scheduler, view, expected, lane.scheduler(view))
 
@@ -299,8 +301,7 @@ class DecodeRuns:
         step, n = lane.n_steps, len(cohort)
         if self._links is not None and not self._links.is_alone():
             lane.kv.take(needed)
-            batch = Batch(n, cohort.context(step), 0, 0, 0, n, n)
-            self._serve(Step(step, now(self._env), batch, [], [], []))
+            self._serve(Step(step, now(self._env), self._batch(), [], [], []))
             return
         lane.ahead_has_prefill = False
         started = now(self._env)
@@ -308,7 +309,7 @@ class DecodeRuns:
         if lane.waiting and n < lane.max_running and lane.waiting[0].seen_from > step:
             max_steps = min(max_steps, lane.waiting[0].seen_from - step)
         n_steps = cohort.growth.steps_within(step, max_steps, lane.kv.available)
-        found = self._model.run(step, Batch(n, cohort.context(step), 0, 0, 0, n, n), n_steps, started)
+        found = self._model.run(step, self._batch(), n_steps, started)
         ends = found.ticks.cumsum()
         ends += started
         if ends[-1] < 0:  # past an int64

@@ -108,7 +108,7 @@ class StepPlay:
         detail = self.service.detail()
         starts = self.began + detail.starts()
         op = int(starts.searchsorted(now(self._env), side="right")) - 1
-        return op, int(starts[op]) + sum(_before_exchange(_rows(self.service)[op]))
+        return op, int(starts[op]) + _ticks_before_exchange(_rows(self.service)[op])
 
     def _go_over_to(self, model: StageModel, first_op: int) -> None:
         """Let ops from this one on last as a model says."""
@@ -177,9 +177,9 @@ def _rows(service: Service) -> list[tuple[int, ...]]:
     return list(zip(*(column.tolist() for column in service.ops()), strict=True))
 
 
-def _before_exchange(row: tuple[int, ...]) -> tuple[int, int, int]:
+def _ticks_before_exchange(row: tuple[int, ...]) -> int:
     launch, compute, fetch, wait, _ = row
-    return launch, max(compute, fetch), wait
+    return launch + max(compute, fetch) + wait
 
 
 class Arrived(NamedTuple):
@@ -312,13 +312,9 @@ class Stage:
             step, service = play.step, play.service
             passed = occupied_components(service.components, now(self._env) - play.began)
             step.in_first_stage = [a + b for a, b in zip(step.for_prefill, passed, strict=True)]
-            self._let_in(step)
-
-    def _let_in(self, step: Step) -> None:
-        """Start the next step behind this one."""
-        self._occupant = None
-        self._freed(step)
-        self._start_next()
+            self._occupant = None
+            self._freed(step)
+            self._start_next()
 
     def _start_next(self) -> None:
         if self._queue and self._occupant is None:

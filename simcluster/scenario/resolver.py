@@ -123,7 +123,7 @@ class Resolver:
         return InputError([self._document.problem(path, found, expected)])
 
     def _folder(self, path: Path) -> FilePath:
-        """Where a file named at this path is looked for."""
+        """The folder that a file named at this path is relative to."""
         return self._document.folder(path)
 
     def _from_file(self, path: Path, read: Callable[[], T]) -> T:
