@@ -153,9 +153,9 @@ class Prices:
         """Time of exchanges among the ranks of a stage that has its links to itself."""
         if over is None or self._pool.group is None:
             return exchange_as_built_s(self._pool)
-        if over.sharing == "sometimes" and over.links.conditions == NORMAL_CONDITIONS:
-            return flows_as_built_s(self._pool)
         if over.sharing == "sometimes":
+            if over.links.conditions == NORMAL_CONDITIONS:
+                return flows_as_built_s(self._pool)
             return lru_cache(maxsize=4096)(lambda kind, n_bytes: self._alone_ticks(over, kind, n_bytes) / TICKS_PER_S)
         links = over.links.as_built if over.sharing == "always" else over.links
         return lambda kind, n_bytes: links.seconds(self.legs(links, over.ranks, kind, n_bytes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from simcluster.policies.views import Decision, RequestView, Room, RouterView, SchedulerView, blocks_for
 
@@ -102,13 +102,14 @@ def _require_grants(
     block_size: int,
 ) -> None:  # fmt: skip
     """Check the tokens and KV blocks of grants; `known` holds the requests that may take part, by number."""
-    left = max_tokens
-    for (number, n_tokens), is_repeated in _with_repeats(grants):
+    left, seen = max_tokens, set[int]()
+    for number, n_tokens in grants:
         request = known.get(number)
         if request is None:
             raise _error(policy, number, "grants tokens to a request that can take no part in this step")
-        if is_repeated:
+        if number in seen:
             raise _error(policy, number, "grants tokens to a request twice")
+        seen.add(number)
         if type(n_tokens) is not int or not 1 <= n_tokens <= request.pending:
             raise _error(policy, number, f"grants {n_tokens!r} tokens to a request with {request.pending} pending")
         left -= n_tokens
@@ -117,14 +118,6 @@ def _require_grants(
         blocks -= blocks_for(request.computed + n_tokens, block_size) - request.blocks
         if blocks < 0:
             raise _error(policy, number, f"grants tokens that need {-blocks} KV blocks more than are free")
-
-
-def _with_repeats(grants: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], bool]]:
-    """Yield each grant, and whether its request had one before."""
-    seen: set[int] = set()
-    for grant in grants:
-        yield grant, grant[0] in seen
-        seen.add(grant[0])
 
 
 def _error(policy: object, request: int, rule: str) -> PolicyError:
